@@ -1,0 +1,22 @@
+"""What all blocks of a study file have in common."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["Block", "Days", "Fraction", "Name", "Positive"]
+
+NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+"""A name that becomes part of a path: lower-case letters, digits and underscores, a letter first."""
+
+Positive = Annotated[int, Field(gt=0)]
+Days = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Block(BaseModel):
+    """A block of the study file: unknown keys are refused, values are not changed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=False)

@@ -1,0 +1,241 @@
+"""The study file as a whole: its model, the checks across blocks, and the errors that answer a wrong one."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from riskweave.errors import StudyError, nearest
+from riskweave.study.base import Block, Name
+from riskweave.study.cohort import Cohort, CodesEndpoint, Endpoint, Folds
+from riskweave.study.experiments import Experiment, ExperimentBlock, expand
+from riskweave.study.explain import explain
+from riskweave.study.features import FeatureSet
+from riskweave.study.models import Model
+
+__all__ = ["Evaluation", "Objective", "Study", "load_study", "parse_study"]
+
+
+class Objective(Block):
+    """An expected result, written down before the study runs; the report gives the verdict."""
+
+    description: str = Field(description="The expectation in a sentence.")
+    endpoint: Name = Field(description="Endpoint, by its name.")
+    experiment: str = Field(description="Experiment, by its full name such as `ehr+ecg.cox`.")
+    compared_with: str | None = Field(
+        default=None, description="Experiment whose metric is subtracted, on the same subjects; none for the metric itself."
+    )
+    metric: Literal["harrell_c", "uno_c", "ibs"] = Field(default="harrell_c", description="Metric of the last horizon.")
+    above: float | None = Field(
+        default=None, description="Met when the whole confidence interval lies above this value (concordance: 0 to 1)."
+    )
+    below: float | None = Field(default=None, description="Met when the whole confidence interval lies below this value.")
+
+
+class Evaluation(Block):
+    """How experiments are compared."""
+
+    reference: str = Field(
+        description="Experiment to which all others of its endpoint are compared, by its full name such as `age_sex.cox`."
+    )
+    bootstrap: Annotated[int, Field(ge=50, le=100_000)] = Field(
+        default=1000, description="Resamples of subjects behind each confidence interval."
+    )
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(default=0.95, description="Coverage of the intervals.")
+    seed: Annotated[int, Field(ge=0)] = Field(default=1, description="Seed of the resamples.")
+
+
+class Study(Block):
+    """One question, and everything that is needed to answer it."""
+
+    study: Name = Field(description="Name of the study, and of its folder under `results/`.")
+    question: str = Field(description="The question in a sentence.")
+    seed: Annotated[int, Field(ge=0)] = Field(default=1, description="Seed of all training.")
+    objectives: dict[Name, Objective] = Field(default={}, description="Expected results, by name.")
+    cohort: Cohort = Field(description="Where the data come from.")
+    endpoints: Annotated[dict[Name, Endpoint], Field(min_length=1)] = Field(description="What is predicted, by name.")
+    folds: Folds = Field(default=Folds(), description="How the subjects are divided.")
+    feature_sets: Annotated[dict[Name, FeatureSet], Field(min_length=1)] = Field(
+        description="Named groups of columns of one modality."
+    )
+    models: Annotated[dict[Name, Model], Field(min_length=1)] = Field(description="Time-to-event models, by name.")
+    experiments: Annotated[dict[Name, ExperimentBlock], Field(min_length=1)] = Field(
+        description="What is trained and compared, by name."
+    )
+    evaluation: Evaluation = Field(description="How experiments are compared.")
+
+    def matrix(self) -> list[Experiment]:
+        """All experiments of the study, in the order of the file."""
+        return expand(self.experiments, list(self.endpoints))
+
+    def of_endpoint(self, endpoint: str) -> list[Experiment]:
+        """Experiments of one endpoint."""
+        return [experiment for experiment in self.matrix() if experiment.endpoint == endpoint]
+
+    def experiment(self, endpoint: str, name: str) -> Experiment:
+        """Return the experiment of that endpoint and name."""
+        return next(e for e in self.of_endpoint(endpoint) if e.name == name)
+
+    def sets_of(self, modality: str) -> list[str]:
+        """Names of the feature sets of one modality that some experiment uses."""
+        used = {name for experiment in self.matrix() for name in experiment.feature_sets}
+        return [name for name, block in self.feature_sets.items() if block.modality == modality and name in used]
+
+    def encoders(self) -> list[str]:
+        """Names of the used feature sets that hold an encoder."""
+        return [
+            name
+            for modality in ("ecg", "image")
+            for name in self.sets_of(modality)
+            if getattr(self.feature_sets[name], "encoder", None) is not None
+        ]
+
+    def stratify(self) -> str:
+        """Name of the endpoint whose events are balanced over the folds."""
+        return self.folds.stratify or next(iter(self.endpoints))
+
+
+def _known(key: str, value: str, allowed: Iterable[str], what: str) -> list[str]:
+    allowed = list(allowed)
+    if value in allowed:
+        return []
+    return [f"{key}: there is no {what} {value!r}.{nearest(value, allowed)} Allowed: {', '.join(allowed)}"]
+
+
+def _check_names(study: Study) -> list[str]:
+    """Find names that no block defines."""
+    problems = []
+    for name, block in study.experiments.items():
+        key = f"experiments.{name}"
+        for field in ("feature_sets", "all_subsets_of", "always"):
+            for used in getattr(block, field):
+                problems += _known(f"{key}.{field}", used, study.feature_sets, "feature set")
+        for used in block.models:
+            problems += _known(f"{key}.models", used, study.models, "model")
+        for used in block.endpoints or []:
+            problems += _known(f"{key}.endpoints", used, study.endpoints, "endpoint")
+    if study.folds.stratify is None and len(study.endpoints) > 1:
+        problems.append(
+            f"folds.stratify: this key is required where there are several endpoints. Allowed: {', '.join(study.endpoints)}"
+        )
+    elif study.folds.stratify is not None:
+        problems += _known("folds.stratify", study.folds.stratify, study.endpoints, "endpoint")
+    return problems
+
+
+def _check_experiments(study: Study) -> list[str]:
+    """Find experiments that objectives or the evaluation name and the matrix lacks."""
+    try:
+        study.matrix()
+    except ValueError as error:
+        return [str(error)]
+    problems = []
+    for endpoint in study.endpoints:
+        names = [experiment.name for experiment in study.of_endpoint(endpoint)]
+        if not names:
+            problems.append(
+                f"endpoints.{endpoint}: no experiment predicts it. Name it in `experiments`, or remove the endpoint"
+            )
+        else:
+            problems += _known(
+                "evaluation.reference", study.evaluation.reference, names, f"experiment of endpoint {endpoint!r} named"
+            )
+    for name, objective in study.objectives.items():
+        key = f"objectives.{name}"
+        problems += _known(f"{key}.endpoint", objective.endpoint, study.endpoints, "endpoint")
+        if objective.endpoint in study.endpoints:
+            names = [experiment.name for experiment in study.of_endpoint(objective.endpoint)]
+            what = f"experiment of endpoint {objective.endpoint!r} named"
+            problems += _known(f"{key}.experiment", objective.experiment, names, what)
+            if objective.compared_with is not None:
+                problems += _known(f"{key}.compared_with", objective.compared_with, names, what)
+        if (objective.above is None) == (objective.below is None):
+            problems.append(f"{key}: give one of `above` and `below`")
+    return problems
+
+
+def _check_combinations(study: Study) -> list[str]:
+    """Find settings that are each allowed and impossible together."""
+    problems = []
+    cohort = study.cohort
+    if cohort.source == "tables":
+        for name, block in study.feature_sets.items():
+            needed = {"ecg": "recordings", "image": "images"}.get(block.modality)
+            if block.modality == "ehr" and block.events:
+                needed = "events"
+            if needed and getattr(cohort, needed) is None:
+                problems.append(
+                    f"feature_sets.{name}: modality {block.modality} needs cohort.{needed}, which is not given. Give the "
+                    f"path, or remove the feature set"
+                )
+        for name, endpoint in study.endpoints.items():
+            if isinstance(endpoint, CodesEndpoint):
+                if cohort.events is None:
+                    problems.append(f"endpoints.{name}: kind codes needs cohort.events, which is not given")
+                for column in ("index_time", "followup_end"):
+                    if getattr(cohort.columns, column) is None:
+                        problems.append(f"endpoints.{name}: kind codes needs cohort.columns.{column}, which is null")
+        dated = [table for table in ("events", "recordings", "images") if getattr(cohort, table)]
+        if dated and cohort.columns.index_time is None:
+            problems.append(f"cohort.columns.index_time: is null, but cohort.{dated[0]} is dated. Name the column")
+    elif cohort.source == "nafld":
+        problems += [
+            f"feature_sets.{name}: the source nafld has no {block.modality} data. Allowed: ehr"
+            for name, block in study.feature_sets.items()
+            if block.modality != "ehr"
+        ]
+    return problems
+
+
+def parse_study(config: Mapping[str, Any], origin: str = "study") -> Study:
+    """Check a study given as nested dictionaries.
+
+    Parameters
+    ----------
+    config : mapping
+        The content of a study file.
+    origin : str
+        What error messages call it: the file's path.
+
+    Raises
+    ------
+    StudyError
+        With a line for each problem: key, value, what is allowed and the nearest name.
+    """
+    try:
+        study = Study.model_validate(dict(config))
+    except ValidationError as error:
+        raise StudyError(_message(origin, explain(error, Study))) from None
+    problems = _check_names(study)
+    problems = problems or _check_experiments(study) + _check_combinations(study)
+    if problems:
+        raise StudyError(_message(origin, problems))
+    return study
+
+
+def _message(origin: str, problems: list[str]) -> str:
+    return "\n  ".join([f"{origin} cannot be used:", *dict.fromkeys(problems)])
+
+
+def load_study(path: str | Path) -> Study:
+    """Read and check a study file (YAML).
+
+    Raises
+    ------
+    StudyError
+        When the file is missing, is not YAML, or is not a valid study.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise StudyError(f"{path}: there is no such study file. Give the path of a YAML file")
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise StudyError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(config, dict):
+        raise StudyError(f"{path}: a study file is a YAML mapping of keys to values")
+    return parse_study(config, str(path))
+
+
