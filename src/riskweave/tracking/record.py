@@ -1,0 +1,343 @@
+"""The run record: what a training step leaves behind about itself, as one JSON file next to its results.
+
+Records are written by the jobs and are the source; the MLflow store is made from them and can be deleted at any time.
+This module is light: a job that trains does not import mlflow.
+"""
+
+import hashlib
+import json
+import math
+import numbers
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from riskweave.errors import DataError
+from riskweave.tracking.hardware import measuring
+from riskweave.tracking.provenance import data_facts, provenance
+
+__all__ = [
+    "FORMAT",
+    "FoldRecord",
+    "RunRecord",
+    "fingerprint",
+    "read_record",
+    "read_records",
+    "recording",
+    "write_record",
+]
+
+FORMAT = 1
+"""Version of the file format."""
+
+KINDS = ("encoder", "experiment")
+LONGEST_LIST = 1000
+LONGEST_TEXT = 10_000
+
+
+@dataclass
+class FoldRecord:
+    """What one fold contributed: final metrics, chosen settings and aggregate counts."""
+
+    fold: int
+    metrics: dict[str, float] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class RunRecord:
+    """One training step: an experiment or an encoder, with all its folds.
+
+    Attributes
+    ----------
+    kind : str
+        ``"experiment"`` or ``"encoder"``.
+    name : str
+        Name of the experiment, or of the feature set whose encoder was trained.
+    endpoint : str
+        What was predicted.
+    feature_sets : dict of str to list of str
+        Columns of each feature set, in the order used.
+    params : dict
+        The study's blocks behind the step; plain nested values.
+    seed : int
+        Seed of the training.
+    context : dict
+        Who asked for the step: ``study``, ``rule``, ``wildcards``, ``config`` (hash of the study), ...
+    data : dict
+        Fingerprint of the cohort: source, sha256, files as configured, their date.
+    architecture : str
+        Summary of the network; empty for models without one.
+    metrics : dict of str to float
+        Final metrics over all folds, where training knows some.
+    folds : list of FoldRecord
+        In the order of the folds.
+    hardware, provenance : dict
+        See `riskweave.tracking.hardware` and `riskweave.tracking.provenance`.
+    started : str
+        Start, ISO 8601, UTC.
+    duration : float
+        In seconds.
+    format : int
+        Version of the file format.
+    """
+
+    kind: str
+    name: str
+    endpoint: str
+    feature_sets: dict[str, list[str]]
+    params: dict[str, Any]
+    seed: int
+    context: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    architecture: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    folds: list[FoldRecord] = field(default_factory=list)
+    hardware: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    started: str = ""
+    duration: float = 0.0
+    format: int = FORMAT
+
+    def add_fold(
+        self,
+        fold: int,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        params: Mapping[str, Any] | None = None,
+        counts: Mapping[str, int] | None = None,
+    ) -> None:
+        """Add what one fold contributed.
+
+        Parameters
+        ----------
+        fold : int
+            Number of the fold, 0 and up; each only once.
+        metrics : mapping of str to float, optional
+            Final metrics of the fold; NaN where one is not defined.
+        params : mapping, optional
+            What was chosen in this fold, such as a penalty.
+        counts : mapping of str to int, optional
+            Aggregate counts, such as ``train`` or ``train_events``.
+
+        Raises
+        ------
+        ValueError
+            When the fold is there already, or a value is not aggregate.
+        """
+        if any(known.fold == fold for known in self.folds):
+            raise ValueError(f"fold {fold} is already in the record")
+        where = f"fold {fold}"
+        self.folds.append(
+            FoldRecord(
+                fold=int(fold),
+                metrics=_metrics(metrics or {}, where),
+                params=_plain(dict(params or {}), f"{where}, params"),
+                counts=_counts(counts or {}, where),
+            )
+        )
+
+
+@contextmanager
+def recording(
+    path: Path,
+    *,
+    kind: str,
+    name: str,
+    endpoint: str,
+    feature_sets: Mapping[str, Iterable[str]],
+    params: Mapping[str, Any],
+    seed: int,
+    context: Mapping[str, Any],
+) -> Iterator[RunRecord]:
+    """Measure and describe a training step, and write its record when the step has succeeded.
+
+    Parameters
+    ----------
+    path : Path
+        The record, ``run.json``. Written atomically at the end; nothing is written when the body raises.
+    kind : {"encoder", "experiment"}
+        What is trained.
+    name : str
+        Name of the experiment, or of the encoder's feature set.
+    endpoint : str
+        Name of the endpoint.
+    feature_sets : mapping of str to iterable of str
+        Columns of each feature set. A set whose columns are the raw input of an encoder may list none.
+    params : mapping
+        Settings, as in the study file; nested mappings and lists of plain values.
+    seed : int
+        Seed of the training.
+    context : mapping
+        ``study``, ``rule``, ``wildcards``, ``data`` (the content of ``data.json``) and whatever else the script knows.
+
+    Yields
+    ------
+    RunRecord
+        To be filled: ``architecture``, ``metrics``, ``add_fold(...)``; more columns of ``feature_sets`` or ``params``
+        that only become known during training may be added too.
+
+    Raises
+    ------
+    ValueError
+        When a value could hold rows of subjects: arrays, tables, lists of more than 1,000 values. A record holds
+        settings, names and aggregates only.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind {kind!r}: allowed are {', '.join(KINDS)}")
+    context = dict(context)
+    data = context.pop("data", None) or {}
+    run = RunRecord(
+        kind=kind,
+        name=name,
+        endpoint=endpoint,
+        feature_sets={key: [str(column) for column in columns] for key, columns in feature_sets.items()},
+        params=_plain(dict(params), "params"),
+        seed=int(seed),
+        context=_plain(context, "context"),
+        data=_plain(data_facts(data), "data"),
+        provenance=provenance(),
+        started=datetime.now(tz=UTC).isoformat(timespec="milliseconds"),
+    )
+    start = time.perf_counter()
+    with measuring() as hardware:
+        yield run
+    run.duration = round(time.perf_counter() - start, 3)
+    run.hardware = dict(hardware)
+    write_record(run, path)
+
+
+def write_record(run: RunRecord, path: Path) -> None:
+    """Check a record and write it atomically."""
+    path = Path(path)
+    content = asdict(run)
+    content["metrics"] = _metrics(run.metrics, "metrics")
+    content["params"] = _plain(run.params, "params")
+    content["folds"] = sorted(content["folds"], key=lambda fold: fold["fold"])
+    text = json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read a record.
+
+    Raises
+    ------
+    DataError
+        When the file is not a record of this format.
+    """
+    path = Path(path)
+    remedy = "Delete the file and run the step again, or collect with the riskweave version that wrote it"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(str(path), "there is no such run record", "Run the training step that writes it") from None
+    except ValueError:
+        raise DataError(str(path), "is not a run record: not valid JSON", remedy) from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DataError(str(path), f"is not a run record of format {FORMAT}", remedy)
+    try:
+        folds = [FoldRecord(**{**fold, "metrics": _with_nan(fold["metrics"])}) for fold in content.pop("folds")]
+        run = RunRecord(**{**content, "folds": folds, "metrics": _with_nan(content["metrics"])})
+    except (KeyError, TypeError):
+        raise DataError(str(path), "is not a complete run record: it lacks keys or has unknown ones", remedy) from None
+    return run
+
+
+def read_records(directory: Path) -> dict[Path, RunRecord]:
+    """Read all records (``run.json``) below a folder, sorted by path."""
+    return {path: read_record(path) for path in sorted(Path(directory).rglob("run.json"))}
+
+
+def fingerprint(path: Path) -> str:
+    """Return the sha256 of a record and of the training curves next to it."""
+    digest = hashlib.sha256(Path(path).read_bytes())
+    curves = Path(path).with_name("curves.csv")
+    if curves.is_file():
+        digest.update(curves.read_bytes())
+    return digest.hexdigest()
+
+
+def _scalar(value: Any) -> Any:
+    """Turn the scalars of numpy and torch into Python's; other values pass."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()
+    return value
+
+
+def _plain(value: Any, where: str) -> Any:  # noqa: PLR0911 - one return per allowed type
+    """Return a value as JSON knows it; refuse whatever could hold rows of subjects."""
+    value = _scalar(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    if isinstance(value, os.PathLike):
+        return Path(value).as_posix()
+    if isinstance(value, str):
+        if len(value) > LONGEST_TEXT:
+            raise ValueError(f"{where}: a text of {len(value)} characters; a record takes at most {LONGEST_TEXT}")
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        if len(value) > LONGEST_LIST:
+            raise ValueError(
+                f"{where}: a list of {len(value)} values; a record takes at most {LONGEST_LIST}, never rows"
+            )
+        items = sorted(value) if isinstance(value, set | frozenset) else value
+        return [_plain(item, f"{where}[]") for item in items]
+    raise ValueError(
+        f"{where}: {type(value).__name__} cannot be recorded; give settings, names and aggregates, never rows"
+    )
+
+
+def _metrics(metrics: Mapping[str, float], where: str) -> dict[str, float]:
+    """Return metrics as floats."""
+    checked = {}
+    for key, value in metrics.items():
+        number = _scalar(value)
+        if isinstance(number, bool) or not isinstance(number, numbers.Real):
+            raise TypeError(f"{where}, metric {key}: {type(value).__name__} is not a number")
+        checked[str(key)] = float(number)
+    return checked
+
+
+def _counts(counts: Mapping[str, int], where: str) -> dict[str, int]:
+    """Return counts as integers."""
+    checked = {}
+    for key, value in counts.items():
+        number = _scalar(value)
+        if isinstance(number, bool) or not isinstance(number, numbers.Integral) or number < 0:
+            raise ValueError(f"{where}, count {key}: not a whole number of 0 or more")
+        checked[str(key)] = int(number)
+    return checked
+
+
+def _without_nan(value: Any) -> Any:
+    """Replace what JSON does not know (NaN, infinity) by null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return value
+
+
+def _with_nan(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    return {key: math.nan if value is None else float(value) for key, value in metrics.items()}
