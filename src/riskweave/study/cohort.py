@@ -38,7 +38,9 @@ class SyntheticSource(Block):
 class TableColumns(Block):
     """What the columns of the subject table are called."""
 
-    subject_id: str = Field(default="subject_id", description="Identifier of a subject; read as text, so 001 stays 001.")
+    subject_id: str = Field(
+        default="subject_id", description="Identifier of a subject; read as text, so 001 stays 001."
+    )
     index_time: str | None = Field(
         default="index_time",
         description="Date or time of prediction. `null` where nothing in the study is dated (no events, recordings or "
@@ -55,8 +57,12 @@ class TablesSource(Block):
     """The user's own tables. Paths are relative to the folder in which snakemake runs."""
 
     source: Literal["tables"] = Field(description="Kind of source.")
-    subjects: str = Field(description="CSV or Parquet file with one row per subject; further columns are static features.")
-    columns: TableColumns = Field(default=TableColumns(), description="What the columns of the subject table are called.")
+    subjects: str = Field(
+        description="CSV or Parquet file with one row per subject; further columns are static features."
+    )
+    columns: TableColumns = Field(
+        default=TableColumns(), description="What the columns of the subject table are called."
+    )
     events: str | None = Field(
         default=None,
         description="Dated events with the columns of the MEDS schema (subject_id, time, code, numeric_value, "
@@ -120,7 +126,9 @@ class ColumnsEndpoint(_Endpoint):
     """An endpoint that the subject table already holds as two columns."""
 
     kind: Literal["columns"] = Field(description="Endpoint from two columns of the subject table.")
-    time: str = Field(description="Column with the time to the event or to the end of follow-up, in days from index (> 0).")
+    time: str = Field(
+        description="Column with the time to the event or to the end of follow-up, in days from index (> 0)."
+    )
     event: str = Field(description="Column with the event: 0 censored, 1 target, 2 and up competing.")
 
 
@@ -137,7 +145,8 @@ class Folds(Block):
     )
     count: Annotated[int, Field(ge=2, le=20)] = Field(default=5, description="Number of folds.")
     validation: Annotated[float, Field(gt=0, lt=0.5)] = Field(
-        default=0.2, description="Share of the rows outside the test fold that is held out for early stopping and tuning."
+        default=0.2,
+        description="Share of the rows outside the test fold that is held out for early stopping and tuning.",
     )
     group: str | None = Field(default=None, description="Column of the subject table that holds the groups.")
     stratify: Name | None = Field(
@@ -150,5 +159,3 @@ class Folds(Block):
         if (self.strategy == "group") != (self.group is not None):
             raise ValueError("`group` names the column of the groups: it goes with strategy: group, and only with it")
         return self
-
-

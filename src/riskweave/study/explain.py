@@ -1,84 +1,75 @@
 """Turn pydantic's errors into sentences that name the key, the value, what is allowed and the nearest name."""
 
-from collections.abc import Iterator
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from riskweave.errors import nearest
+from riskweave.study.schema import Place, allowed, follow, joined, variants
 
 __all__ = ["explain"]
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the block models that an annotation holds, inside unions, lists and dictionaries too."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif get_origin(annotation) is Annotated:
-        yield from _models(get_args(annotation)[0])
-    else:
-        for argument in get_args(annotation):
-            yield from _models(argument)
+def _shown(value: Any) -> str:
+    """Show a value shortly, in words where it is a whole block."""
+    match value:
+        case None:
+            return "an empty value"
+        case bool():
+            return str(value).lower()
+        case dict() if value:
+            return "a block of keys"
+        case list() if len(value) > 5:
+            return f"a list of {len(value)}"
+    return repr(value)
 
 
-def _tag(model: type[BaseModel], name: Any) -> bool:
-    """Tell whether a literal field of the model (its discriminator) has this one value."""
-    return any(get_args(field.annotation) == (name,) for field in model.model_fields.values())
+def _choices(place: Place) -> list[str]:
+    """Names among which a value is chosen, if it is."""
+    nodes = variants(place.node or {})
+    return [str(name) for node in nodes for name in node.get("enum", [node["const"]] if "const" in node else [])]
 
 
-def _resolve(root: type[BaseModel], location: tuple) -> tuple[list[str], list[type[BaseModel]]]:
-    """Follow an error's location; return the keys as the user wrote them and the models that hold the last of them.
-
-    Pydantic puts the tag of a discriminated union into the location: it is no key of the file and is dropped.
-    """
-    keys: list[str] = []
-    candidates = [root]
-    annotation_models: list[type[BaseModel]] = candidates
-    for part in location:
-        owners = [model for model in annotation_models if part in model.model_fields]
-        tagged = [model for model in annotation_models if _tag(model, part)]
-        if len(annotation_models) > 1 and tagged:
-            annotation_models = tagged
-            continue
-        candidates = annotation_models
-        keys.append(str(part))
-        if owners:
-            annotation_models = [m for owner in owners for m in _models(owner.model_fields[part].annotation)]
-    return keys, candidates
+def _unknown_key(place: Place, value: Any) -> str:
+    names = sorted(place.owner["properties"])
+    shown = "" if isinstance(value, dict | list) or value is None else f" (value {_shown(value)})"
+    return f"{joined(place.keys)}: unknown key{shown}.{nearest(place.keys[-1], names)} Allowed: {', '.join(names)}"
 
 
-def _sentence(error: dict, root: type[BaseModel]) -> str:
-    keys, owners = _resolve(root, error["loc"])
-    key, value = ".".join(keys), error.get("input")
-    shown = f" (value {value!r})" if not isinstance(value, dict | list) else ""
+def _wrong_tag(place: Place, error: dict) -> str:
+    choice = next(node["discriminator"] for node in variants(place.node or {}))
+    key, names = joined([*place.keys, choice["propertyName"]]), sorted(choice["mapping"])
+    if error["type"] == "union_tag_not_found":
+        return f"{key}: this key is required and missing. Allowed: {', '.join(names)}"
+    tag = error["ctx"]["tag"]
+    return f"{key}: {tag!r} is not allowed.{nearest(tag, names)} Allowed: {', '.join(names)}"
+
+
+def _not_allowed(place: Place, error: dict, schema: dict) -> str:
+    if place.at_name:
+        where, name = joined(place.keys[:-1]), place.keys[-1]
+        return f"{where}: the name {name!r} is not allowed. Use lower-case letters, digits and _, a letter first"
+    key, value = joined(place.keys), error["input"]
+    if error["type"] == "missing":
+        return f"{key}: this key is required and missing. Allowed: {allowed(place.node, schema)}"
+    hint = nearest(value, _choices(place)) if isinstance(value, str) else ""
+    if error["type"] == "string_type" and isinstance(value, int | float):
+        hint = " Put it in quotes to make it text."
+    return f"{key}: {_shown(value)} is not allowed.{hint} Allowed: {allowed(place.node, schema)}"
+
+
+def _sentence(error: dict, schema: dict) -> str:
+    place = follow(schema, error["loc"])
     match error["type"]:
-        case "extra_forbidden":
-            allowed = sorted({name for owner in owners for name in owner.model_fields})
-            return f"{key}: unknown key{shown}.{nearest(keys[-1], allowed)} Allowed: {', '.join(allowed)}"
-        case "missing":
-            return f"{key}: this key is required and missing"
-        case "union_tag_not_found":
-            discriminator = error["ctx"]["discriminator"].strip("'")
-            return f"{key}.{discriminator}: this key is required and missing"
-        case "union_tag_invalid":
-            context = error["ctx"]
-            allowed = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
-            discriminator = context["discriminator"].strip("'")
-            return (
-                f"{key}.{discriminator}: {context['tag']!r} is not allowed.{nearest(context['tag'], allowed)} "
-                f"Allowed: {', '.join(allowed)}"
-            )
-        case "literal_error":
-            expected = error["ctx"]["expected"].replace(" or ", ", ")
-            allowed = [name.strip("' ") for name in expected.split(",")]
-            return f"{key}: {value!r} is not allowed.{nearest(value, allowed)} Allowed: {', '.join(allowed)}"
-        case "string_pattern_mismatch":
-            named = keys[-2] if keys[-1] == "[key]" else value
-            path = ".".join(keys[:-1]) if keys[-1] == "[key]" else key
-            return f"{path}: the name {named!r} is not allowed. Use lower-case letters, digits and _, a letter first"
         case "value_error":
-            return f"{key}: {error['ctx']['error']}"
-    return f"{key}: {error['msg']}{shown}"
+            return f"{joined(place.keys)}: {error['ctx']['error']}"
+        case "union_tag_not_found" | "union_tag_invalid":
+            return _wrong_tag(place, error)
+        case "extra_forbidden" | "invalid_key":
+            return _unknown_key(place, error["input"])
+    if place.node is None:
+        return f"{joined(place.keys)}: {error['msg']}"
+    return _not_allowed(place, error, schema)
 
 
 def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
@@ -91,4 +82,5 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
     root : type of BaseModel
         The model of the whole file.
     """
-    return [_sentence(dict(problem), root) for problem in error.errors()]
+    schema = root.model_json_schema()
+    return list(dict.fromkeys(_sentence(dict(problem), schema) for problem in error.errors()))

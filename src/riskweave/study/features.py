@@ -102,7 +102,8 @@ class EcgFeatures(Block):
         default=10.0, description="Length of the signal in seconds: longer recordings are cut, shorter ones padded."
     )
     band: tuple[float, float] = Field(
-        default=(0.5, 40.0), description="Pass band of the filter in Hz; the upper edge is below half the sampling rate."
+        default=(0.5, 40.0),
+        description="Pass band of the filter in Hz; the upper edge is below half the sampling rate.",
     )
     measurements: bool = Field(
         default=True, description="Plain measurements as columns: heart rate, RR variability, amplitudes."
@@ -131,7 +132,9 @@ class CnnEncoder(Block):
         description="`none`, or the path of a local file with a state dict of that network. Nothing is downloaded.",
     )
     embedding: Positive = Field(default=8, description="Columns of the embedding.")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.2, description="Dropout before the embedding (0 to 1).")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.2, description="Dropout before the embedding (0 to 1)."
+    )
     intervals: Positive = Field(default=10, description="Intervals of the discrete-time loss.")
     training: Training = Field(default=Training(), description="How the encoder is trained.")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, ValidationError
@@ -10,41 +10,13 @@ from pydantic import Field, ValidationError
 from riskweave.errors import StudyError, nearest
 from riskweave.study.base import Block, Name
 from riskweave.study.cohort import Cohort, CodesEndpoint, Endpoint, Folds
+from riskweave.study.evaluation import Evaluation, Objective
 from riskweave.study.experiments import Experiment, ExperimentBlock, expand
 from riskweave.study.explain import explain
 from riskweave.study.features import FeatureSet
 from riskweave.study.models import Model
 
-__all__ = ["Evaluation", "Objective", "Study", "load_study", "parse_study"]
-
-
-class Objective(Block):
-    """An expected result, written down before the study runs; the report gives the verdict."""
-
-    description: str = Field(description="The expectation in a sentence.")
-    endpoint: Name = Field(description="Endpoint, by its name.")
-    experiment: str = Field(description="Experiment, by its full name such as `ehr+ecg.cox`.")
-    compared_with: str | None = Field(
-        default=None, description="Experiment whose metric is subtracted, on the same subjects; none for the metric itself."
-    )
-    metric: Literal["harrell_c", "uno_c", "ibs"] = Field(default="harrell_c", description="Metric of the last horizon.")
-    above: float | None = Field(
-        default=None, description="Met when the whole confidence interval lies above this value (concordance: 0 to 1)."
-    )
-    below: float | None = Field(default=None, description="Met when the whole confidence interval lies below this value.")
-
-
-class Evaluation(Block):
-    """How experiments are compared."""
-
-    reference: str = Field(
-        description="Experiment to which all others of its endpoint are compared, by its full name such as `age_sex.cox`."
-    )
-    bootstrap: Annotated[int, Field(ge=50, le=100_000)] = Field(
-        default=1000, description="Resamples of subjects behind each confidence interval."
-    )
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(default=0.95, description="Coverage of the intervals.")
-    seed: Annotated[int, Field(ge=0)] = Field(default=1, description="Seed of the resamples.")
+__all__ = ["Study", "load_study", "parse_study"]
 
 
 class Study(Block):
@@ -237,5 +209,3 @@ def load_study(path: str | Path) -> Study:
     if not isinstance(config, dict):
         raise StudyError(f"{path}: a study file is a YAML mapping of keys to values")
     return parse_study(config, str(path))
-
-

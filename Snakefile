@@ -1,0 +1,41 @@
+# riskweave: from raw clinical records to compared, tracked time-to-event models. This file is the table of contents.
+#
+# Paths spell the study, the rule's stage and its wildcards:
+#   results/<study>/cohort/...                                   source tables, outcomes/<endpoint>, folds
+#   results/<study>/features/<feature_set>[/<endpoint>]/...      feature tables and what encoders add per endpoint
+#   results/<study>/experiments/<endpoint>/<experiment>/...      predictions, models, run records
+#   results/<study>/evaluation/<endpoint>/...                    metrics, comparisons, figures
+from snakemake.utils import min_version
+
+min_version("9.25")
+
+
+# `--configfile` replaces the demo study instead of being merged into it.
+if "study" not in config:
+
+    configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/cohort.smk"
+include: "workflow/rules/ehr.smk"
+include: "workflow/rules/ecg.smk"
+include: "workflow/rules/image.smk"
+include: "workflow/rules/survival.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/tracking.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.evaluate.input,
+        rules.track.input,
+
+
+# A job that fails does not take the records of finished ones with it.
+onerror:
+    collect_finished_runs()

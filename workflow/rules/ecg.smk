@@ -1,0 +1,29 @@
+"""ECG recordings to signals and plain measurements.
+
+REQUIRED INPUTS: cohort/source/{subjects,recordings}.parquet and the WFDB records that the manifest names.
+OUTPUTS: features/<feature_set>/features.parquet (measurements, quality), signals.npy and index.parquet (encoder input).
+"""
+
+
+rule read_ecg:
+    input:
+        code=code("read_ecg"),
+        subjects=rules.ingest.output.subjects,
+        recordings=rules.ingest.output.recordings,
+    output:
+        features=f"{RESULTS}/features/{{ecg_set}}/features.parquet",
+        signals=f"{RESULTS}/features/{{ecg_set}}/signals.npy",
+        index=f"{RESULTS}/features/{{ecg_set}}/index.parquet",
+    log:
+        f"{RESULTS}/logs/read_ecg/{{ecg_set}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/read_ecg/{{ecg_set}}.tsv"
+    threads: 2
+    params:
+        features=lambda wildcards: dump_reading(wildcards.ecg_set),
+    message:
+        "Read, check, resample and measure the ECG recordings of feature set {wildcards.ecg_set}."
+    conda:
+        "../../envs/riskweave.yaml"
+    script:
+        "../scripts/read_ecg.py"

@@ -1,0 +1,26 @@
+"""EHR events and static columns to feature tables.
+
+REQUIRED INPUTS: cohort/source/{subjects,events}.parquet.
+OUTPUTS: features/<feature_set>/features.parquet.
+"""
+
+
+rule aggregate_events:
+    input:
+        code=code("aggregate_events"),
+        subjects=rules.ingest.output.subjects,
+        events=rules.ingest.output.events,
+    output:
+        features=f"{RESULTS}/features/{{ehr_set}}/features.parquet",
+    log:
+        f"{RESULTS}/logs/aggregate_events/{{ehr_set}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/aggregate_events/{{ehr_set}}.tsv"
+    params:
+        features=lambda wildcards: dump(STUDY.feature_sets[wildcards.ehr_set]),
+    message:
+        "Aggregate events of feature set {wildcards.ehr_set}."
+    conda:
+        "../../envs/riskweave.yaml"
+    script:
+        "../scripts/aggregate_events.py"

@@ -1,0 +1,113 @@
+"""Compare the experiments of an endpoint on the same subjects, from their prediction tables alone.
+
+REQUIRED INPUTS: experiments/<endpoint>/*/predictions.parquet, cohort/outcomes/<endpoint>.parquet, cohort/folds.parquet.
+OUTPUTS: evaluation/<endpoint>/{metrics,differences,calibration,leaderboard}.parquet, leaderboard.csv, figures, and
+  evaluation/objectives.csv: the verdict on each objective.
+"""
+
+
+def predictions_of(endpoint):
+    """Return the prediction tables of an endpoint, in an order that does not depend on the study file's."""
+    names = sorted(experiment.name for experiment in STUDY.of_endpoint(endpoint))
+    return [f"{RESULTS}/experiments/{endpoint}/{name}/predictions.parquet" for name in names]
+
+
+def availability_tables():
+    """Return for each modality a table with the subjects that have it."""
+    return {modality: feature_table(sorted(sets)[0]) for modality in MODALITIES if (sets := STUDY.sets_of(modality))}
+
+
+rule evaluate_endpoint:
+    input:
+        code=code("evaluate_endpoint"),
+        predictions=lambda wildcards: predictions_of(wildcards.endpoint),
+        subjects=rules.ingest.output.subjects,
+        availability=list(availability_tables().values()),
+        outcomes=rules.define_outcomes.output.outcomes,
+    output:
+        metrics=f"{RESULTS}/evaluation/{{endpoint}}/metrics.parquet",
+        differences=f"{RESULTS}/evaluation/{{endpoint}}/differences.parquet",
+        calibration=f"{RESULTS}/evaluation/{{endpoint}}/calibration.parquet",
+        leaderboard=f"{RESULTS}/evaluation/{{endpoint}}/leaderboard.parquet",
+        leaderboard_csv=report(
+            f"{RESULTS}/evaluation/{{endpoint}}/leaderboard.csv",
+            caption="../report/leaderboard.rst",
+            category="Answers",
+            labels={"endpoint": "{endpoint}", "result": "leaderboard, table"},
+        ),
+    log:
+        f"{RESULTS}/logs/evaluate_endpoint/{{endpoint}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate_endpoint/{{endpoint}}.tsv"
+    params:
+        endpoint=lambda wildcards: dump(STUDY.endpoints[wildcards.endpoint]),
+        evaluation=dump(STUDY.evaluation),
+        modalities=sorted(availability_tables()),
+    message:
+        "Evaluate and compare all experiments for {wildcards.endpoint}."
+    conda:
+        "../../envs/riskweave.yaml"
+    script:
+        "../scripts/evaluate_endpoint.py"
+
+
+rule draw_evaluation:
+    input:
+        code=code("draw_evaluation"),
+        leaderboard=rules.evaluate_endpoint.output.leaderboard,
+        calibration=rules.evaluate_endpoint.output.calibration,
+    output:
+        leaderboard=report(
+            f"{RESULTS}/evaluation/{{endpoint}}/leaderboard.svg",
+            caption="../report/leaderboard.rst",
+            category="Answers",
+            labels={"endpoint": "{endpoint}", "result": "leaderboard, figure"},
+        ),
+        calibration=report(
+            f"{RESULTS}/evaluation/{{endpoint}}/calibration.svg",
+            caption="../report/calibration.rst",
+            category="Answers",
+            labels={"endpoint": "{endpoint}", "result": "calibration"},
+        ),
+    log:
+        f"{RESULTS}/logs/draw_evaluation/{{endpoint}}.log",
+    message:
+        "Draw the leaderboard and the calibration for {wildcards.endpoint}."
+    conda:
+        "../../envs/riskweave.yaml"
+    script:
+        "../scripts/draw_evaluation.py"
+
+
+rule judge_objectives:
+    input:
+        code=code("judge_objectives"),
+        predictions=[path for endpoint in sorted(STUDY.endpoints) for path in predictions_of(endpoint)],
+        outcomes=expand(rules.define_outcomes.output.outcomes, endpoint=sorted(STUDY.endpoints)),
+    output:
+        verdicts=report(
+            f"{RESULTS}/evaluation/objectives.csv",
+            caption="../report/objectives.rst",
+            category="Answers",
+            labels={"endpoint": "all", "result": "objectives"},
+        ),
+    log:
+        f"{RESULTS}/logs/judge_objectives.log",
+    params:
+        objectives={name: dump(objective) for name, objective in STUDY.objectives.items()},
+        endpoints={name: dump(endpoint) for name, endpoint in STUDY.endpoints.items()},
+        evaluation=dump(STUDY.evaluation),
+    message:
+        "Judge the study's objectives."
+    conda:
+        "../../envs/riskweave.yaml"
+    script:
+        "../scripts/judge_objectives.py"
+
+
+rule evaluate:
+    input:
+        rules.save_study.output,
+        rules.judge_objectives.output,
+        expand(rules.draw_evaluation.output, endpoint=sorted(STUDY.endpoints)),
+        expand(rules.define_outcomes.output.attrition, endpoint=sorted(STUDY.endpoints)),

@@ -1,0 +1,74 @@
+"""The local MLflow store: filled from run records, which are the source of truth; it can be deleted and rebuilt.
+
+REQUIRED INPUTS: run.json and curves.csv of every encoder and experiment, evaluation/<endpoint>/metrics.parquet.
+OUTPUTS: results/mlflow/ (SQLite store and artifacts, shared by all studies), tracking/collected.json.
+"""
+
+STORE = "results/mlflow"
+
+
+def run_records():
+    """Return the record of every training step of the study."""
+    encoders = expand(rules.train_encoder.output.record, encoder_set=STUDY.encoders(), endpoint=sorted(STUDY.endpoints))
+    experiments = [
+        f"{RESULTS}/experiments/{experiment.endpoint}/{experiment.name}/run.json" for experiment in STUDY.matrix()
+    ]
+    return sorted(encoders + experiments)
+
+
+def collect_finished_runs():
+    """Store the records of the jobs that did finish before another failed."""
+    records = [record for record in run_records() if Path(record).is_file()]
+    if records:
+        arguments = ["collect", "--store", STORE, "--study", STUDY.study, *records]
+        subprocess.run([sys.executable, "-m", "riskweave.tracking", *arguments], check=False)
+
+
+localrules:
+    init_tracking,
+    collect_runs,
+
+
+# The store has one writer at a time, and its schema is made before the first: parallel first writers break MLflow's
+# migration. The database itself is no output: Snakemake deletes outputs before it makes them again.
+rule init_tracking:
+    output:
+        store=f"{RESULTS}/tracking/store.json",
+    log:
+        f"{RESULTS}/logs/init_tracking.log",
+    params:
+        directory=STORE,
+    message:
+        "Make the MLflow store."
+    conda:
+        "../../envs/riskweave.yaml"
+    script:
+        "../scripts/init_tracking.py"
+
+
+rule collect_runs:
+    input:
+        store=ancient(rules.init_tracking.output.store),
+        records=run_records(),
+        metrics=expand(rules.evaluate_endpoint.output.metrics, endpoint=sorted(STUDY.endpoints)),
+    output:
+        collected=f"{RESULTS}/tracking/collected.json",
+    log:
+        f"{RESULTS}/logs/collect_runs.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/collect_runs.tsv"
+    params:
+        directory=STORE,
+        study=STUDY.study,
+        endpoints=sorted(STUDY.endpoints),
+    message:
+        "Store the run of every training step in MLflow."
+    conda:
+        "../../envs/riskweave.yaml"
+    script:
+        "../scripts/collect_runs.py"
+
+
+rule track:
+    input:
+        rules.collect_runs.output,

@@ -1,0 +1,28 @@
+"""Evaluate and compare all experiments of an endpoint on the same subjects."""
+
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from riskweave.evaluation.evaluate import evaluate_endpoint
+from riskweave.jobs import job_log
+from riskweave.study.cohort import Endpoint
+from riskweave.study.evaluation import Evaluation
+
+with job_log(Path(snakemake.log[0])):
+    evaluation = Evaluation.model_validate(snakemake.params.evaluation)
+    evaluate_endpoint(
+        predictions=[Path(path) for path in snakemake.input.predictions],
+        subjects=Path(snakemake.input.subjects),
+        availability=dict(zip(snakemake.params.modalities, map(Path, snakemake.input.availability), strict=True)),
+        endpoint_name=snakemake.wildcards.endpoint,
+        endpoint=TypeAdapter(Endpoint).validate_python(snakemake.params.endpoint),
+        outcomes=Path(snakemake.input.outcomes),
+        reference=evaluation.reference,
+        evaluation=evaluation,
+        metrics=Path(snakemake.output.metrics),
+        differences=Path(snakemake.output.differences),
+        calibration=Path(snakemake.output.calibration),
+        leaderboard=Path(snakemake.output.leaderboard),
+        leaderboard_csv=Path(snakemake.output.leaderboard_csv),
+    )

@@ -1,0 +1,33 @@
+"""Train an encoder on the training rows of each fold, and embed everybody who has the modality."""
+
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from riskweave.jobs import job_log
+from riskweave.study.features import FeatureSet
+from riskweave.survival.encoders import train_encoder
+from riskweave.tracking.record import context_of
+
+with job_log(Path(snakemake.log[0])):
+    train_encoder(
+        feature_set=snakemake.wildcards.encoder_set,
+        features=TypeAdapter(FeatureSet).validate_python(snakemake.params.features),
+        endpoint=snakemake.wildcards.endpoint,
+        signals=Path(snakemake.input.arrays),
+        index=Path(snakemake.input.index),
+        outcomes=Path(snakemake.input.outcomes),
+        folds=Path(snakemake.input.folds),
+        seed=snakemake.params.seed,
+        threads=snakemake.threads,
+        embeddings=Path(snakemake.output.embeddings),
+        weights=Path(snakemake.output.weights),
+        record=Path(snakemake.output.record),
+        curves=Path(snakemake.output.curves),
+        context=context_of(
+            study=snakemake.params.study,
+            rule=snakemake.rule,
+            wildcards=dict(snakemake.wildcards),
+            data=Path(snakemake.input.data),
+        ),
+    )

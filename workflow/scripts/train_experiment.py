@@ -1,0 +1,34 @@
+"""Train all folds of an experiment and predict each subject from the fold in which it was tested."""
+
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from riskweave.jobs import job_log
+from riskweave.study.models import Model
+from riskweave.survival.experiment import train_experiment
+from riskweave.tracking.record import context_of
+
+with job_log(Path(snakemake.log[0])):
+    experiment = snakemake.params.experiment
+    train_experiment(
+        experiment=experiment,
+        model=TypeAdapter(Model).validate_python(snakemake.params.model),
+        tables=dict(zip(experiment["feature_sets"], map(Path, snakemake.input.tables), strict=True)),
+        embeddings=dict(zip(snakemake.params.encoders, map(Path, snakemake.input.embeddings), strict=True)),
+        outcomes=Path(snakemake.input.outcomes),
+        folds=Path(snakemake.input.folds),
+        times=snakemake.params.times,
+        seed=snakemake.params.seed,
+        threads=snakemake.threads,
+        predictions=Path(snakemake.output.predictions),
+        models=Path(snakemake.output.models),
+        record=Path(snakemake.output.record),
+        curves=Path(snakemake.output.curves),
+        context=context_of(
+            study=snakemake.params.study,
+            rule=snakemake.rule,
+            wildcards=dict(snakemake.wildcards),
+            data=Path(snakemake.input.data),
+        ),
+    )
