@@ -36,8 +36,8 @@ def measuring(interval: float = 1.0) -> Iterator[dict[str, Any]]:
         ``memory_total`` (bytes), ``cpu_percent_mean`` and ``cpu_percent_peak`` (100 is one processor busy),
         ``memory_peak`` (bytes resident, children included; pages that they share count for each), ``threads_peak``,
         ``samples``; ``torch_threads`` when torch is in use; ``gpus``, a list (empty without one) of ``name``,
-        ``memory_total``, ``memory_peak`` (bytes allocated by torch), ``utilisation_mean`` and ``utilisation_peak`` (percent
-        of the time that a kernel ran; only where nvidia-smi answers).
+        ``memory_total``, ``memory_peak`` (bytes allocated by torch), ``utilisation_mean`` and ``utilisation_peak``
+        (percent of the time that a kernel ran; only where nvidia-smi answers).
     """
     facts: dict[str, Any] = {}
     sampler = _Sampler(interval)
@@ -115,7 +115,7 @@ class _Sampler(threading.Thread):
             100 * (later[1] - earlier[1]) / (later[0] - earlier[0])
             for earlier, later in zip(self.points, self.points[1:], strict=False)
             # A step much shorter than the clock tick of processor times (10 ms) says nothing about the peak.
-            if later[0] - earlier[0] > 0.1  # noqa: PLR2004
+            if later[0] - earlier[0] > 0.1
         ]
         return {
             "cpu_percent_mean": round(mean, 1),
