@@ -38,9 +38,7 @@ class SyntheticSource(Block):
 class TableColumns(Block):
     """What the columns of the subject table are called."""
 
-    subject_id: str = Field(
-        default="subject_id", description="Identifier of a subject; read as text, so 001 stays 001."
-    )
+    subject_id: str = Field(default="subject_id", description="Identifier of a subject, read as text: 001 stays 001.")
     index_time: str | None = Field(
         default="index_time",
         description="Date or time of prediction. `null` where nothing in the study is dated (no events, recordings or "
@@ -57,12 +55,8 @@ class TablesSource(Block):
     """The user's own tables. Paths are relative to the folder in which snakemake runs."""
 
     source: Literal["tables"] = Field(description="Kind of source.")
-    subjects: str = Field(
-        description="CSV or Parquet file with one row per subject; further columns are static features."
-    )
-    columns: TableColumns = Field(
-        default=TableColumns(), description="What the columns of the subject table are called."
-    )
+    subjects: str = Field(description="CSV or Parquet file, one row per subject; further columns are static features.")
+    columns: TableColumns = Field(default=TableColumns(), description="Names of the subject table's columns.")
     events: str | None = Field(
         default=None,
         description="Dated events with the columns of the MEDS schema (subject_id, time, code, numeric_value, "
@@ -70,13 +64,13 @@ class TablesSource(Block):
     )
     recordings: str | None = Field(
         default=None,
-        description="Manifest of the ECG recordings (subject_id, time, path): CSV or Parquet. A path names a WFDB record "
-        "without its suffix, relative to the manifest.",
+        description="Manifest of the ECG recordings (subject_id, time, path): CSV or Parquet. A path names a WFDB "
+        "record without its suffix, relative to the manifest.",
     )
     images: str | None = Field(
         default=None,
-        description="Manifest of the images (subject_id, time, path): CSV or Parquet. A path names a PNG, JPEG or DICOM "
-        "file, relative to the manifest.",
+        description="Manifest of the images (subject_id, time, path): CSV or Parquet. A path names a PNG, JPEG or "
+        "DICOM file, relative to the manifest.",
     )
 
 
@@ -99,7 +93,7 @@ class _Endpoint(Block):
     )
 
     def time_grid(self) -> list[int]:
-        """Times at which every model predicts the risk, in days: even steps to the last horizon, and all horizons."""
+        """Return the times at which every model predicts the risk, in days: even steps and all horizons."""
         last = max(self.horizons)
         steps = {round(last * step / self.grid_points) for step in range(1, self.grid_points + 1)}
         return sorted((steps | set(self.horizons)) - {0})
@@ -126,9 +120,7 @@ class ColumnsEndpoint(_Endpoint):
     """An endpoint that the subject table already holds as two columns."""
 
     kind: Literal["columns"] = Field(description="Endpoint from two columns of the subject table.")
-    time: str = Field(
-        description="Column with the time to the event or to the end of follow-up, in days from index (> 0)."
-    )
+    time: str = Field(description="Column with the days from index to the event or the end of follow-up (> 0).")
     event: str = Field(description="Column with the event: 0 censored, 1 target, 2 and up competing.")
 
 

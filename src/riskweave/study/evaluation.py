@@ -17,22 +17,22 @@ class Objective(Block):
     experiment: str = Field(description="Experiment, by its full name such as `ehr+ecg.cox`.")
     compared_with: str | None = Field(
         default=None,
-        description="Experiment whose metric is subtracted, on the same subjects; none for the metric itself.",
+        description="Experiment whose metric is subtracted, on the same subjects; none: the metric itself.",
     )
-    metric: Literal["harrell_c", "uno_c", "ibs"] = Field(default="harrell_c", description="Metric of the last horizon.")
+    metric: Literal["harrell_c", "uno_c", "ibs"] = Field(
+        default="harrell_c", description="Metric, of the last horizon."
+    )
     above: float | None = Field(
-        default=None, description="Met when the whole confidence interval lies above this value (concordance: 0 to 1)."
+        default=None, description="Met when the whole confidence interval is above this (concordance: 0 to 1)."
     )
-    below: float | None = Field(
-        default=None, description="Met when the whole confidence interval lies below this value."
-    )
+    below: float | None = Field(default=None, description="Met when the whole confidence interval is below this.")
 
 
 class Evaluation(Block):
     """How experiments are compared."""
 
     reference: str = Field(
-        description="Experiment to which all others of its endpoint are compared, by its full name such as `age_sex.cox`."
+        description="Experiment to which the others of its endpoint are compared, by its full name: `age_sex.cox`."
     )
     bootstrap: Annotated[int, Field(ge=50, le=100_000)] = Field(
         default=1000, description="Resamples of subjects behind each confidence interval."

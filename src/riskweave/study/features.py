@@ -30,7 +30,7 @@ class EventFeatures(Block):
     )
     by_code: bool = Field(
         default=False,
-        description="`true`: columns for each distinct code that the prefixes find; `false`: one group for all of them.",
+        description="`true`: columns for each distinct code that the prefixes find; `false`: one group for all.",
     )
     name: str | None = Field(
         default=None, description="Stem of the column names; the first code when not given. Not with `by_code`."
@@ -103,7 +103,7 @@ class EcgFeatures(Block):
     )
     band: tuple[float, float] = Field(
         default=(0.5, 40.0),
-        description="Pass band of the filter in Hz; the upper edge is below half the sampling rate.",
+        description="Pass band of the filter in Hz; its end is below half the sampling rate.",
     )
     measurements: bool = Field(
         default=True, description="Plain measurements as columns: heart rate, RR variability, amplitudes."

@@ -16,8 +16,8 @@ class CoxModel(Block):
     kind: Literal["cox"] = Field(description="Kind of model.")
     penalty: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)] = Field(
         default=[0.003, 0.03, 0.3],
-        description="Ridge penalties on standardised columns; the one with the best likelihood on the fold's validation "
-        "rows is kept.",
+        description="Ridge penalties on standardised columns; the one with the best likelihood on the validation rows "
+        "of the fold is kept.",
     )
 
 

@@ -73,7 +73,7 @@ def raw_files(cohort: TablesSource) -> dict[str, list[Path]]:
             found[key] = [path, *(_listed(path) if key in ("recordings", "images") else [])]
         else:
             raise StudyError(
-                f"cohort.{key}: there is no file {configured!r}. Paths are relative to the folder in which snakemake runs"
+                f"cohort.{key}: there is no file {configured!r}. Paths are relative to the folder snakemake runs in"
             )
     return found
 

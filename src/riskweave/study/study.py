@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from riskweave.errors import StudyError, nearest
 from riskweave.study.base import Block, Name
-from riskweave.study.cohort import Cohort, CodesEndpoint, Endpoint, Folds
+from riskweave.study.cohort import CodesEndpoint, Cohort, Endpoint, Folds
 from riskweave.study.evaluation import Evaluation, Objective
 from riskweave.study.experiments import Experiment, ExperimentBlock, expand
 from riskweave.study.explain import explain
@@ -90,7 +90,8 @@ def _check_names(study: Study) -> list[str]:
             problems += _known(f"{key}.endpoints", used, study.endpoints, "endpoint")
     if study.folds.stratify is None and len(study.endpoints) > 1:
         problems.append(
-            f"folds.stratify: this key is required where there are several endpoints. Allowed: {', '.join(study.endpoints)}"
+            "folds.stratify: this key is required where there are several endpoints. "
+            f"Allowed: {', '.join(study.endpoints)}"
         )
     elif study.folds.stratify is not None:
         problems += _known("folds.stratify", study.folds.stratify, study.endpoints, "endpoint")
@@ -139,16 +140,18 @@ def _check_combinations(study: Study) -> list[str]:
                 needed = "events"
             if needed and getattr(cohort, needed) is None:
                 problems.append(
-                    f"feature_sets.{name}: modality {block.modality} needs cohort.{needed}, which is not given. Give the "
-                    f"path, or remove the feature set"
+                    f"feature_sets.{name}: modality {block.modality} needs cohort.{needed}, which is not given. "
+                    "Give the path, or remove the feature set"
                 )
         for name, endpoint in study.endpoints.items():
             if isinstance(endpoint, CodesEndpoint):
                 if cohort.events is None:
                     problems.append(f"endpoints.{name}: kind codes needs cohort.events, which is not given")
-                for column in ("index_time", "followup_end"):
-                    if getattr(cohort.columns, column) is None:
-                        problems.append(f"endpoints.{name}: kind codes needs cohort.columns.{column}, which is null")
+                problems += [
+                    f"endpoints.{name}: kind codes needs cohort.columns.{column}, which is null"
+                    for column in ("index_time", "followup_end")
+                    if getattr(cohort.columns, column) is None
+                ]
         dated = [table for table in ("events", "recordings", "images") if getattr(cohort, table)]
         if dated and cohort.columns.index_time is None:
             problems.append(f"cohort.columns.index_time: is null, but cohort.{dated[0]} is dated. Name the column")
