@@ -144,6 +144,29 @@ class RunRecord:
         )
 
 
+def context_of(*, study: str, rule: str, wildcards: Mapping[str, str], data: Path) -> dict[str, Any]:
+    """Make the context of a training step from what its workflow script knows.
+
+    Parameters
+    ----------
+    study : str
+        Name of the study.
+    rule : str
+        Name of the workflow's rule.
+    wildcards : mapping of str to str
+        Wildcards of the job.
+    data : Path
+        ``data.json`` of the cohort.
+
+    Returns
+    -------
+    dict
+        ``study``, ``rule``, ``wildcards`` (sorted) and ``data`` (the content of the file).
+    """
+    content = json.loads(Path(data).read_text(encoding="utf-8"))
+    return {"study": study, "rule": rule, "wildcards": dict(sorted(wildcards.items())), "data": content}
+
+
 @contextmanager
 def recording(
     path: Path,
