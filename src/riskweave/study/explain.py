@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from riskweave.errors import nearest
-from riskweave.study.schema import Place, allowed, follow, joined, variants
+from riskweave.study.schema import NAME_RULE, Place, allowed, follow, joined, variants
 
 __all__ = ["explain"]
 
@@ -48,7 +48,7 @@ def _wrong_tag(place: Place, error: dict) -> str:
 def _not_allowed(place: Place, error: dict, schema: dict) -> str:
     if place.at_name:
         where, name = joined(place.keys[:-1]), place.keys[-1]
-        return f"{where}: the name {name!r} is not allowed. Use lower-case letters, digits and _, a letter first"
+        return f"{where}: the name {name!r} is not allowed. Use {NAME_RULE}"
     key, value = joined(place.keys), error["input"]
     if error["type"] == "missing":
         return f"{key}: this key is required and missing. Allowed: {allowed(place.node, schema)}"

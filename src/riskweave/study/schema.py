@@ -6,10 +6,11 @@ from typing import Any
 
 from riskweave.study.base import NAME_PATTERN
 
-__all__ = ["Place", "allowed", "deref", "follow", "joined", "variants"]
+__all__ = ["NAME_RULE", "Place", "allowed", "deref", "follow", "joined", "variants"]
 
 Node = dict[str, Any]
 BLOCK = "block of keys"
+NAME_RULE = "lower-case letters, digits and _, a letter first"
 
 
 def deref(node: Node, schema: Node) -> Node:
@@ -53,7 +54,8 @@ def _choice(node: Node, schema: Node, block: Callable[[str], str]) -> str:
     if "discriminator" in node:
         tag, mapping = node["discriminator"]["propertyName"], node["discriminator"]["mapping"]
         blocks = {name: block(ref.rsplit("/", 1)[-1]) for name, ref in sorted(mapping.items())}
-        return f"block of keys, with `{tag}`: {', '.join(name if words == BLOCK else words for name, words in blocks.items())}"
+        words = [name if text == BLOCK else text for name, text in blocks.items()]
+        return f"{BLOCK}, with `{tag}`: {', '.join(words)}"
     if "anyOf" in node:
         return " or ".join(allowed(option, schema, block=block) for option in node["anyOf"])
     return ", ".join(map(str, node.get("enum", [node["const"]] if "const" in node else [])))
@@ -61,7 +63,7 @@ def _choice(node: Node, schema: Node, block: Callable[[str], str]) -> str:
 
 def _scalar(node: Node) -> str:
     """Words for a node of a simple type; empty for any other node."""
-    text = "name (lower-case letters, digits and _, a letter first)" if node.get("pattern") == NAME_PATTERN else "text"
+    text = f"name ({NAME_RULE})" if node.get("pattern") == NAME_PATTERN else "text"
     words = {
         "string": text,
         "integer": _number("whole number", node),

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, ValidationError
 
 from riskweave.errors import StudyError, nearest
@@ -14,6 +13,7 @@ from riskweave.study.evaluation import Evaluation, Objective
 from riskweave.study.experiments import Experiment, ExperimentBlock, expand
 from riskweave.study.explain import explain
 from riskweave.study.features import FeatureSet
+from riskweave.study.files import read_mapping
 from riskweave.study.models import Model
 
 __all__ = ["Study", "load_study", "parse_study"]
@@ -200,15 +200,6 @@ def load_study(path: str | Path) -> Study:
     Raises
     ------
     StudyError
-        When the file is missing, is not YAML, or is not a valid study.
+        When the file is missing, is not YAML, gives a key twice, or is not a valid study.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise StudyError(f"{path}: there is no such study file. Give the path of a YAML file")
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(config, dict):
-        raise StudyError(f"{path}: a study file is a YAML mapping of keys to values")
-    return parse_study(config, str(path))
+    return parse_study(read_mapping(path), str(path))
