@@ -4,6 +4,7 @@ REQUIRED INPUTS: config/config.yaml, or the study given by --configfile.
 OUTPUTS: results/<study>/study.yaml, the study as it was run, with all defaults filled in.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from riskweave.study.study import parse_study
 
 STUDY = parse_study(config)
 RESULTS = f"results/{STUDY.study}"
-BASE = Path(workflow.basedir)
+# Relative, so that moving the project changes no path that Snakemake remembers.
+BASE = Path(os.path.relpath(workflow.basedir))
 FINGERPRINTS = Path(".snakemake/riskweave/fingerprints.sqlite")
 MODALITIES = ("ehr", "ecg", "image")
 
