@@ -70,7 +70,7 @@ def test_editing_a_model_reruns_its_experiments_only(project):
     study = project.study()
     study["models"]["logistic_hazard"]["dropout"] = 0.3
     project.write_study(study)
-    assert project.planned() == sorted(["save_study", experiment("ehr+ecg+image.logistic_hazard"), *EVALUATION])
+    assert project.planned() == sorted(["save_study", experiment("everything.logistic_hazard"), *EVALUATION])
 
 
 def test_swapping_two_values_counts_as_a_change(project):
