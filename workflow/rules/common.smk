@@ -17,6 +17,7 @@ from riskweave.study.study import parse_study
 
 STUDY = parse_study(config)
 RESULTS = f"results/{STUDY.study}"
+
 # Relative, so that moving the project changes no path that Snakemake remembers.
 BASE = Path(os.path.relpath(workflow.basedir))
 FINGERPRINTS = Path(".snakemake/riskweave/fingerprints.sqlite")
@@ -37,9 +38,13 @@ wildcard_constraints:
     encoder_set=any_of(STUDY.encoders()),
 
 
-def code(script):
-    """Return a script and the modules it executes: as inputs they are compared by content."""
-    return code_of(BASE / "workflow/scripts" / f"{script}.py", BASE / "src")
+def code(script, *implementations):
+    """Return a script and the modules it executes: as inputs they are compared by content.
+
+    A script that chooses between implementations by name (a kind of model, a modality's network) does not import them
+    all: those in use are named here.
+    """
+    return code_of(BASE / "workflow/scripts" / f"{script}.py", BASE / "src", implementations)
 
 
 def feature_table(name):

@@ -6,10 +6,12 @@ OUTPUTS: features/<feature_set>/<endpoint>/{embeddings.parquet,encoder.pt}, expe
 """
 
 
+ARRAYS = {"ecg": "signals.npy", "image": "pixels.npy"}
+
+
 def encoder_input(wildcards):
     """Return the arrays that an encoder reads."""
     modality = STUDY.feature_sets[wildcards.encoder_set].modality
-    rule_name = {"ecg": "read_ecg", "image": "read_images"}[modality]
     folder = f"{RESULTS}/features/{wildcards.encoder_set}"
     return {"arrays": f"{folder}/{ARRAYS[modality]}", "index": f"{folder}/index.parquet"}
 
@@ -28,6 +30,12 @@ def experiment_embeddings(wildcards):
     ]
 
 
+def weights_fingerprint(name):
+    """Return a digest of the weights file that an encoder starts from."""
+    weights = getattr(STUDY.feature_sets[name].encoder, "weights", "none")
+    return weights if weights == "none" else fingerprint([Path(weights)], FINGERPRINTS)
+
+
 def experiment_of(wildcards):
     """Return the experiment that the wildcards name."""
     return STUDY.experiment(wildcards.endpoint, wildcards.experiment)
@@ -36,7 +44,7 @@ def experiment_of(wildcards):
 rule train_encoder:
     input:
         unpack(encoder_input),
-        code=lambda wildcards: code("train_encoder", STUDY.feature_sets[wildcards.encoder_set].modality),
+        code=lambda wildcards: code("train_encoder", NETWORKS[STUDY.feature_sets[wildcards.encoder_set].modality]),
         outcomes=rules.define_outcomes.output.outcomes,
         folds=rules.assign_folds.output.folds,
         data=ancient(rules.ingest.output.data),
@@ -67,7 +75,7 @@ rule train_encoder:
 
 rule train_experiment:
     input:
-        code=lambda wildcards: code("train_experiment", STUDY.models[experiment_of(wildcards).model].kind),
+        code=lambda wildcards: code("train_experiment", ESTIMATORS[STUDY.models[experiment_of(wildcards).model].kind]),
         tables=experiment_tables,
         embeddings=experiment_embeddings,
         outcomes=rules.define_outcomes.output.outcomes,

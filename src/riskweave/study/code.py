@@ -1,7 +1,7 @@
 """Which source files a workflow script depends on, so that editing one reruns exactly the jobs that execute it."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def _direct(path: Path, source: Path) -> tuple[tuple[str, Path], ...]:
     return tuple(found.items())
 
 
-def code_of(script: Path, source: Path) -> list[str]:
+def code_of(script: Path, source: Path, implementations: Iterable[str] = ()) -> list[str]:
     """Return the script and every module of the package that it imports, directly or through others.
 
     Parameters
@@ -63,6 +63,8 @@ def code_of(script: Path, source: Path) -> list[str]:
         A workflow script.
     source : Path
         The folder that holds the package (``src``).
+    implementations : iterable of str
+        Dotted names of modules that the script imports by name, which reading its source does not show.
 
     Returns
     -------
@@ -73,10 +75,16 @@ def code_of(script: Path, source: Path) -> list[str]:
     Raises
     ------
     FileNotFoundError
-        When the script does not exist.
+        When the script or an implementation does not exist.
     """
     files: dict[str, Path] = {}
     pending = [script]
+    for name in implementations:
+        file = _file_of(name, source)
+        if file is None:
+            raise FileNotFoundError(f"there is no module {name} in {source}")
+        files[name] = file
+        pending.append(file)
     while pending:
         for name, file in _direct(pending.pop(), source):
             ignored = any(name == other or name.startswith(f"{other}.") for other in NOT_RESULTS)

@@ -1,0 +1,1 @@
+"""Judge the study's objectives."""
