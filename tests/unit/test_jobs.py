@@ -1,0 +1,75 @@
+"""The log of a job: what users read when a job stops."""
+
+import logging
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from riskweave.errors import DataError
+from riskweave.jobs import job_log
+
+SCRIPT = """
+import sys, warnings, logging
+from pathlib import Path
+from riskweave.errors import DataError, StudyError
+from riskweave.jobs import job_log
+
+with job_log(Path(sys.argv[1])):
+    logging.getLogger("riskweave.some.module").info("%d subjects", 12)
+    warnings.warn("few events")
+    {body}
+"""
+
+
+def run(tmp_path, body):
+    """Run a workflow script as Snakemake does: in a process of its own."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(body=body))
+    log = tmp_path / "logs/made/job.log"
+    done = subprocess.run([sys.executable, script, log], capture_output=True, text=True, check=False)
+    return done.returncode, log.read_text(), done.stderr
+
+
+def test_messages_and_warnings_are_in_the_log_and_on_stderr(tmp_path):
+    status, log, stderr = run(tmp_path, "pass")
+    assert status == 0
+    for text in (log, stderr):
+        assert "INFO riskweave.some.module: 12 subjects" in text
+        assert "few events" in text
+
+
+@pytest.mark.parametrize(
+    "error", ['DataError("subjects.csv, column age", "3 rows are empty", "Fill them")', 'StudyError("no such model")']
+)
+def test_an_error_of_the_user_shows_its_message_once_and_no_traceback(tmp_path, error):
+    status, log, stderr = run(tmp_path, f"raise {error}")
+    assert status == 1
+    message = "3 rows are empty. Fill them" if "age" in error else "no such model"
+    for text in (log, stderr):
+        assert text.count(message) == 1
+        assert "Traceback" not in text
+
+
+def test_any_other_error_shows_its_traceback_once(tmp_path):
+    status, log, stderr = run(tmp_path, "{}['missing key']")
+    assert status == 1
+    for text in (log, stderr):
+        assert text.count("Traceback") == 1
+        assert text.count("KeyError: 'missing key'") == 1
+
+
+def test_logging_is_put_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # puts it back after the test
+    root = logging.getLogger()
+    before = (list(root.handlers), root.level, warnings.showwarning)
+    with job_log(tmp_path / "a.log") as logger:
+        assert root.level == logging.INFO
+        logger.info("inside")
+    with pytest.raises(DataError), job_log(tmp_path / "b.log"):
+        raise DataError("a.csv", "is empty", "Fill it")
+    assert (list(root.handlers), root.level, warnings.showwarning) == before
+    logging.getLogger("riskweave").info("outside")
+    assert "inside" in (tmp_path / "a.log").read_text()
+    assert "outside" not in (tmp_path / "a.log").read_text()
