@@ -1,0 +1,1 @@
+"""The cohort: sources, index time, outcomes with competing events, folds and attrition."""

@@ -1,0 +1,130 @@
+"""Checks across the tables of a cohort: columns that the study names, subjects that the subject table lacks."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from riskweave.cohort.convert import count_true, is_number
+from riskweave.cohort.reading import InputFile
+from riskweave.cohort.tables import SUBJECTS, read_arrow
+from riskweave.errors import DataError, nearest
+
+__all__ = ["check_columns", "check_subject_columns", "check_zones", "keep_known"]
+
+# From this share of numbers on, the text in a column is taken for a slip and not for categories.
+_MOSTLY_NUMBERS = 0.9
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+
+
+def check_subject_columns(*, table: pa.Table, where: str, study_columns: Mapping[str, str]) -> None:
+    """Check the columns of the subject table that a study names.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        The canonical subject table.
+    where : str
+        What messages call the table.
+    study_columns : mapping of str to str
+        Config key (``feature_sets.ehr.static[0]``) to column.
+
+    Raises
+    ------
+    DataError
+        When a column is missing, is empty for all subjects, holds dates, infinite values, or numbers mixed with a few
+        words.
+    """
+    further = [name for name in table.column_names if name not in SUBJECTS.columns.names]
+    for key, name in study_columns.items():
+        if name not in further:
+            problem = f"there is no column {name!r}, which {key} names; the table has: {', '.join(further) or 'none'}"
+            raise DataError(where, problem, f"Correct {key} or add the column.{nearest(name, further)}")
+        column, place = table.column(name), f"{where}, column {name}"
+        if column.null_count == len(column):
+            problem = f"all {len(column)} subjects lack a value ({key} names the column)"
+            raise DataError(place, problem, f"Fill the column, or remove it from {key}")
+        if pa.types.is_string(column.type):
+            given = len(column) - column.null_count
+            words = given - count_true(pc.match_substring_regex(column, _NUMBER))
+            if 0 < words <= (1 - _MOSTLY_NUMBERS) * given:
+                problem = f"{words} of {given} values are no number, though the others are ({key} names the column)"
+                remedy = "Leave the cell empty where the value is unknown; use a decimal point, no thousands separators"
+                raise DataError(place, problem, remedy)
+        elif not is_number(column.type):
+            problem = f"has the type {column.type} for all {len(column)} subjects ({key} names the column)"
+            raise DataError(place, problem, "Allowed: numbers or categories. Turn dates into numbers, such as ages")
+        elif infinite := count_true(pc.is_inf(column.cast(pa.float64()))):
+            raise DataError(
+                place, f"{infinite} of {len(column)} values are infinite", "Leave the cell empty where unknown"
+            )
+
+
+def check_columns(*, subjects: Path, study_columns: Mapping[str, str]) -> None:
+    """Check the columns that a study names against a canonical subject table on disk; see `check_subject_columns`."""
+    check_subject_columns(table=read_arrow(subjects, SUBJECTS), where=str(subjects), study_columns=study_columns)
+
+
+def check_zones(zones: Mapping[str, bool | None]) -> None:
+    """Refuse tables of which some have time zones and others not: their times cannot be compared.
+
+    Parameters
+    ----------
+    zones : mapping of str to (bool or None)
+        What messages call a time column, to whether its times have a zone (None without any time).
+
+    Raises
+    ------
+    DataError
+        Naming a column with and a column without time zones.
+    """
+    zoned = [where for where, has in zones.items() if has]
+    naive = [where for where, has in zones.items() if has is False]
+    if zoned and naive:
+        problem = f"the times have a time zone, and those of {naive[0]} have none: they cannot be compared"
+        raise DataError(zoned[0], problem, "Write the time zone in all tables of the cohort, or in none")
+
+
+def keep_known(
+    *, table: pa.Table, file: InputFile, subjects: pa.ChunkedArray, excluded: pa.ChunkedArray
+) -> tuple[pa.Table, int]:
+    """Keep the rows of the cohort's subjects.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        With a column subject_id.
+    file : InputFile
+        Where it came from.
+    subjects, excluded : pyarrow.ChunkedArray of str
+        Identifiers of the subjects that stay in the cohort, and of those left out for want of an index time.
+
+    Returns
+    -------
+    table : pyarrow.Table
+        The rows of `subjects`.
+    dropped : int
+        Number of rows of `excluded`.
+
+    Raises
+    ------
+    DataError
+        When rows belong to subjects in neither.
+    """
+    known = pc.is_in(table.column("subject_id"), value_set=subjects.combine_chunks())
+    left_out = pc.is_in(table.column("subject_id"), value_set=excluded.combine_chunks())
+    unknown = table.filter(pc.invert(pc.or_(known, left_out))).column("subject_id")
+    if len(unknown):
+        everyone = pa.chunked_array([*subjects.chunks, *excluded.chunks], type=pa.string())
+        bare = pc.unique(pc.utf8_ltrim(everyone, characters="0"))
+        same = count_true(pc.is_in(pc.utf8_ltrim(pc.unique(unknown), characters="0"), value_set=bare))
+        hint = (
+            f" {same} of them differ from a known subject in leading zeros alone: identifiers are text." if same else ""
+        )
+        problem = (
+            f"{len(unknown)} of {table.num_rows} rows belong to {len(pc.unique(unknown))} subjects that are not in the "
+            f"subject table"
+        )
+        raise DataError(file.column("subject_id"), problem, f"Add these subjects, or remove their rows.{hint}")
+    return table.filter(known), count_true(left_out)

@@ -1,0 +1,185 @@
+"""Turn columns of the user's files into identifiers, times, numbers and static features, or count what cannot be.
+
+Times
+    ISO 8601 only: ``2020-05-01``, ``2020-05-01 13:30[:15[.123456]]``, with ``T`` or a space, and with a time zone
+    (``Z``, ``+02:00``) in all rows or in none. Zoned times become naive UTC; times without a zone stay as they are.
+"""
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from riskweave.cohort.reading import InputFile
+from riskweave.errors import DataError
+
+__all__ = ["as_identifiers", "as_numbers", "as_static", "as_text", "as_times", "count_true", "is_number"]
+
+_CLOCK = r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?"
+_ZONE = r"(Z|[+-]\d{2}(:\d{2})?)"
+_ISO = rf"^\d{{4}}-\d{{2}}-\d{{2}}({_CLOCK}{_ZONE}?)?$"
+_TIME_REMEDY = (
+    "Write times as 2020-05-01 or 2020-05-01 13:30:00 (ISO 8601), the time zone (Z, +02:00) in all rows or in none"
+)
+# How tables spell a missing value; identifiers and codes are missing only where the cell is empty.
+_MISSING = pa.array(["", "NA", "N/A", "n/a", "NaN", "nan", "NaT", "null", "NULL", "None", "<NA>"])
+
+
+def count_true(mask: pa.ChunkedArray) -> int:
+    """Count the true values of a boolean column; missing ones do not count."""
+    return pc.sum(mask).as_py() or 0
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Tell whether a type is an integer, floating or decimal number, or a boolean."""
+    checks = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    return any(check(kind) for check in checks)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _blank_to_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return text whose spellings of "missing" are null and whose blanks at both ends are gone."""
+    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    return pc.if_else(pc.is_in(text, value_set=_MISSING), pa.scalar(None, pa.string()), text)
+
+
+def _try_cast(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
+    """Cast text with DuckDB: what is not a value of the type becomes null (Arrow's cast stops at the first)."""
+    with duckdb.connect() as connection:
+        connection.register("raw", pa.table({"value": column}))
+        return connection.sql(f"SELECT TRY_CAST(value AS {kind}) AS value FROM raw").to_arrow_table().column("value")
+
+
+def as_identifiers(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """Return subject identifiers as text: text is kept as it is (001 stays 001), integers become decimal strings.
+
+    Raises
+    ------
+    DataError
+        When identifiers are missing, or are neither text nor integers.
+    """
+    if not (_is_text(column.type) or pa.types.is_integer(column.type)):
+        problem = f"identifiers have the type {column.type} in all {len(column)} rows"
+        raise DataError(where, problem, "Store identifiers as text or as integers")
+    return as_text(column.cast(pa.string()), where, what="identifier")
+
+
+def as_text(column: pa.ChunkedArray, where: str, *, what: str) -> pa.ChunkedArray:
+    """Return text without missing values.
+
+    Raises
+    ------
+    DataError
+        When the column is no text, or a value is missing or empty.
+    """
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.string())
+    if not _is_text(column.type):
+        raise DataError(where, f"has the type {column.type} in all {len(column)} rows", f"Store each {what} as text")
+    column = column.cast(pa.string())
+    missing = len(column) - count_true(pc.greater(pc.utf8_length(column), 0))
+    if missing:
+        raise DataError(
+            where, f"{missing} of {len(column)} rows have no {what}", f"Give each row its {what}, or remove it"
+        )
+    return column
+
+
+def as_times(column: pa.ChunkedArray, where: str) -> tuple[pa.ChunkedArray, bool | None]:
+    """Return times in microseconds, and whether they had a time zone (None where no time is given).
+
+    Raises
+    ------
+    DataError
+        When rows hold something else than a date or time, or only some of them a time zone.
+    """
+    kind = column.type
+    if pa.types.is_null(kind):
+        return column.cast(pa.timestamp("us")), None
+    if pa.types.is_timestamp(kind):
+        # The instants of a zoned column are UTC already: taking the zone away leaves naive UTC.
+        naive = column.cast(pa.timestamp("us", tz=kind.tz), safe=False).cast(pa.timestamp("us"))
+        return naive, None if naive.null_count == len(naive) else kind.tz is not None
+    if pa.types.is_date(kind):
+        return column.cast(pa.timestamp("us")), None if column.null_count == len(column) else False
+    if not _is_text(kind):
+        raise DataError(where, f"times have the type {kind} in all {len(column)} rows", _TIME_REMEDY)
+    text = _blank_to_missing(column)
+    shaped = pc.if_else(pc.match_substring_regex(text, _ISO), text, pa.scalar(None, pa.string()))
+    times = _try_cast(shaped, "TIMESTAMP")
+    wrong = times.null_count - text.null_count
+    if wrong:
+        raise DataError(where, f"{wrong} of {len(column)} rows are no date or time", _TIME_REMEDY)
+    zoned = count_true(pc.match_substring_regex(text, rf"{_CLOCK}{_ZONE}$"))
+    given = len(text) - text.null_count
+    if 0 < zoned < given:
+        raise DataError(where, f"{zoned} rows have a time zone and {given - zoned} have none", _TIME_REMEDY)
+    return times, None if given == 0 else zoned > 0
+
+
+def as_numbers(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """Return numbers (float64) with NaN as missing.
+
+    Raises
+    ------
+    DataError
+        When rows hold text that is no number, or infinite values.
+    """
+    if pa.types.is_null(column.type):
+        return column.cast(pa.float64())
+    if is_number(column.type):
+        numbers = column.cast(pa.float64(), safe=False)
+    elif _is_text(column.type):
+        text = _blank_to_missing(column)
+        numbers = _try_cast(text, "DOUBLE")
+        wrong = numbers.null_count - text.null_count
+        if wrong:
+            remedy = "Allowed: numbers with a decimal point; leave the cell empty where there is none"
+            raise DataError(where, f"{wrong} of {len(column)} rows are no number", remedy)
+    else:
+        raise DataError(where, f"has the type {column.type} in all {len(column)} rows", "Allowed: numbers")
+    numbers = pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+    infinite = count_true(pc.is_inf(numbers))
+    if infinite:
+        raise DataError(where, f"{infinite} of {len(column)} rows are infinite", "Leave the cell empty where unknown")
+    return numbers
+
+
+def _infer(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a CSV's column as whole numbers, as numbers, or as text, whichever holds all of its values.
+
+    Codes with leading zeros (007) stay text.
+    """
+    text = _blank_to_missing(column)
+    if count_true(pc.match_substring_regex(text, r"^[+-]?0\w")) or text.null_count == len(text):
+        return text if text.null_count < len(text) else text.cast(pa.float64())
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            return text.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    return text
+
+
+def as_static(column: pa.ChunkedArray, file: InputFile, name: str) -> pa.ChunkedArray:
+    """Return a further column of the subject table as int64, float64, text or time.
+
+    Raises
+    ------
+    DataError
+        When it has a type of another kind (lists, binary, ...).
+    """
+    kind = column.type
+    if _is_text(kind):
+        return _infer(column)
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return column.cast(pa.int64())
+    if is_number(kind) or pa.types.is_null(kind):
+        numbers = column.cast(pa.float64())
+        return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return as_times(column, file.column(name))[0]
+    problem = f"has the type {kind} in all {len(column)} rows"
+    raise DataError(file.column(name), problem, "Allowed: numbers, text, dates. Remove the column from the file")

@@ -1,0 +1,161 @@
+"""Division of the subjects into folds, which all experiments of a study share.
+
+`stratified`
+    Test folds by stratified k-fold over the type of event (censored, target, each competing cause, not at risk); the
+    validation rows of a fold are drawn from its other rows, stratified alike.
+`group`
+    Whole groups make up a test fold, the folds as even in size as groups allow. The validation rows are whole groups
+    too, where some can be held out whose share is within half and one and a half times the one asked for, with target
+    events on both sides; else they are drawn from the fold's other rows, stratified by type of event. Either way no
+    group of a test fold is ever trained on or tuned with.
+
+Subjects not at risk are divided too, as a stratum of their own: they have a fold in which their features are made.
+Competing causes (and the subjects not at risk) with fewer subjects than folds are divided together with the censored.
+"""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GroupKFold, StratifiedKFold
+
+from riskweave.cohort.tables import FOLDS, OUTCOMES, SUBJECTS, read_table, write_table
+from riskweave.errors import DataError, nearest
+from riskweave.study.cohort import Folds
+
+__all__ = ["assign_folds"]
+
+_LOG = logging.getLogger(__name__)
+_NOT_AT_RISK = -1
+_CENSORED, _TARGET = 0, 1
+
+
+def _strata(subjects: pd.DataFrame, outcome: pd.DataFrame, folds: Folds) -> np.ndarray:
+    """Return the type of event of each subject, rare types counted with the censored."""
+    events = outcome.set_index("subject_id")["event"]
+    strata = subjects["subject_id"].map(events).fillna(_NOT_AT_RISK).astype(np.int64).to_numpy()
+    targets = int((strata == _TARGET).sum())
+    if targets < folds.count:
+        problem = f"{targets} subjects have the target event, too few for {folds.count} folds with at least one each"
+        raise DataError(
+            "folds.count", problem, f"Allowed here: 2 to {targets} folds" if targets >= 2 else "Add subjects"
+        )
+    values, counts = np.unique(strata, return_counts=True)
+    rare = values[(counts < folds.count) & (values != _TARGET)]
+    return np.where(np.isin(strata, rare), _CENSORED, strata)
+
+
+def _groups(subjects: pd.DataFrame, folds: Folds) -> np.ndarray:
+    """Return the group of each subject as numbers."""
+    where = "folds.group"
+    further = [name for name in subjects.columns if name not in SUBJECTS.columns.names]
+    if folds.group not in further:
+        problem = f"there is no column {folds.group!r} in the subject table; it has: {', '.join(further) or 'none'}"
+        raise DataError(where, problem, f"Correct folds.group or add the column.{nearest(folds.group, further)}")
+    missing = int(subjects[folds.group].isna().sum())
+    if missing:
+        problem = f"{missing} of {len(subjects)} subjects have no group (column {folds.group} of the subject table)"
+        raise DataError(where, problem, "Give every subject a group")
+    groups, names = pd.factorize(subjects[folds.group], sort=True)
+    if len(names) < folds.count:
+        problem = f"column {folds.group} holds {len(names)} groups, fewer than the {folds.count} folds"
+        raise DataError(where, problem, f"Allowed for folds.count: 2 to {len(names)}, or use strategy: stratified")
+    return groups
+
+
+def _stratified_part(strata: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw that share of each stratum; of two or more target events both sides get some."""
+    chosen = np.zeros(len(strata), dtype=bool)
+    for stratum in np.unique(strata):
+        members = rng.permutation(np.flatnonzero(strata == stratum))
+        size = round(share * len(members))
+        if stratum == _TARGET and len(members) > 1:
+            # Neither side can do without a target event, however few there are.
+            size = min(max(size, 1), len(members) - 1)
+        chosen[members[:size]] = True
+    return chosen
+
+
+def _group_part(groups: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray | None:
+    """Draw whole groups that together come nearest to that share; None where none comes near."""
+    members = rng.permutation(np.unique(groups))
+    sizes = np.array([(groups == group).sum() for group in members])
+    wanted, taken, total = share * len(groups), [], 0
+    for group, size in zip(members, sizes, strict=True):
+        if abs(total + size - wanted) < abs(total - wanted):
+            taken.append(group)
+            total += size
+    if not wanted / 2 <= total <= 1.5 * wanted:
+        return None
+    return np.isin(groups, taken)
+
+
+def _validation(
+    strata: np.ndarray, groups: np.ndarray | None, folds: Folds, rng: np.random.Generator
+) -> tuple[np.ndarray, bool]:
+    """Return which of the rows outside a test fold are for validation, and whether they are whole groups."""
+    if groups is not None:
+        chosen = _group_part(groups, folds.validation, rng)
+        if chosen is not None and all((strata[side] == _TARGET).any() for side in (chosen, ~chosen)):
+            return chosen, True
+    return _stratified_part(strata, folds.validation, rng), False
+
+
+def _check_roles(roles: np.ndarray, strata: np.ndarray, fold: int, folds: Folds) -> None:
+    """Refuse a fold of which a part has no target event: nothing can be learnt, tuned or measured there."""
+    for role in ("test", "train", "validation"):
+        part = strata[roles == role]
+        if not (part == _TARGET).any():
+            targets = int((strata == _TARGET).sum())
+            problem = (
+                f"the {role} rows of fold {fold} hold {len(part)} subjects and 0 of the {targets} target events "
+                f"(single-class fold)"
+            )
+            remedy = "Take fewer folds (folds.count), a larger folds.validation, or other groups"
+            raise DataError(f"folds (strategy {folds.strategy})", problem, remedy)
+
+
+def assign_folds(*, subjects: Path, outcomes: Path, folds: Folds, output: Path) -> None:
+    """Divide all subjects into folds and write the table.
+
+    Parameters
+    ----------
+    subjects : Path
+        Canonical subject table.
+    outcomes : Path
+        Outcomes of the endpoint whose events are balanced.
+    folds : Folds
+        The study's block.
+    output : Path
+        Parquet: subject_id, fold (0 to count - 1), role (train, validation, test); `count` rows per subject.
+
+    Raises
+    ------
+    DataError
+        When there are fewer target events or groups than folds, a group is missing, or a part of a fold has no target
+        event.
+    """
+    table = read_table(subjects, SUBJECTS)
+    strata = _strata(table, read_table(outcomes, OUTCOMES), folds)
+    groups = None
+    if folds.strategy == "group":
+        groups = _groups(table, folds)
+        splits = GroupKFold(n_splits=folds.count).split(table, groups=groups)
+    else:
+        splits = StratifiedKFold(n_splits=folds.count, shuffle=True, random_state=folds.seed).split(table, strata)
+    frames, by_group = [], []
+    for fold, (rest, _test) in enumerate(splits):
+        rng = np.random.default_rng([folds.seed, fold])
+        held_out, whole = _validation(strata[rest], groups[rest] if groups is not None else None, folds, rng)
+        roles = np.full(len(table), "test", dtype=object)
+        roles[rest] = np.where(held_out, "validation", "train")
+        _check_roles(roles, strata, fold, folds)
+        frames.append(pd.DataFrame({"subject_id": table["subject_id"], "fold": np.int16(fold), "role": roles}))
+        by_group.append(whole)
+    if groups is not None and not all(by_group):
+        _LOG.info(
+            "validation rows are stratified, not whole groups, in %d of %d folds", by_group.count(False), len(by_group)
+        )
+    kinds = ["group" if whole else "stratified" for whole in by_group]
+    write_table(pd.concat(frames, ignore_index=True), output, FOLDS, {"validation": " ".join(kinds)})

@@ -1,0 +1,31 @@
+"""The demo cohort, read from the generator's files by the same reader as a user's own tables."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from riskweave.cohort.sources.tables import CanonicalTables, read_tables
+from riskweave.study.cohort import TablesSource
+
+__all__ = ["read_synthetic", "synthetic_tables"]
+
+
+def synthetic_tables(directory: Path) -> TablesSource:
+    """Return the generator's directory as the block `cohort` of a user who has these files.
+
+    The truth that lies next to them is not among them.
+    """
+    directory = Path(directory)
+    return TablesSource(
+        source="tables",
+        subjects=(directory / "subjects.csv").as_posix(),
+        events=(directory / "data").as_posix(),
+        recordings=(directory / "recordings.csv").as_posix(),
+        images=(directory / "images.csv").as_posix(),
+    )
+
+
+def read_synthetic(directory: Path) -> CanonicalTables:
+    """Read the demo cohort; see `riskweave.cohort.sources.tables.read_tables`."""
+    from riskweave import __version__
+
+    return replace(read_tables(synthetic_tables(directory), allow_empty=True), version=f"riskweave {__version__}")
