@@ -11,15 +11,18 @@ from riskweave.errors import StudyError
 from riskweave.study.reference import main, page, render, schema
 from riskweave.study.study import parse_study
 
+SCHEMA = schema()
+BLOCKS = {"Study": SCHEMA, **SCHEMA["$defs"]}
+
 
 @pytest.fixture(scope="module")
 def validator():
-    return jsonschema.Draft202012Validator(schema())
+    return jsonschema.Draft202012Validator(SCHEMA)
 
 
-def blocks():
-    root = schema()
-    return {"Study": root, **root["$defs"]}
+@pytest.fixture(scope="module")
+def reference_page():
+    return page()
 
 
 def test_the_committed_files_are_up_to_date(repository):
@@ -29,24 +32,23 @@ def test_the_committed_files_are_up_to_date(repository):
 
 
 def test_the_schema_is_a_schema():
-    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
-@pytest.mark.parametrize("block", blocks())
+@pytest.mark.parametrize("block", BLOCKS)
 def test_every_block_and_key_is_described(block):
-    content = blocks()[block]
+    content = BLOCKS[block]
     assert content["description"]
     assert content["additionalProperties"] is False
     for key, node in content["properties"].items():
-        described = node.get("description") or blocks()[node["$ref"].rsplit("/", 1)[-1]]["description"]
+        described = node.get("description") or BLOCKS[node["$ref"].rsplit("/", 1)[-1]]["description"]
         assert described.endswith("."), f"{block}.{key}"
 
 
-@pytest.mark.parametrize("block", blocks())
-def test_every_key_is_on_the_page(block):
-    shown = page()
-    for key in blocks()[block]["properties"]:
-        assert f"| `{key}` |" in shown
+@pytest.mark.parametrize("block", BLOCKS)
+def test_every_key_is_on_the_page(block, reference_page):
+    for key in BLOCKS[block]["properties"]:
+        assert f"| `{key}` |" in reference_page
 
 
 def test_schema_and_checks_accept_the_same_study(validator):
@@ -85,4 +87,4 @@ def test_the_command_writes_and_checks(tmp_path, capsys):
     assert "out of date" in capsys.readouterr().out
     assert main([], root=tmp_path) == 0
     assert main(["--check"], root=tmp_path) == 0
-    assert json.loads((tmp_path / "config/study.schema.json").read_text(encoding="utf-8")) == schema()
+    assert json.loads((tmp_path / "config/study.schema.json").read_text(encoding="utf-8")) == SCHEMA
