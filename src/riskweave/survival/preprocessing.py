@@ -1,0 +1,259 @@
+"""Early fusion: feature tables of several modalities become one design matrix, fitted on training rows only."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.validation import check_is_fitted
+
+from riskweave.errors import DataError
+
+__all__ = ["DropRedundant", "EarlyFusion", "FeatureTable"]
+
+logger = logging.getLogger(__name__)
+
+RARE = 10
+"""Columns that set fewer training subjects apart tell more about these subjects than about the risk, and may identify
+them. In small cohorts it is a hundredth of the training subjects."""
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """The features of one feature set.
+
+    Attributes
+    ----------
+    name, modality : str
+        The feature set and its modality.
+    frame : DataFrame of shape (subjects, columns)
+        Indexed by subject_id; a subject without the modality has no row.
+    categorical : tuple of str
+        Columns that hold categories; all others hold numbers.
+    """
+
+    name: str
+    modality: str
+    frame: pd.DataFrame
+    categorical: tuple[str, ...] = field(default=())
+
+    def __post_init__(self):
+        numbers = self.frame.drop(columns=list(self.categorical))
+        for column in numbers.columns:
+            infinite = int(np.isinf(numbers[column].to_numpy(dtype=float, na_value=np.nan)).sum())
+            if infinite:
+                raise DataError(
+                    f"feature set {self.name}, column {column}",
+                    f"{infinite} subjects have an infinite value",
+                    "Only finite numbers and missing values are allowed: repair the source of this column",
+                )
+
+
+class DropRedundant(TransformerMixin, BaseEstimator):
+    """Drop columns that add nothing in the training rows: constants, and linear copies of an earlier column.
+
+    Laboratory panels are measured together, so that their missing-value indicators are equal; a category of two values
+    gives two columns that are each other's complement. Such copies leave predictions as they are but make a likelihood
+    flat.
+
+    Parameters
+    ----------
+    tolerance : float
+        Largest ``1 - abs(correlation)`` at which two columns count as copies.
+    minimum : int
+        Fewest training rows that must differ from the most frequent value of a column.
+    """
+
+    def __init__(self, tolerance: float = 1e-8, minimum: int = 1):
+        self.tolerance = tolerance
+        self.minimum = minimum
+
+    def fit(self, X: pd.DataFrame, y=None):  # noqa: ARG002 - scikit-learn's signature
+        """Find the columns to keep."""
+        values = np.asarray(X, dtype=float)
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.n_features_in_ = values.shape[1]
+        keep = np.array([_differing(column) >= self.minimum for column in values.T], dtype=bool)
+        keep &= np.ptp(values, axis=0) > 1e-12 * np.maximum(1.0, np.abs(values).max(axis=0))
+        candidates = np.flatnonzero(keep)
+        if len(candidates):
+            centred = values[:, candidates] - values[:, candidates].mean(axis=0)
+            centred /= np.linalg.norm(centred, axis=0)
+            copies = np.abs(centred.T @ centred) > 1 - self.tolerance
+            # Column j is a copy when a column before it (upper triangle) is the same up to scale and sign.
+            keep[candidates[np.triu(copies, k=1).any(axis=0)]] = False
+        self.support_ = keep
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Return the kept columns."""
+        check_is_fitted(self, "support_")
+        return X.loc[:, list(self.feature_names_in_[self.support_])]
+
+    def get_feature_names_out(self, input_features=None) -> np.ndarray:  # noqa: ARG002 - scikit-learn's signature
+        """Return the names of the kept columns."""
+        return self.feature_names_in_[self.support_]
+
+
+def _differing(column: np.ndarray) -> int:
+    """Count the rows that differ from the most frequent value."""
+    _, counts = np.unique(column, return_counts=True)
+    return int(len(column) - counts.max()) if len(column) else 0
+
+
+def _numbers() -> SimpleImputer:
+    return SimpleImputer(strategy="median", add_indicator=True).set_output(transform="pandas")
+
+
+def _categories(rare: int) -> Pipeline:
+    encoder = OneHotEncoder(
+        handle_unknown="infrequent_if_exist", min_frequency=rare, sparse_output=False, dtype=np.float64
+    )
+    missing = SimpleImputer(strategy="constant", fill_value="missing", missing_values=None)
+    return Pipeline([("missing", missing.set_output(transform="pandas")), ("encode", encoder)])
+
+
+def _as_columns(table: pd.DataFrame, categorical: list[str]) -> pd.DataFrame:
+    """Bring a table to plain float and object columns, with NaN and None for missing values."""
+    return pd.DataFrame(
+        {
+            name: (
+                table[name].astype(object).where(table[name].notna(), None).map(lambda v: None if v is None else str(v))
+                if name in categorical
+                else table[name].to_numpy(dtype=np.float64, na_value=np.nan)
+            )
+            for name in table.columns
+        },
+        index=table.index,
+    )
+
+
+class EarlyFusion:
+    """One design matrix from several feature sets, with a mask for each modality that some subject lacks.
+
+    Numbers are imputed with the training median, with an indicator for columns that have missing training values;
+    categories become one column each, rare and unseen ones together; constant and duplicate columns are dropped; all
+    columns are standardised. These steps see the training rows that have the modality, and nothing else. A subject
+    without the modality then has 0 (the mean of those who have it) in all its columns, and 0 in the mask column
+    ``has_<modality>``, which is 1 for the others.
+
+    Parameters
+    ----------
+    rare : int
+        Fewest training subjects that a category must have, and that must differ from a column's most frequent value;
+        in a cohort of fewer than ``100 * rare`` training subjects, a hundredth of them.
+
+    Attributes
+    ----------
+    columns_ : list of str
+        Names of the design matrix' columns: ``<set>.<column>`` and ``has_<modality>``.
+    """
+
+    def __init__(self, *, rare: int = RARE):
+        self.rare = rare
+
+    def fit(self, tables: list[FeatureTable], subjects: pd.Index) -> "EarlyFusion":
+        """Fit on the training subjects.
+
+        Parameters
+        ----------
+        tables : list of FeatureTable
+            One for each feature set; rows of other subjects are not looked at.
+        subjects : Index of subject_id
+            The training rows.
+
+        Raises
+        ------
+        DataError
+            When no column is left.
+        """
+        self.transformers_: dict[str, Pipeline] = {}
+        self.columns_: list[str] = []
+        rare = max(1, min(self.rare, len(subjects) // 100))
+        masks = self._masks(tables, subjects)
+        for modality, group in _by_modality(tables).items():
+            present = subjects[masks[modality]]
+            joined, categorical = _join(group, present)
+            joined = joined.loc[:, joined.notna().any(axis=0)]
+            categorical = [name for name in categorical if name in joined.columns]
+            pipeline = _pipeline(list(joined.columns), categorical, rare)
+            if len(present) and joined.shape[1]:
+                # In two steps: the scaler refuses a table of which no column is left.
+                selected = pipeline[:-1].fit_transform(_as_columns(joined, categorical))
+                if selected.shape[1]:
+                    pipeline[-1].fit(selected)
+                    self.transformers_[modality] = pipeline
+                    self.columns_ += _names(pipeline)
+            if modality not in self.transformers_:
+                logger.warning("no column of modality %s varies in the %d training rows", modality, len(subjects))
+        self.masks_ = [modality for modality, mask in masks.items() if min(mask.sum(), (~mask).sum()) >= rare]
+        self.columns_ += [f"has_{modality}" for modality in self.masks_]
+        if not self.columns_:
+            sets = ", ".join(table.name for table in tables)
+            raise DataError(
+                f"feature sets {sets}",
+                f"no column varies in the {len(subjects)} training subjects",
+                "Add columns, or look at how many subjects have these data",
+            )
+        return self
+
+    def transform(self, tables: list[FeatureTable], subjects: pd.Index) -> pd.DataFrame:
+        """Return the design matrix, of shape (subjects, columns), float64 without missing values."""
+        masks = self._masks(tables, subjects)
+        design = pd.DataFrame(0.0, index=subjects, columns=self.columns_)
+        for modality, group in _by_modality(tables).items():
+            if modality not in self.transformers_ or not masks[modality].any():
+                continue
+            pipeline = self.transformers_[modality]
+            joined, categorical = _join(group, subjects[masks[modality]])
+            values = pipeline.transform(_as_columns(joined, categorical)[list(pipeline.feature_names_in_)])
+            design.loc[masks[modality], _names(pipeline)] = np.asarray(values)
+        for modality in self.masks_:
+            design[f"has_{modality}"] = masks[modality].astype(float)
+        return design
+
+    @staticmethod
+    def _masks(tables: list[FeatureTable], subjects: pd.Index) -> Mapping[str, np.ndarray]:
+        """Tell for each modality which subjects have it: a row in the table of any of its feature sets."""
+        return {
+            modality: np.any([subjects.isin(table.frame.index) for table in group], axis=0)
+            for modality, group in _by_modality(tables).items()
+        }
+
+
+def _pipeline(columns: list[str], categorical: list[str], rare: int) -> Pipeline:
+    numeric = [name for name in columns if name not in categorical]
+    parts = ColumnTransformer(
+        [("numbers", _numbers(), numeric), ("categories", _categories(rare), categorical)],
+        verbose_feature_names_out=False,
+    ).set_output(transform="pandas")
+    return Pipeline([("columns", parts), ("redundant", DropRedundant(minimum=rare)), ("scale", StandardScaler())])
+
+
+def _names(pipeline: Pipeline) -> list[str]:
+    """Return the names of the columns that a fitted pipeline gives, as people read them."""
+    prefix = "missingindicator_"
+    return [
+        f"{name.removeprefix(prefix)}_missing" if name.startswith(prefix) else name
+        for name in pipeline[:-1].get_feature_names_out()
+    ]
+
+
+def _by_modality(tables: list[FeatureTable]) -> dict[str, list[FeatureTable]]:
+    groups: dict[str, list[FeatureTable]] = {}
+    for table in tables:
+        groups.setdefault(table.modality, []).append(table)
+    return groups
+
+
+def _join(group: list[FeatureTable], subjects: pd.Index) -> tuple[pd.DataFrame, list[str]]:
+    """Put the feature sets of one modality side by side for these subjects, columns named ``<set>.<column>``."""
+    frames = [table.frame.reindex(subjects).add_prefix(f"{table.name}.") for table in group]
+    categorical = [f"{table.name}.{column}" for table in group for column in table.categorical]
+    return pd.concat(frames, axis=1), categorical

@@ -1,0 +1,120 @@
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+from lifelines import CoxPHFitter
+
+from riskweave.errors import DataError
+from riskweave.survival.cox import CauseSpecificCox
+
+
+def cohort(n=400, columns=4, causes=1, seed=0):
+    """Exponential times whose log hazard is linear; later causes have other coefficients."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, columns)) * np.linspace(1, 3, columns)
+    scale = np.array([[0.8, -0.5, 0.2, 0.0], [-0.3, 0.4, 0.0, 0.3]])[:causes, :columns]
+    times = rng.exponential(1000 * np.exp(-x[:, : scale.shape[1]] @ scale.T))
+    censoring = rng.uniform(200, 3000, n)
+    time = np.minimum(times.min(axis=1), censoring)
+    event = np.where(times.min(axis=1) <= censoring, times.argmin(axis=1) + 1, 0)
+    return x, np.ceil(time), event
+
+
+def split(x, time, event, n=300):
+    return x[:n], time[:n], event[:n], x[n:], time[n:], event[n:]
+
+
+def test_coefficients_equal_scikit_survivals():
+    linear_model = pytest.importorskip("sksurv.linear_model")
+    util = pytest.importorskip("sksurv.util")
+    x, time, event = cohort()
+    penalty = 0.05
+    found = CauseSpecificCox(penalties=[penalty], causes=1).fit(*split(x, time, event))
+    x, time, event = x[:300], time[:300], event[:300]
+    # lifelines penalises coefficients of columns with unit (n - 1) standard deviation, by n * penalty in all;
+    # scikit-survival's alpha is not divided by n.
+    scale = x.std(axis=0, ddof=1)
+    other = linear_model.CoxPHSurvivalAnalysis(alpha=penalty * len(x), ties="efron", tol=1e-12)
+    other.fit(x / scale, util.Surv.from_arrays(event == 1, time))
+    np.testing.assert_allclose(found.coefficients()["cause_1"], other.coef_ / scale, rtol=1e-4)
+
+
+def test_one_cause_equals_lifelines_survival_function():
+    x, time, event = cohort()
+    found = CauseSpecificCox(penalties=[0.1], causes=1).fit(*split(x, time, event))
+    frame = pd.DataFrame(x, columns=list("abcd")).assign(t=time, e=event)
+    other = CoxPHFitter(penalizer=0.1).fit(frame[:300], "t", "e")
+    # lifelines interpolates between event times; at event times it does not.
+    times = np.sort(time[:300][event[:300] == 1])[[20, 80]]
+    expected = 1 - other.predict_survival_function(frame[300:], times=times).to_numpy().T
+    np.testing.assert_allclose(found.predict(x[300:], times)[:, 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        found.linear_predictor(x[300:]), other.predict_log_partial_hazard(frame[300:]), rtol=1e-6
+    )
+
+
+def test_competing_incidences_match_the_planted_hazards():
+    x, time, event = cohort(n=6000, causes=2)
+    found = CauseSpecificCox(penalties=[0.0001], causes=2).fit(*split(x, time, event, n=5000))
+    rates = np.exp(x[5000:] @ np.array([[0.8, -0.5, 0.2, 0.0], [-0.3, 0.4, 0.0, 0.3]]).T) / 1000
+    for i, day in enumerate([200, 1000]):
+        total = rates.sum(axis=1, keepdims=True)
+        expected = rates / total * (1 - np.exp(-total * day))
+        difference = found.predict(x[5000:], [200, 1000])[:, :, i] - expected
+        assert np.abs(difference).mean() < 0.02
+
+
+def test_penalty_is_the_one_with_the_best_validation_likelihood():
+    x, time, event = cohort(n=150, columns=4)
+    noise = np.random.default_rng(9).normal(size=(150, 25))
+    parts = split(np.hstack([x, noise]), time, event, n=90)
+    penalties = [0.001, 0.1, 30.0]
+    found = CauseSpecificCox(penalties=penalties, causes=1).fit(*parts)
+    train = pd.DataFrame(parts[0]).add_prefix("c").assign(t=parts[1], e=parts[2])
+    validation = pd.DataFrame(parts[3]).add_prefix("c").assign(t=parts[4], e=parts[5])
+    scores = [CoxPHFitter(penalizer=p).fit(train, "t", "e").score(validation) for p in penalties]
+    assert found.params == {"penalty_cause_1": penalties[int(np.argmax(scores))]} == {"penalty_cause_1": 0.1}
+    assert found.metrics["validation_log_likelihood_cause_1"] == pytest.approx(max(scores), abs=1e-6)
+
+
+def test_singular_columns_go_to_the_next_larger_penalty(caplog):
+    x, time, event = cohort()
+    doubled = np.hstack([x, x[:, :1]])
+    with caplog.at_level(logging.WARNING):
+        found = CauseSpecificCox(penalties=[0.0, 0.01], causes=1).fit(*split(doubled, time, event))
+    assert found.params == {"penalty_cause_1": 0.01}
+    assert "penalty 0 does not converge" in caplog.text
+
+
+def test_no_penalty_that_converges_is_an_error():
+    x, time, event = cohort()
+    with pytest.raises(DataError, match=r"no penalty of \[0.0\] converges on 300 training subjects"):
+        CauseSpecificCox(penalties=[0.0], causes=1).fit(*split(np.hstack([x, x]), time, event))
+
+
+def test_cause_without_training_events_has_no_hazard():
+    x, time, event = cohort()
+    found = CauseSpecificCox(penalties=[0.1], causes=2).fit(*split(x, time, event))
+    risks = found.predict(x[300:], [500, 1000])
+    assert (risks[:, 1] == 0).all()
+    alone = CauseSpecificCox(penalties=[0.1], causes=1).fit(*split(x, time, event))
+    np.testing.assert_allclose(risks[:, :1], alone.predict(x[300:], [500, 1000]), rtol=1e-12)
+
+
+def test_no_validation_events_keep_the_largest_penalty():
+    x, time, event = cohort()
+    parts = split(x, time, event)
+    found = CauseSpecificCox(penalties=[0.01, 1.0], causes=1).fit(*parts[:5], np.zeros_like(parts[5]))
+    assert found.params == {"penalty_cause_1": 1.0}
+
+
+def test_chunks_and_far_subjects_stay_probabilities(monkeypatch):
+    x, time, event = cohort(causes=2)
+    found = CauseSpecificCox(penalties=[0.01], causes=2).fit(*split(x, time, event))
+    far = np.vstack([x[300:], np.full((1, 4), 1e6), np.full((1, 4), -1e6)])
+    whole = found.predict(far, [100, 900])
+    monkeypatch.setattr("riskweave.survival.cox.CELLS", 2000)
+    np.testing.assert_array_equal(found.predict(far, [100, 900]), whole)
+    assert np.isfinite(whole).all()
+    assert (whole.sum(axis=1) <= 1 + 1e-9).all()

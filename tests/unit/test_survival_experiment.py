@@ -1,0 +1,226 @@
+import json
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+
+from riskweave.cohort.tables import FOLDS, OUTCOMES, write_table
+from riskweave.errors import DataError
+from riskweave.modalities.base import Column, read_features, write_features
+from riskweave.study.models import CoxModel, RandomSurvivalForestModel
+from riskweave.survival.experiment import train_experiment
+from riskweave.survival.predictions import read_predictions
+
+N, FOLDS_N = 240, 3
+TIMES = [200, 500, 1000]
+COX = CoxModel(kind="cox", penalty=[0.01, 0.1])
+
+
+@pytest.fixture
+def study(tmp_path) -> Path:
+    """A cohort whose target depends on age and on an ECG embedding; 60 subjects have no ECG; death competes."""
+    rng = np.random.default_rng(0)
+    ids = np.array([f"s{i:03d}" for i in range(N)])
+    age, signal = rng.normal(60, 10, N), rng.normal(size=N)
+    target = rng.exponential(1500 * np.exp(-0.05 * (age - 60) - 0.9 * signal))
+    death, censoring = rng.exponential(6000, N), rng.uniform(300, 3000, N)
+    time = np.minimum.reduce([target, death, censoring])
+    event = np.select([time == target, time == death], [1, 2], 0)
+    outcomes = pd.DataFrame({"subject_id": ids, "endpoint": "mace", "time": np.ceil(time), "event": event})
+    write_table(outcomes, tmp_path / "outcomes.parquet", OUTCOMES)
+    roles = []
+    for fold in range(FOLDS_N):
+        role = np.where(np.arange(N) % FOLDS_N == fold, "test", "train").astype(object)
+        role[(role == "train") & (rng.random(N) < 0.2)] = "validation"
+        roles.append(pd.DataFrame({"subject_id": ids, "fold": fold, "role": role}))
+    write_table(pd.concat(roles), tmp_path / "folds.parquet", FOLDS)
+    ehr = pd.DataFrame({"subject_id": ids, "age": age, "smoker": rng.choice(["yes", "no"], N)})
+    columns = [Column("age", "ehr", "years"), Column("smoker", "ehr", kind="categorical")]
+    write_features(ehr, tmp_path / "ehr.parquet", columns)
+    with_ecg = np.sort(rng.permutation(N)[:180])
+    ecg = pd.DataFrame({"subject_id": ids[with_ecg], "rate": rng.normal(70, 9, 180)})
+    write_features(ecg, tmp_path / "ecg.parquet", [Column("rate", "ecg", "1/min")])
+    embeddings = pd.concat(
+        pd.DataFrame(
+            {"subject_id": ids[with_ecg], "fold": np.int16(fold), "emb_0": ((fold + 1) * signal[with_ecg])},
+        )
+        for fold in range(FOLDS_N)
+    )
+    write_features(
+        embeddings.astype({"emb_0": np.float32}),
+        tmp_path / "embeddings.parquet",
+        [Column("emb_0", "ecg")],
+        keys=("subject_id", "fold"),
+    )
+    return tmp_path
+
+
+def train(study: Path, output: str = "a", model=COX, sets=("ehr", "ecg"), **changes) -> Path:
+    folder = study / output
+    arguments = {
+        "experiment": {
+            "name": f"{'+'.join(sets)}.{model.kind}",
+            "endpoint": "mace",
+            "feature_sets": sets,
+            "fusion": "early",
+            "model": model.kind,
+        },
+        "model": model,
+        "tables": {name: study / f"{name}.parquet" for name in sets},
+        "embeddings": {"ecg": study / "embeddings.parquet"} if "ecg" in sets else {},
+        "outcomes": study / "outcomes.parquet",
+        "folds": study / "folds.parquet",
+        "times": TIMES,
+        "seed": 1,
+        "threads": 1,
+        "predictions": folder / "predictions.parquet",
+        "models": folder / "models.joblib",
+        "record": folder / "run.json",
+        "curves": folder / "curves.csv",
+        "context": {"study": "test", "rule": "train_experiment", "data": {}},
+    }
+    train_experiment(**(arguments | changes))
+    return folder
+
+
+def rewrite(study: Path, name: str, schema, change) -> None:
+    write_table(change(pd.read_parquet(study / name)), study / name, schema)
+
+
+def test_every_subject_at_risk_is_predicted_by_the_fold_that_tests_it(study):
+    found = read_predictions(train(study) / "predictions.parquet")
+    folds = pd.read_parquet(study / "folds.parquet")
+    tested = folds[folds["role"] == "test"].set_index("subject_id")["fold"]
+    assert (found.set_index("subject_id")["fold"] == tested).all()
+    assert len(found) == N
+    assert list(found.columns[5:]) == [*(f"risk_{d}" for d in TIMES), *(f"risk_c2_{d}" for d in TIMES)]
+    lacking = ~found["subject_id"].isin(pd.read_parquet(study / "ecg.parquet")["subject_id"])
+    assert lacking.sum() == 60
+    assert found.loc[lacking, "risk_1000"].nunique() > 50
+    assert found["linear_predictor"].notna().all()
+
+
+def test_record_and_models_tell_what_was_done(study):
+    folder = train(study)
+    record = json.loads((folder / "run.json").read_text())
+    assert record["feature_sets"] == {"ehr": ["age", "smoker"], "ecg": ["rate", "emb_0"]}
+    assert [fold["fold"] for fold in record["folds"]] == [0, 1, 2]
+    first = record["folds"][0]
+    assert first["params"]["penalty_cause_1"] in COX.penalty
+    assert first["metrics"]["test_harrell_c"] > 0.6
+    outcomes = pd.read_parquet(study / "outcomes.parquet")
+    total = sum(first["counts"][f"{role}_events_cause_1"] for role in ("train", "validation", "test"))
+    assert total == (outcomes["event"] == 1).sum()
+    assert (folder / "curves.csv").read_text().strip() == "fold,epoch,metric,value"
+    models = joblib.load(folder / "models.joblib")
+    assert models["format"] == 1
+    assert models["folds"][0]["columns"] == ["ehr.age", "ehr.smoker_no", "ecg.rate", "ecg.emb_0", "has_ecg"]
+
+
+def test_stored_models_give_the_predictions_again(study):
+    from riskweave.survival.preprocessing import FeatureTable
+
+    folder = train(study, sets=("ehr",))
+    found = read_predictions(folder / "predictions.parquet")
+    stored = joblib.load(folder / "models.joblib")["folds"][1]
+    rows = found[found["fold"] == 1]
+    frame, _ = read_features(study / "ehr.parquet")
+    table = FeatureTable("ehr", "ehr", frame.set_index("subject_id"), ("smoker",))
+    design = stored["preprocessing"].transform([table], pd.Index(rows["subject_id"]))
+    risks = stored["model"].predict(design.to_numpy(), TIMES)
+    np.testing.assert_allclose(risks[:, 0], rows[[f"risk_{day}" for day in TIMES]], rtol=1e-12)
+
+
+def test_embeddings_are_those_of_the_fold(study):
+    # The planted embedding of fold k is (k + 1) times the signal: its scale shows which one was used.
+    models = joblib.load(train(study) / "models.joblib")
+    scales = [models["folds"][fold]["preprocessing"].transformers_["ecg"][-1].scale_[1] for fold in range(FOLDS_N)]
+    np.testing.assert_allclose(scales, [1, 2, 3], rtol=0.15)
+
+
+def test_test_rows_influence_nothing_of_their_fold(study):
+    before = train(study, "before")
+    folds = pd.read_parquet(study / "folds.parquet")
+    test = folds.loc[(folds["fold"] == 0) & (folds["role"] == "test"), "subject_id"]
+
+    def permuted(outcomes):
+        rows = outcomes["subject_id"].isin(test).to_numpy()
+        order = np.random.default_rng(1).permutation(rows.sum())
+        outcomes.loc[rows, ["time", "event"]] = outcomes.loc[rows, ["time", "event"]].to_numpy()[order]
+        return outcomes
+
+    rewrite(study, "outcomes.parquet", OUTCOMES, permuted)
+    for name in ("ehr", "ecg"):
+        frame, columns = read_features(study / f"{name}.parquet")
+        rows = frame["subject_id"].isin(test)
+        for column in columns:
+            frame.loc[rows, column.name] = "alien" if column.kind == "categorical" else 1e6
+        write_features(frame, study / f"{name}.parquet", columns)
+    after = train(study, "after")
+    old, new = (joblib.load(folder / "models.joblib")["folds"] for folder in (before, after))
+    pd.testing.assert_frame_equal(old[0]["model"].coefficients(), new[0]["model"].coefficients(), check_exact=True)
+    assert joblib.hash(old[0]["preprocessing"]) == joblib.hash(new[0]["preprocessing"])
+    # The same rows are training rows of another fold, where they do matter.
+    assert joblib.hash(old[1]["preprocessing"]) != joblib.hash(new[1]["preprocessing"])
+
+
+@pytest.mark.parametrize("model", [COX, RandomSurvivalForestModel(kind="random_survival_forest", trees=5)])
+def test_same_seed_same_bytes(study, model):
+    if model.kind == "random_survival_forest":
+        pytest.importorskip("sksurv")
+    first, second = train(study, "a", model), train(study, "b", model)
+    assert (first / "predictions.parquet").read_bytes() == (second / "predictions.parquet").read_bytes()
+    assert (first / "curves.csv").read_bytes() == (second / "curves.csv").read_bytes()
+
+
+def test_subjects_outside_the_risk_set_do_not_enter(study):
+    rewrite(study, "outcomes.parquet", OUTCOMES, lambda outcomes: outcomes.iloc[::2])
+    found = read_predictions(train(study) / "predictions.parquet")
+    assert len(found) == N // 2
+
+
+def test_fold_without_target_events_is_refused_before_training(study):
+    folds = pd.read_parquet(study / "folds.parquet")
+    kept = folds.loc[(folds["fold"] == 2) & (folds["role"] == "train"), "subject_id"]
+
+    def censor(outcomes):
+        return outcomes.assign(event=np.where(outcomes["subject_id"].isin(kept), 0, outcomes["event"]))
+
+    rewrite(study, "outcomes.parquet", OUTCOMES, censor)
+    with pytest.raises(DataError, match=r"endpoint mace, fold 2: none of the .* training subjects has the target event"):
+        train(study)
+    assert not (study / "a").exists()
+
+
+def test_subjects_that_no_fold_tests_are_refused(study):
+    rewrite(study, "folds.parquet", FOLDS, lambda folds: folds[folds["subject_id"] > "s004"])
+    with pytest.raises(DataError, match="5 of 240 subjects at risk are not in the test rows of exactly one fold"):
+        train(study)
+
+
+def test_metabric_concordance_is_that_of_the_literature(study, real_data):
+    """Ridge Cox, 5 folds: 0.634 (sd .026) in a run of the same folds; 0.635 in Burk et al. 2026 (arXiv 2406.04098)."""
+    selection = pytest.importorskip("sklearn.model_selection")
+    metabric = pd.read_parquet(real_data / "benchmarks_tabular" / "metabric.parquet")
+    ids = np.array([f"{i:05d}" for i in range(len(metabric))])
+    outcomes = pd.DataFrame(
+        {"subject_id": ids, "endpoint": "death", "time": metabric["time"], "event": metabric["event"]}
+    )
+    write_table(outcomes[outcomes["time"] > 0], study / "outcomes.parquet", OUTCOMES)
+    splitter = selection.StratifiedKFold(5, shuffle=True, random_state=1234)
+    parts = []
+    for fold, (_, test) in enumerate(splitter.split(ids, metabric["event"])):
+        role = np.where(np.isin(np.arange(len(ids)), test), "test", "train").astype(object)
+        role[np.flatnonzero(role == "train")[::5]] = "validation"
+        parts.append(pd.DataFrame({"subject_id": ids, "fold": fold, "role": role}))
+    write_table(pd.concat(parts), study / "folds.parquet", FOLDS)
+    features = metabric.drop(columns=["time", "event"]).astype(float)
+    write_features(
+        features.assign(subject_id=ids), study / "ehr.parquet", [Column(name, "ehr") for name in features.columns]
+    )
+    days = sorted({int(day) for day in np.quantile(metabric["time"], [0.25, 0.5, 0.75])})
+    folder = train(study, sets=("ehr",), times=days, model=CoxModel(kind="cox"))
+    record = json.loads((folder / "run.json").read_text())
+    assert record["metrics"]["test_harrell_c"] == pytest.approx(0.634, abs=0.01)

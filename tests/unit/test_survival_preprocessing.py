@@ -1,0 +1,161 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from riskweave.errors import DataError
+from riskweave.survival.preprocessing import DropRedundant, EarlyFusion, FeatureTable
+
+
+def ids(n, start=0):
+    return pd.Index([f"{i:04d}" for i in range(start, start + n)], dtype=object)
+
+
+def ehr(n=60, seed=0):
+    rng = np.random.default_rng(seed)
+    age = rng.normal(60, 10, n)
+    lab = np.where(rng.random(n) < 0.3, np.nan, rng.normal(5, 1, n))
+    frame = pd.DataFrame(
+        {
+            "age": age,
+            "sex": rng.choice(["F", "M"], n),
+            "lab": lab,
+            "lab_max": lab * 2 + rng.normal(0, 0.1, n),
+            "constant": 3.0,
+            "empty": np.nan,
+            "age_months": age * 12,
+        },
+        index=ids(n),
+    )
+    return FeatureTable(name="clinic", modality="ehr", frame=frame, categorical=("sex",))
+
+
+def ecg(n=40, start=20):
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"rate": rng.normal(70, 8, n), "emb_0": rng.normal(size=n)}, index=ids(n, start))
+    return FeatureTable(name="ecg", modality="ecg", frame=frame)
+
+
+def test_columns_by_hand():
+    table, train = ehr(), ids(60)
+    fusion = EarlyFusion().fit([table], train)
+    # The second missing-value indicator, the second sex and the age in months copy others; constants are gone.
+    assert fusion.columns_ == [
+        "clinic.age", "clinic.lab", "clinic.lab_max", "clinic.lab_missing", "clinic.sex_F",
+    ]  # fmt: skip
+    design = fusion.transform([table], train)
+    frame = table.frame
+    np.testing.assert_allclose(design["clinic.age"], (frame["age"] - frame["age"].mean()) / frame["age"].std(ddof=0))
+    filled = frame["lab"].fillna(frame["lab"].median())
+    np.testing.assert_allclose(design["clinic.lab"], (filled - filled.mean()) / filled.std(ddof=0))
+    missing = frame["lab"].isna().astype(float)
+    np.testing.assert_allclose(design["clinic.lab_missing"], (missing - missing.mean()) / missing.std(ddof=0))
+
+
+def test_absent_modality_is_zero_and_masked():
+    tables, subjects = [ehr(), ecg()], ids(60)
+    fusion = EarlyFusion().fit(tables, subjects)
+    design = fusion.transform(tables, subjects)
+    assert fusion.columns_[-3:] == ["ecg.rate", "ecg.emb_0", "has_ecg"]
+    assert (design.loc[ids(20), ["ecg.rate", "ecg.emb_0", "has_ecg"]] == 0).all(axis=None)
+    present = design.loc[ids(40, 20)]
+    assert (present["has_ecg"] == 1).all()
+    # Scaled among those who have it: 0 is their mean.
+    assert abs(present["ecg.rate"].mean()) < 1e-12
+    assert present["ecg.rate"].std(ddof=0) == pytest.approx(1)
+    assert "has_ehr" not in design
+
+
+def test_nothing_is_learnt_from_rows_outside_training():
+    tables, train, test = [ehr(), ecg()], ids(40), ids(20, 40)
+    fusion = EarlyFusion().fit(tables, train)
+    garbage = []
+    for table in tables:
+        frame = table.frame.copy()
+        rows = frame.index.isin(test)
+        for column in frame.columns:
+            frame.loc[rows, column] = "alien" if column in table.categorical else 1e9
+        garbage.append(FeatureTable(table.name, table.modality, frame, table.categorical))
+    other = EarlyFusion().fit(garbage, train)
+    assert other.columns_ == fusion.columns_
+    pd.testing.assert_frame_equal(other.transform(tables, train), fusion.transform(tables, train), check_exact=True)
+    pd.testing.assert_frame_equal(other.transform(tables, test), fusion.transform(tables, test), check_exact=True)
+
+
+def test_unseen_values_are_handled():
+    table = ehr()
+    fusion = EarlyFusion().fit([table], ids(60))
+    frame = pd.DataFrame(
+        {"age": [np.nan, 50.0], "sex": ["X", None], "lab": 4.0, "lab_max": 8.0, "constant": 9.0, "empty": 1.0,
+         "age_months": 600.0},
+        index=pd.Index(["a", "b"], dtype=object),
+    )  # fmt: skip
+    design = fusion.transform([FeatureTable("clinic", "ehr", frame, ("sex",))], frame.index)
+    assert np.isfinite(design.to_numpy()).all()
+    assert design["clinic.age"].iloc[0] == pytest.approx(
+        (table.frame["age"].median() - table.frame["age"].mean()) / table.frame["age"].std(ddof=0)
+    )
+    # An unseen category and a missing one are none of the known ones.
+    assert design["clinic.sex_F"].iloc[0] == design["clinic.sex_F"].iloc[1] < 0
+
+
+def test_missing_and_rare_categories():
+    n = 1000
+    group = np.array(["a"] * 480 + ["b"] * 480 + ["c"] * 5 + ["d"] * 7 + [None] * 28, dtype=object)
+    frame = pd.DataFrame({"group": group}, index=ids(n))
+    table = FeatureTable("clinic", "ehr", frame, ("group",))
+    fusion = EarlyFusion().fit([table], ids(n))
+    assert fusion.columns_ == [f"clinic.group_{name}" for name in ("a", "b", "missing", "infrequent_sklearn")]
+    unseen = pd.DataFrame({"group": ["z", "c"]}, index=pd.Index(["y", "z"], dtype=object))
+    design = fusion.transform([FeatureTable("clinic", "ehr", unseen, ("group",))], unseen.index)
+    assert (design.iloc[0] == design.iloc[1]).all()
+
+
+def test_columns_that_single_out_few_subjects_are_dropped():
+    n = 2000
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=n), "rare": 0.0, "common": 0.0, "gap": rng.normal(size=n)}, index=ids(n))
+    frame.iloc[:4, 1] = 1.0
+    frame.iloc[:40, 2] = 1.0
+    frame.iloc[:3, 3] = np.nan
+    fusion = EarlyFusion().fit([FeatureTable("clinic", "ehr", frame)], ids(n))
+    assert fusion.columns_ == ["clinic.x", "clinic.common", "clinic.gap"]
+
+
+def test_modality_absent_in_all_training_rows_is_left_out():
+    tables = [ehr(), ecg()]
+    fusion = EarlyFusion().fit(tables, ids(20))
+    assert not [name for name in fusion.columns_ if "ecg" in name]
+    assert np.isfinite(fusion.transform(tables, ids(60)).to_numpy()).all()
+
+
+def test_sets_of_one_modality_share_a_mask():
+    first, second = ecg(), ecg()
+    tables = [first, FeatureTable("ecg2", "ecg", second.frame[["rate"]] ** 2)]
+    fusion = EarlyFusion().fit(tables, ids(60))
+    assert fusion.columns_ == ["ecg.rate", "ecg.emb_0", "ecg2.rate", "has_ecg"]
+
+
+def test_only_the_mask_is_left_of_a_table_without_columns():
+    table = FeatureTable("image", "image", pd.DataFrame(index=ids(30)))
+    fusion = EarlyFusion().fit([table], ids(60))
+    assert fusion.columns_ == ["has_image"]
+    assert fusion.transform([table], ids(60))["has_image"].sum() == 30
+
+
+def test_no_varying_column_is_an_error():
+    table = FeatureTable("clinic", "ehr", pd.DataFrame({"a": 1.0, "b": np.nan}, index=ids(30)))
+    with pytest.raises(DataError, match="feature sets clinic: no column varies in the 30 training subjects"):
+        EarlyFusion().fit([table], ids(30))
+
+
+def test_infinite_values_are_an_error():
+    frame = pd.DataFrame({"a": [1.0, np.inf, 2.0]}, index=ids(3))
+    with pytest.raises(DataError, match="column a: 1 subjects have an infinite value"):
+        FeatureTable("clinic", "ehr", frame)
+
+
+def test_redundant_columns():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 50))
+    frame = pd.DataFrame({"a": a, "b": b, "a_scaled": 3 * a + 1, "b_turned": -b, "flat": 1e9, "ab": a + b})
+    assert list(DropRedundant().fit(frame).get_feature_names_out()) == ["a", "b", "ab"]
