@@ -8,6 +8,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 DATABASE = "mlflow.db"
 ARTIFACTS = "artifacts"
 LOCK = ".lock"
+MADE_BY = ".made_by"
+"""File with the version of MLflow whose schema the database has."""
 
 _SETTINGS = {
     # Nothing about a study leaves the machine: mlflow reports its use to its makers unless told otherwise.
@@ -55,7 +58,21 @@ def init_store(*, directory: Path) -> None:
     """
     directory = Path(directory)
     with locked(directory):
-        open_store(directory)
+        if _is_ready(directory):
+            relocate(directory=directory)
+        else:
+            open_store(directory)
+
+
+def _is_ready(directory: Path) -> bool:
+    """Tell, without the seconds that mlflow takes to import, whether this version of it has made the schema."""
+    made_by = directory / MADE_BY
+    if not made_by.is_file() or made_by.read_text(encoding="utf-8") != metadata.version("mlflow"):
+        return False
+    _prepare(directory / DATABASE)
+    with contextlib.closing(sqlite3.connect(directory / DATABASE)) as connection:
+        query = "SELECT count(*) FROM sqlite_master WHERE name IN ('experiments', 'runs', 'alembic_version')"
+        return connection.execute(query).fetchone()[0] == 3
 
 
 @contextmanager
@@ -109,6 +126,7 @@ def open_store(directory: Path) -> "MlflowClient":
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as error:
         raise _unusable(database, str(error).splitlines()[0]) from error
     relocate(directory=directory)
+    (Path(directory) / MADE_BY).write_text(metadata.version("mlflow"), encoding="utf-8")
     return client
 
 
