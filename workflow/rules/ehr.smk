@@ -16,11 +16,11 @@ rule aggregate_events:
         f"{RESULTS}/logs/aggregate_events/{{ehr_set}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/aggregate_events/{{ehr_set}}.tsv"
+    conda:
+        "../../envs/riskweave.yaml"
     params:
         features=lambda wildcards: dump(STUDY.feature_sets[wildcards.ehr_set]),
     message:
         "Aggregate events of feature set {wildcards.ehr_set}."
-    conda:
-        "../../envs/riskweave.yaml"
     script:
         "../scripts/aggregate_events.py"

@@ -9,12 +9,18 @@ OUTPUTS: evaluation/<endpoint>/{metrics,differences,calibration,leaderboard}.par
 def predictions_of(endpoint):
     """Return the prediction tables of an endpoint, in an order that does not depend on the study file's."""
     names = sorted(experiment.name for experiment in STUDY.of_endpoint(endpoint))
-    return [f"{RESULTS}/experiments/{endpoint}/{name}/predictions.parquet" for name in names]
+    return [
+        f"{RESULTS}/experiments/{endpoint}/{name}/predictions.parquet" for name in names
+    ]
 
 
 def availability_tables():
     """Return for each modality a table with the subjects that have it."""
-    return {modality: feature_table(sorted(sets)[0]) for modality in MODALITIES if (sets := STUDY.sets_of(modality))}
+    return {
+        modality: feature_table(sorted(sets)[0])
+        for modality in MODALITIES
+        if (sets := STUDY.sets_of(modality))
+    }
 
 
 rule evaluate_endpoint:
@@ -39,14 +45,14 @@ rule evaluate_endpoint:
         f"{RESULTS}/logs/evaluate_endpoint/{{endpoint}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_endpoint/{{endpoint}}.tsv"
+    conda:
+        "../../envs/riskweave.yaml"
     params:
         endpoint=lambda wildcards: dump(STUDY.endpoints[wildcards.endpoint]),
         evaluation=dump(STUDY.evaluation),
         modalities=sorted(availability_tables()),
     message:
         "Evaluate and compare all experiments for {wildcards.endpoint}."
-    conda:
-        "../../envs/riskweave.yaml"
     script:
         "../scripts/evaluate_endpoint.py"
 
@@ -71,10 +77,10 @@ rule draw_evaluation:
         ),
     log:
         f"{RESULTS}/logs/draw_evaluation/{{endpoint}}.log",
-    message:
-        "Draw the leaderboard and the calibration for {wildcards.endpoint}."
     conda:
         "../../envs/riskweave.yaml"
+    message:
+        "Draw the leaderboard and the calibration for {wildcards.endpoint}."
     script:
         "../scripts/draw_evaluation.py"
 
@@ -82,8 +88,14 @@ rule draw_evaluation:
 rule judge_objectives:
     input:
         code=code("judge_objectives"),
-        predictions=[path for endpoint in sorted(STUDY.endpoints) for path in predictions_of(endpoint)],
-        outcomes=expand(rules.define_outcomes.output.outcomes, endpoint=sorted(STUDY.endpoints)),
+        predictions=[
+            path
+            for endpoint in sorted(STUDY.endpoints)
+            for path in predictions_of(endpoint)
+        ],
+        outcomes=expand(
+            rules.define_outcomes.output.outcomes, endpoint=sorted(STUDY.endpoints)
+        ),
     output:
         verdicts=report(
             f"{RESULTS}/evaluation/objectives.csv",
@@ -93,14 +105,16 @@ rule judge_objectives:
         ),
     log:
         f"{RESULTS}/logs/judge_objectives.log",
+    conda:
+        "../../envs/riskweave.yaml"
     params:
-        objectives={name: dump(objective) for name, objective in STUDY.objectives.items()},
+        objectives={
+            name: dump(objective) for name, objective in STUDY.objectives.items()
+        },
         endpoints={name: dump(endpoint) for name, endpoint in STUDY.endpoints.items()},
         evaluation=dump(STUDY.evaluation),
     message:
         "Judge the study's objectives."
-    conda:
-        "../../envs/riskweave.yaml"
     script:
         "../scripts/judge_objectives.py"
 

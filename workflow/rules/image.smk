@@ -18,12 +18,12 @@ rule read_images:
         f"{RESULTS}/logs/read_images/{{image_set}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/read_images/{{image_set}}.tsv"
+    conda:
+        "../../envs/riskweave.yaml"
     threads: 2
     params:
         features=lambda wildcards: dump_reading(wildcards.image_set),
     message:
         "Read, check and resize the images of feature set {wildcards.image_set}."
-    conda:
-        "../../envs/riskweave.yaml"
     script:
         "../scripts/read_images.py"

@@ -5,7 +5,12 @@ OUTPUTS: features/<feature_set>/<endpoint>/{embeddings.parquet,encoder.pt}, expe
   {predictions.parquet,models.joblib}, and of each training a run record (run.json) with its curves (curves.csv).
 """
 
-
+ESTIMATORS = {
+    "cox": "riskweave.survival.cox",
+    "random_survival_forest": "riskweave.survival.forest",
+    "logistic_hazard": "riskweave.survival.logistic_hazard",
+}
+NETWORKS = {"ecg": "riskweave.networks.tcn", "image": "riskweave.networks.cnn"}
 ARRAYS = {"ecg": "signals.npy", "image": "pixels.npy"}
 
 
@@ -13,7 +18,10 @@ def encoder_input(wildcards):
     """Return the arrays that an encoder reads."""
     modality = STUDY.feature_sets[wildcards.encoder_set].modality
     folder = f"{RESULTS}/features/{wildcards.encoder_set}"
-    return {"arrays": f"{folder}/{ARRAYS[modality]}", "index": f"{folder}/index.parquet"}
+    return {
+        "arrays": f"{folder}/{ARRAYS[modality]}",
+        "index": f"{folder}/index.parquet",
+    }
 
 
 def experiment_tables(wildcards):
@@ -44,7 +52,10 @@ def experiment_of(wildcards):
 rule train_encoder:
     input:
         unpack(encoder_input),
-        code=lambda wildcards: code("train_encoder", NETWORKS[STUDY.feature_sets[wildcards.encoder_set].modality]),
+        code=lambda wildcards: code(
+            "train_encoder",
+            NETWORKS[STUDY.feature_sets[wildcards.encoder_set].modality],
+        ),
         outcomes=rules.define_outcomes.output.outcomes,
         folds=rules.assign_folds.output.folds,
         data=ancient(rules.ingest.output.data),
@@ -58,6 +69,8 @@ rule train_encoder:
         f"{RESULTS}/logs/train_encoder/{{encoder_set}}/{{endpoint}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_encoder/{{encoder_set}}/{{endpoint}}.tsv"
+    conda:
+        "../../envs/riskweave.yaml"
     resources:
         mem_mb=4000,
     params:
@@ -67,15 +80,16 @@ rule train_encoder:
         seed=STUDY.seed,
     message:
         "Train the encoder of {wildcards.encoder_set} against {wildcards.endpoint}, on the training rows of each fold."
-    conda:
-        "../../envs/riskweave.yaml"
     script:
         "../scripts/train_encoder.py"
 
 
 rule train_experiment:
     input:
-        code=lambda wildcards: code("train_experiment", ESTIMATORS[STUDY.models[experiment_of(wildcards).model].kind]),
+        code=lambda wildcards: code(
+            "train_experiment",
+            ESTIMATORS[STUDY.models[experiment_of(wildcards).model].kind],
+        ),
         tables=experiment_tables,
         embeddings=experiment_embeddings,
         outcomes=rules.define_outcomes.output.outcomes,
@@ -91,18 +105,20 @@ rule train_experiment:
         f"{RESULTS}/logs/train_experiment/{{endpoint}}/{{experiment}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_experiment/{{endpoint}}/{{experiment}}.tsv"
+    conda:
+        "../../envs/riskweave.yaml"
     resources:
         mem_mb=2000,
     params:
         study=STUDY.study,
         experiment=lambda wildcards: asdict(experiment_of(wildcards)),
         model=lambda wildcards: dump(STUDY.models[experiment_of(wildcards).model]),
-        encoders=lambda wildcards: [s for s in experiment_of(wildcards).feature_sets if s in STUDY.encoders()],
+        encoders=lambda wildcards: [
+            s for s in experiment_of(wildcards).feature_sets if s in STUDY.encoders()
+        ],
         times=lambda wildcards: STUDY.endpoints[wildcards.endpoint].time_grid(),
         seed=STUDY.seed,
     message:
         "Train {wildcards.experiment} for {wildcards.endpoint} and predict its test folds."
-    conda:
-        "../../envs/riskweave.yaml"
     script:
         "../scripts/train_experiment.py"

@@ -9,9 +9,14 @@ STORE = "results/mlflow"
 
 def run_records():
     """Return the record of every training step of the study."""
-    encoders = expand(rules.train_encoder.output.record, encoder_set=STUDY.encoders(), endpoint=sorted(STUDY.endpoints))
+    encoders = expand(
+        rules.train_encoder.output.record,
+        encoder_set=STUDY.encoders(),
+        endpoint=sorted(STUDY.endpoints),
+    )
     experiments = [
-        f"{RESULTS}/experiments/{experiment.endpoint}/{experiment.name}/run.json" for experiment in STUDY.matrix()
+        f"{RESULTS}/experiments/{experiment.endpoint}/{experiment.name}/run.json"
+        for experiment in STUDY.matrix()
     ]
     return sorted(encoders + experiments)
 
@@ -21,7 +26,9 @@ def collect_finished_runs():
     records = [record for record in run_records() if Path(record).is_file()]
     if records:
         arguments = ["collect", "--store", STORE, "--study", STUDY.study, *records]
-        subprocess.run([sys.executable, "-m", "riskweave.tracking", *arguments], check=False)
+        subprocess.run(
+            [sys.executable, "-m", "riskweave.tracking", *arguments], check=False
+        )
 
 
 localrules:
@@ -36,12 +43,12 @@ rule init_tracking:
         store=f"{RESULTS}/tracking/store.json",
     log:
         f"{RESULTS}/logs/init_tracking.log",
+    conda:
+        "../../envs/riskweave.yaml"
     params:
         directory=STORE,
     message:
         "Make the MLflow store."
-    conda:
-        "../../envs/riskweave.yaml"
     script:
         "../scripts/init_tracking.py"
 
@@ -50,21 +57,23 @@ rule collect_runs:
     input:
         store=ancient(rules.init_tracking.output.store),
         records=run_records(),
-        metrics=expand(rules.evaluate_endpoint.output.metrics, endpoint=sorted(STUDY.endpoints)),
+        metrics=expand(
+            rules.evaluate_endpoint.output.metrics, endpoint=sorted(STUDY.endpoints)
+        ),
     output:
         collected=f"{RESULTS}/tracking/collected.json",
     log:
         f"{RESULTS}/logs/collect_runs.log",
     benchmark:
         f"{RESULTS}/benchmarks/collect_runs.tsv"
+    conda:
+        "../../envs/riskweave.yaml"
     params:
         directory=STORE,
         study=STUDY.study,
         endpoints=sorted(STUDY.endpoints),
     message:
         "Store the run of every training step in MLflow."
-    conda:
-        "../../envs/riskweave.yaml"
     script:
         "../scripts/collect_runs.py"
 
