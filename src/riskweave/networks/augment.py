@@ -1,0 +1,55 @@
+"""Random changes of training inputs that leave the outcome as likely as it was."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["jitter_images", "jitter_recordings"]
+
+
+def jitter_recordings(x: Tensor) -> Tensor:
+    """Scale each recording by 0.9 to 1.1 and rotate it in time by a random number of samples.
+
+    Parameters
+    ----------
+    x : Tensor (n, leads, samples)
+
+    Returns
+    -------
+    Tensor (n, leads, samples)
+    """
+    n, _, samples = x.shape
+    gain = torch.empty(n, 1, 1, device=x.device).uniform_(0.9, 1.1)
+    shift = torch.randint(samples, (n, 1, 1), device=x.device)
+    position = (torch.arange(samples, device=x.device) + shift) % samples
+    return gain * x.gather(2, position.expand_as(x))
+
+
+def jitter_images(x: Tensor, *, shift: float = 0.05) -> Tensor:
+    """Move each image by up to `shift` of its edge, repeating the border, and scale its contrast by 0.9 to 1.1.
+
+    Images are not mirrored: the side on which a heart lies is a finding.
+
+    Parameters
+    ----------
+    x : Tensor (n, height, width) or (n, channels, height, width)
+    shift : float
+        Largest move as a share of the edge.
+
+    Returns
+    -------
+    Tensor of the same shape
+    """
+    n, height, width = x.shape[0], x.shape[-2], x.shape[-1]
+    rows = _moved(n, height, round(shift * height), x.device)
+    columns = _moved(n, width, round(shift * width), x.device)
+    gain = torch.empty([n] + [1] * (x.ndim - 1), device=x.device).uniform_(0.9, 1.1)
+    flat = x.reshape(n, -1, height, width)
+    flat = flat.gather(2, rows[:, None, :, None].expand_as(flat))
+    flat = flat.gather(3, columns[:, None, None, :].expand_as(flat))
+    return gain * flat.reshape(x.shape)
+
+
+def _moved(n: int, size: int, most: int, device: torch.device) -> Tensor:
+    """Return for each of n images the positions (n, size) that a random move of up to `most` pixels reads."""
+    move = torch.randint(-most, most + 1, (n, 1), device=device)
+    return (torch.arange(size, device=device) + move).clamp(0, size - 1)

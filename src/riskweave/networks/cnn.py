@@ -1,0 +1,130 @@
+"""torchvision's classification networks as encoders of images."""
+
+from collections.abc import Mapping
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from riskweave.networks.layers import ChannelScale, Embedding
+
+__all__ = ["CNN"]
+
+
+def _without_classifier(network: nn.Module, architecture: str) -> str:
+    """Cut the last layer off, in place, and return the name of the part that held it."""
+    if hasattr(network, "fc"):  # ResNet, ShuffleNet
+        network.fc = nn.Identity()
+        return "fc"
+    if architecture.startswith("squeezenet"):  # its classifier is a convolution followed by the pooling
+        network.classifier = nn.AdaptiveAvgPool2d(1)
+    elif architecture.startswith("convnext"):  # normalisation, flattening, linear layer
+        network.classifier = network.classifier[:-1]
+    else:  # MobileNet, EfficientNet
+        network.classifier = nn.Identity()
+    return "classifier"
+
+
+def _first_convolution(network: nn.Module) -> str:
+    return next(name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
+
+
+def _with_channels(network: nn.Module, name: str, channels: int) -> None:
+    """Replace the first convolution by one for another number of input channels, in place."""
+    old = network.get_submodule(name)
+    new = nn.Conv2d(
+        channels,
+        old.out_channels,
+        old.kernel_size,
+        stride=old.stride,
+        padding=old.padding,
+        bias=old.bias is not None,
+    )
+    nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
+    if new.bias is not None:
+        nn.init.zeros_(new.bias)
+    parent, _, leaf = name.rpartition(".")
+    network.get_submodule(parent).register_module(leaf, new)
+
+
+def _load(network: nn.Module, state: Mapping[str, Tensor], *, first: str, head: str, architecture: str) -> None:
+    """Load trained weights into a network without classifier, in place; ValueError when they are another network's."""
+    weight = f"{first}.weight"
+    state = dict(state)
+    own = network.state_dict()
+    if weight in state and state[weight].ndim == 4 and state[weight].shape[1] != own[weight].shape[1] == 1:
+        # A grey image shown as three equal channels gives what the summed kernel gives on one channel.
+        state[weight] = state[weight].sum(dim=1, keepdim=True)
+    state = {key: value for key, value in state.items() if key in own or not key.startswith(f"{head}.")}
+    missing, unknown = own.keys() - state.keys(), state.keys() - own.keys()
+    reshaped = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
+    if missing or unknown or reshaped:
+        raise ValueError(
+            f"the weights are not those of {architecture}: of its {len(own)} tensors {len(missing)} are missing and "
+            f"{len(reshaped)} have another shape, and {len(unknown)} tensors do not belong to it"
+        )
+    network.load_state_dict(state)
+
+
+class CNN(nn.Module):
+    """A torchvision network with its classifier replaced by an embedding.
+
+    Parameters
+    ----------
+    architecture : str
+        Name of the network in ``torchvision.models`` (ResNet, ShuffleNet, SqueezeNet, MobileNet, EfficientNet or
+        ConvNeXt).
+    embedding : int
+        Columns of the embedding.
+    dropout : float
+        Dropout before the embedding (0 to 1).
+    channels : int
+        Channels of the images: 1 for grey.
+    state : mapping of str to Tensor, optional
+        State dict of that network trained on whatever; its classifier is left out, and for grey images the kernels of
+        its first convolution are summed over the colours. Without it the network starts from random weights.
+
+    Attributes
+    ----------
+    features : int
+        Width of the output (the embedding).
+
+    Raises
+    ------
+    ValueError
+        When `state` is not a state dict of `architecture`.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        *,
+        embedding: int,
+        dropout: float,
+        channels: int = 1,
+        state: Mapping[str, Tensor] | None = None,
+    ):
+        super().__init__()
+        network = torchvision.models.get_model(architecture, weights=None)
+        head = _without_classifier(network, architecture)
+        first = _first_convolution(network)
+        _with_channels(network, first, channels)
+        if state is not None:
+            _load(network, state, first=first, head=head, architecture=architecture)
+        self.scale = ChannelScale(channels)
+        self.network = network
+        self.embedding = Embedding(self._width(channels), embedding, dropout)
+        self.features = embedding
+
+    @torch.no_grad()
+    def _width(self, channels: int) -> int:
+        self.network.eval()
+        width = self.network(torch.zeros(1, channels, 64, 64)).flatten(1).shape[1]
+        self.network.train()
+        return width
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the embedding (n, embedding) of images `x` (n, channels, height, width) or (n, height, width)."""
+        if x.ndim == 3:
+            x = x.unsqueeze(1)
+        return self.embedding(self.network(self.scale(x)).flatten(1))

@@ -1,0 +1,88 @@
+"""Dilated residual temporal convolutional network (TCN) for recordings such as the electrocardiogram."""
+
+import torch
+from torch import Tensor, nn
+
+from riskweave.networks.layers import ChannelScale, Embedding
+
+__all__ = ["TCN"]
+
+
+def _convolution(inputs: int, outputs: int, *, taps: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    """Return a convolution with zero padding to length ceil(n / stride), batch normalisation and ReLU."""
+    reach = (taps - 1) * dilation
+    # Explicit padding: PyTorch's padding="same" refuses strides and warns about even kernels.
+    return nn.Sequential(
+        nn.ConstantPad1d((reach // 2, reach - reach // 2), 0.0),
+        nn.Conv1d(inputs, outputs, taps, stride=stride, dilation=dilation, bias=False),
+        nn.BatchNorm1d(outputs),
+        nn.ReLU(),
+    )
+
+
+class TCN(nn.Module):
+    """Strided stem, residual blocks of doubling dilation, mean and maximum over time, embedding.
+
+    Each block has two convolutions (Bai, Kolter, Koltun 2018, arXiv:1803.01271), here centred and not causal: the whole
+    recording lies before the index time. The stem's stride makes the blocks cheap: 12 leads of 10 s at 100 Hz cost
+    about a third of what they cost with a stride of 2.
+
+    Parameters
+    ----------
+    leads : int
+        Channels of the input.
+    channels, blocks, kernel_size : int
+        Channels, number and taps of the residual blocks; block i has dilation 2^i.
+    embedding : int
+        Columns of the embedding.
+    dropout : float
+        Dropout in the blocks and before the embedding (0 to 1).
+    stride : int
+        Samples between two positions of the blocks.
+
+    Attributes
+    ----------
+    features : int
+        Width of the output (the embedding).
+    receptive_field : int
+        Samples of the input that one position of the last block sees.
+    """
+
+    def __init__(
+        self,
+        leads: int,
+        *,
+        channels: int,
+        blocks: int,
+        kernel_size: int,
+        embedding: int,
+        dropout: float,
+        stride: int = 4,
+    ):
+        super().__init__()
+        self.scale = ChannelScale(leads)
+        stem_taps = max(kernel_size, stride)  # fewer taps than the stride would skip samples
+        self.stem = _convolution(leads, channels, taps=stem_taps, stride=stride)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                _convolution(channels, channels, taps=kernel_size, dilation=2**i),
+                nn.Dropout1d(dropout),
+                _convolution(channels, channels, taps=kernel_size, dilation=2**i),
+            )
+            for i in range(blocks)
+        )
+        self.embedding = Embedding(2 * channels, embedding, dropout)
+        self.features = embedding
+        self.receptive_field = stem_taps + stride * 2 * (kernel_size - 1) * (2**blocks - 1)
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """Return what the last block sees in `x` (n, leads, samples): (n, channels, ceil(samples / stride))."""
+        x = self.stem(self.scale(x))
+        for block in self.blocks:
+            x = x + block(x)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the embedding (n, embedding) of recordings `x` (n, leads, samples)."""
+        x = self.feature_map(x)
+        return self.embedding(torch.cat([x.mean(dim=-1), x.amax(dim=-1)], dim=1))
