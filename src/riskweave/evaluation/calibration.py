@@ -1,0 +1,165 @@
+"""Calibration by groups of predicted risk: what was expected against what was observed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from riskweave.evaluation import kernel
+from riskweave.evaluation.bootstrap import percentile_interval
+from riskweave.evaluation.censoring import SortedOutcomes
+from riskweave.evaluation.inputs import FEWEST_SHOWN
+from riskweave.evaluation.scores import Panel
+
+__all__ = ["CalibrationGroup", "calibration_table", "observed_incidence", "risk_group_members"]
+
+DECILES, QUINTILES = 10, 5
+# Deciles need some ten target events each, on average; with fewer, quintiles.
+EVENTS_FOR_DECILES = 100
+
+
+@dataclass(frozen=True)
+class CalibrationGroup:
+    """Subjects of similar predicted risk.
+
+    Attributes
+    ----------
+    experiment, column : int
+        Position of the experiment and of the horizon.
+    number : int
+        From 1, the lowest risks.
+    outcomes : SortedOutcomes
+        Of the group.
+    expected : float
+        Mean predicted risk.
+    """
+
+    experiment: int
+    column: int
+    number: int
+    outcomes: SortedOutcomes
+    expected: float
+
+
+def risk_group_members(risk: np.ndarray, groups: int) -> np.ndarray:
+    """Assign each risk to its quantile group, from 1; equal risks stay together, so groups may be fewer.
+
+    Parameters
+    ----------
+    risk : (n,) array
+    groups : int
+        Number of groups wanted.
+
+    Returns
+    -------
+    (n,) int64 array
+    """
+    edges = np.unique(np.quantile(risk, np.arange(1, groups) / groups))
+    return np.unique(np.searchsorted(edges, risk, side="left"), return_inverse=True)[1] + 1
+
+
+def calibration_groups(panel: Panel) -> list[CalibrationGroup]:
+    """Divide the subjects by predicted risk, for each experiment and horizon.
+
+    Deciles with at least 100 target events, else quintiles.
+    """
+    events = np.count_nonzero(panel.outcomes.kind == kernel.TARGET)
+    wanted = DECILES if events >= EVENTS_FOR_DECILES else QUINTILES
+    groups = []
+    for e in range(len(panel.risk)):
+        for h in range(len(panel.horizons)):
+            risk = panel.risk[e, h]
+            numbers = risk_group_members(risk, wanted)
+            for number in range(1, numbers.max() + 1):
+                members = numbers == number
+                groups.append(CalibrationGroup(e, h, number, panel.outcomes.take(members), float(risk[members].mean())))
+    return groups
+
+
+def observed_incidence(
+    groups: list[CalibrationGroup], horizons: list[int], weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Aalen-Johansen cumulative incidence of each group at its horizon.
+
+    Parameters
+    ----------
+    groups : list of CalibrationGroup
+    horizons : list of int
+        Days.
+    weights : (resamples, subjects of the comparison) int64 array, optional
+        Multiplicities; ones when not given.
+
+    Returns
+    -------
+    (resamples, groups) float64 array
+        NaN where nobody of the group was drawn.
+    """
+    observed = np.full((1 if weights is None else len(weights), len(groups)), np.nan)
+    for g, group in enumerate(groups):
+        outcomes = group.outcomes
+        # later events do not matter: the sweep ends at the horizon
+        until = int(outcomes.through(np.array([horizons[group.column]]))[0])
+        if weights is None:
+            rows = np.ones((1, len(outcomes.time)), dtype=np.int64)
+        else:
+            rows = np.ascontiguousarray(weights[:, outcomes.order])
+        starts = outcomes.starts[: np.searchsorted(outcomes.starts, until) + 1]
+        incidence = kernel.incidence(outcomes.kind, starts, rows)[:, until]
+        observed[:, g] = np.where(rows.sum(axis=1) > 0, incidence, np.nan)
+    return observed
+
+
+def _no_event_bound(group: CalibrationGroup, horizon: int, confidence: float) -> float:
+    """Upper bound of the incidence where no event was seen, for which a bootstrap would say 0 for certain.
+
+    The exact binomial bound for the subjects still under observation at the horizon: the conservative choice.
+    """
+    followed = int((group.outcomes.time >= horizon).sum())
+    return 1 - ((1 - confidence) / 2) ** (1 / followed) if followed else 1.0
+
+
+def calibration_table(
+    *,
+    groups: list[CalibrationGroup],
+    resampled: np.ndarray,
+    experiments: list[str],
+    endpoint: str,
+    horizons: list[int],
+    confidence: float,
+) -> pd.DataFrame:
+    """Lay out expected against observed.
+
+    Groups are of the subjects as they are; resampling moves what is observed in them, not who is in them.
+
+    Parameters
+    ----------
+    groups : list of CalibrationGroup
+    resampled : (resamples, groups) float64 array
+        From :func:`observed_incidence`.
+    experiments : list of str
+    endpoint : str
+    horizons : list of int
+        Days.
+    confidence : float
+        Coverage of the intervals.
+
+    Returns
+    -------
+    DataFrame
+        experiment, endpoint, horizon, risk_group, n, events (target events up to the horizon), expected, observed,
+        lower, upper. In groups of fewer than 10 subjects all numbers are null; counts of fewer than 10 events are null.
+    """
+    estimate = observed_incidence(groups, horizons)[0]
+    lower, upper = percentile_interval(resampled, confidence)
+    rows = []
+    for g, group in enumerate(groups):
+        outcomes, horizon = group.outcomes, horizons[group.column]
+        n = len(outcomes.time)
+        events = int(((outcomes.kind == kernel.TARGET) & (outcomes.time <= horizon)).sum())
+        high = upper[g] if events else _no_event_bound(group, horizon, confidence)
+        numbers = (group.expected, estimate[g], lower[g], high) if n >= FEWEST_SHOWN else (np.nan,) * 4
+        counts = (n if n >= FEWEST_SHOWN else None, events if min(n, events) >= FEWEST_SHOWN else None)
+        rows.append((experiments[group.experiment], endpoint, horizon, group.number, *counts, *numbers))
+    columns = ["experiment", "endpoint", "horizon", "risk_group", "n", "events"]
+    table = pd.DataFrame(rows, columns=[*columns, "expected", "observed", "lower", "upper"])
+    return table.astype({"horizon": "int64", "risk_group": "int64", "n": "Int64", "events": "Int64"})

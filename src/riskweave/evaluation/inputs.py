@@ -1,0 +1,178 @@
+"""Prediction tables and outcomes of one endpoint, checked to be of the same subjects."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from riskweave.cohort.tables import OUTCOMES, read_table
+from riskweave.errors import DataError
+from riskweave.study.cohort import Endpoint
+from riskweave.survival.predictions import read_predictions
+
+__all__ = ["FEWEST_SHOWN", "Comparison", "availability_patterns", "read_comparison"]
+
+logger = logging.getLogger(__name__)
+
+# Smaller groups and counts are not shown: they say little, and too much about single people.
+FEWEST_SHOWN = 10
+# A warning, not an error: intervals tell the rest.
+FEW_AT_RISK = 10
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What all experiments of an endpoint predicted for the same subjects.
+
+    Attributes
+    ----------
+    endpoint : str
+        Name of the endpoint.
+    experiments : list of str
+        Names, in the order of the files.
+    subject_id : (n,) array of str
+        Sorted.
+    time, event : (n,) arrays
+        Days, and 0 censored, 1 target, 2 and up competing.
+    times : (k,) int64 array
+        Days at which risks are predicted, increasing; the last is the last horizon.
+    horizons : list of int
+        Days, increasing, among `times`.
+    risks : (experiments, n, k) float64 array
+        Cumulative incidence of the target event.
+    """
+
+    endpoint: str
+    experiments: list[str]
+    subject_id: np.ndarray
+    time: np.ndarray
+    event: np.ndarray
+    times: np.ndarray
+    horizons: list[int]
+    risks: np.ndarray
+
+
+def _read_outcomes(path: Path, horizons: list[int]) -> pd.DataFrame:
+    outcomes = read_table(path, OUTCOMES).sort_values("subject_id", ignore_index=True)
+    time, event = outcomes["time"].to_numpy(), outcomes["event"].to_numpy()
+    targets = time[event == 1]
+    if len(targets) == 0:
+        raise DataError(
+            f"{path}, column event",
+            f"none of {len(outcomes)} subjects at risk has the target event",
+            "Without events nothing can be evaluated: check the endpoint's target and the attrition table",
+        )
+    for horizon in horizons:
+        at_risk = int((time >= horizon).sum())
+        if at_risk == 0:
+            raise DataError(
+                f"{path}, column time",
+                f"the horizon of {horizon} days is beyond the last follow-up of {time.max():g} days "
+                f"(last target event: {targets.max():g} days)",
+                "Choose `horizons` within the follow-up",
+            )
+        if at_risk < FEW_AT_RISK:
+            logger.warning(
+                "only %d of %d subjects are followed to the horizon of %d days: expect wide intervals",
+                at_risk,
+                len(time),
+                horizon,
+            )
+    return outcomes
+
+
+def _read_risks(path: Path, endpoint: str, times: list[int], subject_id: np.ndarray) -> tuple[str, np.ndarray]:
+    """Return the experiment's name and its risks (n, times)."""
+    table = read_predictions(path)
+    if set(table["endpoint"]) != {endpoint} or len(set(table["experiment"])) != 1:
+        raise DataError(
+            f"{path}, columns experiment and endpoint",
+            f"the table is not of one experiment of endpoint {endpoint!r}",
+            "A prediction table holds one experiment of one endpoint",
+        )
+    columns = [f"risk_{day}" for day in times]
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise DataError(
+            str(path),
+            f"{len(missing)} of {len(columns)} days of the endpoint's grid are missing: {', '.join(missing[:5])}",
+            "Train the experiment again with the current study file",
+        )
+    found = table["subject_id"].to_numpy(str)
+    lacking, extra = len(np.setdiff1d(subject_id, found)), len(np.setdiff1d(found, subject_id))
+    if lacking or extra:
+        raise DataError(
+            f"{path}, column subject_id",
+            f"predictions lack {lacking} of the {len(subject_id)} subjects at risk and hold {extra} others",
+            "Experiments are compared on the same subjects: train the experiment again on the current cohort",
+        )
+    return str(table["experiment"].iloc[0]), table[columns].to_numpy(float)[np.argsort(found)]
+
+
+def read_comparison(*, predictions: list[Path], outcomes: Path, name: str, endpoint: Endpoint) -> Comparison:
+    """Read the outcomes of an endpoint and the predictions of its experiments.
+
+    Parameters
+    ----------
+    predictions : list of Path
+        Prediction tables, one experiment each.
+    outcomes : Path
+        Outcome table of the endpoint: the subjects at risk.
+    name : str
+        Name of the endpoint.
+    endpoint : Endpoint
+        Its block of the study: horizons and time grid.
+
+    Raises
+    ------
+    DataError
+        When a table breaks its contract, an experiment is given twice or predicts other subjects than those at risk,
+        nobody has the target event, or a horizon is beyond the follow-up.
+    """
+    times = endpoint.time_grid()
+    horizons = sorted(set(endpoint.horizons))
+    table = _read_outcomes(Path(outcomes), horizons)
+    # the order of the subjects decides what a seed draws: by identifier, whatever the files' order
+    subject_id = table["subject_id"].to_numpy(str)
+    risks: dict[str, np.ndarray] = {}
+    for path in predictions:
+        experiment, values = _read_risks(Path(path), name, times, subject_id)
+        if experiment in risks:
+            raise DataError(str(path), f"experiment {experiment!r} is given twice", "Give each experiment once")
+        risks[experiment] = values
+    return Comparison(
+        endpoint=name,
+        experiments=list(risks),
+        subject_id=subject_id,
+        time=table["time"].to_numpy(float),
+        event=table["event"].to_numpy(np.int64),
+        times=np.array(times, dtype=np.int64),
+        horizons=horizons,
+        risks=np.stack(list(risks.values())),
+    )
+
+
+def availability_patterns(subject_id: np.ndarray, availability: dict[str, Path]) -> np.ndarray:
+    """Name the modalities that each subject has: ``"ehr+ecg"``, or ``"none"``.
+
+    Parameters
+    ----------
+    subject_id : (n,) array of str
+    availability : dict of modality to Path
+        Parquet tables with a row for each subject that has the modality.
+
+    Returns
+    -------
+    (n,) array of str
+    """
+    has = {
+        modality: np.isin(
+            subject_id, pd.read_parquet(path, columns=["subject_id"])["subject_id"].astype(str).to_numpy()
+        )
+        for modality, path in availability.items()
+    }
+    return np.array(
+        ["+".join(m for m, members in has.items() if members[i]) or "none" for i in range(len(subject_id))], dtype=str
+    )

@@ -1,0 +1,153 @@
+"""Verdicts on the expectations that the study wrote down before it ran."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from riskweave.evaluation.bootstrap import percentile_interval, resamples
+from riskweave.evaluation.inputs import Comparison, read_comparison
+from riskweave.evaluation.scores import make_panel, score, score_columns
+from riskweave.study.cohort import Endpoint
+from riskweave.study.study import Evaluation, Objective
+
+__all__ = ["judge", "verdict"]
+
+METRIC_WORDS = {"harrell_c": "Harrell's concordance", "uno_c": "Uno's concordance", "ibs": "integrated Brier score"}
+COLUMNS = ("objective", "description", "endpoint", "experiment", "compared_with", "metric", "horizon", "criterion", "n")
+COLUMNS += ("events", "estimate", "lower", "upper", "verdict", "sentence")
+
+
+def verdict(*, lower: float, upper: float, above: float | None, below: float | None) -> str:
+    """Judge an interval: the whole of it must lie on one side of the threshold.
+
+    Parameters
+    ----------
+    lower, upper : float
+        Confidence interval; NaN where there is none.
+    above, below : float or None
+        Exactly one is given: the interval is expected above or below it.
+
+    Returns
+    -------
+    str
+        ``"met"``, ``"not met"`` (the whole interval lies on the other side) or ``"inconclusive"``.
+    """
+    if above is None:
+        lower, upper, above = -upper, -lower, -below
+    if lower > above:
+        return "met"
+    return "not met" if upper <= above else "inconclusive"
+
+
+def _sentence(objective: Objective, row: dict, confidence: float) -> str:
+    against = f" minus {objective.compared_with}" if objective.compared_with else ""
+    what = f"{METRIC_WORDS[objective.metric]} of {objective.experiment}{against} at {row['horizon']} days"
+    if not np.isfinite(row["lower"]):
+        return f"Inconclusive: {what} has no interval."
+    found = f"{row['estimate']:.3f} ({confidence * 100:g} % interval {row['lower']:.3f} to {row['upper']:.3f})"
+    return f"{row['verdict'].capitalize()}: {what} is {found}; expected {row['criterion']}."
+
+
+def _bootstrap_scores(comparison: Comparison, evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
+    """Estimates (experiments, columns) and their resamples (resamples, experiments, columns)."""
+    panel = make_panel(comparison)
+    rows = resamples(subjects=len(comparison.time), count=evaluation.bootstrap, seed=evaluation.seed)
+    return score(panel)[0], np.concatenate([score(panel, weights) for weights in rows])
+
+
+def _judge_endpoint(
+    objectives: dict[str, Objective], comparison: Comparison, evaluation: Evaluation
+) -> dict[str, dict[str, object]]:
+    """Rows of the verdict table for the objectives of one endpoint."""
+    horizon = comparison.horizons[-1]
+    columns = score_columns(comparison.horizons)
+    estimates, resampled = _bootstrap_scores(comparison, evaluation)
+    rows = {}
+    for name, objective in objectives.items():
+        column = columns.index((objective.metric, horizon))
+        e = comparison.experiments.index(objective.experiment)
+        estimate, values = estimates[e, column], resampled[:, e, column]
+        if objective.compared_with is not None:
+            r = comparison.experiments.index(objective.compared_with)
+            estimate, values = estimate - estimates[r, column], values - resampled[:, r, column]
+        lower, upper = (float(bound) for bound in percentile_interval(values, evaluation.confidence))
+        above = objective.above is not None
+        row = {
+            "objective": name,
+            "description": objective.description,
+            "endpoint": objective.endpoint,
+            "experiment": objective.experiment,
+            "compared_with": objective.compared_with,
+            "metric": objective.metric,
+            "horizon": horizon,
+            "criterion": f"above {objective.above:g}" if above else f"below {objective.below:g}",
+            "n": len(comparison.time),
+            "events": int((comparison.event == 1).sum()),
+            "estimate": float(estimate),
+            "lower": lower,
+            "upper": upper,
+            "verdict": verdict(lower=lower, upper=upper, above=objective.above, below=objective.below),
+        }
+        rows[name] = {**row, "sentence": _sentence(objective, row, evaluation.confidence)}
+    return rows
+
+
+def judge(
+    *,
+    objectives: dict[str, Objective],
+    endpoints: dict[str, Endpoint],
+    predictions: dict[str, dict[str, Path]],
+    outcomes: dict[str, Path],
+    evaluation: Evaluation,
+    output: Path,
+) -> pd.DataFrame:
+    """Judge each objective of a study and write the verdicts.
+
+    Any two experiments can be compared, on the same subjects and on the resamples that the leaderboard uses: numbers
+    equal those of the metrics and differences tables to the last digit.
+
+    Parameters
+    ----------
+    objectives : dict of str to Objective
+        By name.
+    endpoints : dict of str to Endpoint
+        The study's endpoints.
+    predictions : dict of endpoint to dict of experiment to Path
+        Prediction tables; those that objectives name are read.
+    outcomes : dict of endpoint to Path
+        Outcome tables.
+    evaluation : Evaluation
+        Resamples, coverage and seed.
+    output : Path
+        CSV written: objective, description, endpoint, experiment, compared_with, metric, horizon (days), criterion, n,
+        events, estimate, lower, upper, verdict, sentence. Only the header where the study has no objective.
+
+    Returns
+    -------
+    DataFrame
+        What was written, in the order of `objectives`.
+
+    Raises
+    ------
+    DataError
+        As :func:`riskweave.evaluation.evaluate.evaluate_endpoint`.
+    """
+    rows: dict[str, dict[str, object]] = {}
+    for endpoint in dict.fromkeys(objective.endpoint for objective in objectives.values()):
+        own = {name: objective for name, objective in objectives.items() if objective.endpoint == endpoint}
+        named = [n for o in own.values() for n in (o.experiment, o.compared_with) if n is not None]
+        comparison = read_comparison(
+            predictions=[predictions[endpoint][name] for name in dict.fromkeys(named)],
+            outcomes=outcomes[endpoint],
+            name=endpoint,
+            endpoint=endpoints[endpoint],
+        )
+        rows |= _judge_endpoint(own, comparison, evaluation)
+    table = pd.DataFrame([rows[name] for name in objectives], columns=list(COLUMNS))
+    output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.partial")
+    table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+    partial.replace(output)
+    return table
