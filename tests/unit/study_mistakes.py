@@ -334,6 +334,40 @@ MISTAKES = {
         both(put("cohort", TABLES | {"columns": {"index_time": None}}), put("endpoints.mi", COLUMNS)),
         ["cohort.columns.index_time: is null, but cohort.events is dated"],
     ),
+    "outcome among the features": (
+        both(
+            put("cohort", TABLES),
+            put("endpoints.mi", COLUMNS),
+            put("feature_sets.age_sex.static", ["age", "days"]),
+        ),
+        ["feature_sets.age_sex.static: 'days' is endpoints.mi.time, which cannot be a feature"],
+    ),
+    "identifier among the features": (
+        both(put("cohort", TABLES), put("feature_sets.age_sex.static", ["subject_id"])),
+        ["feature_sets.age_sex.static: 'subject_id' is cohort.columns.subject_id, which cannot be a feature"],
+    ),
+    "static column named twice": (
+        put("feature_sets.age_sex.static", ["age", "sex", "age"]),
+        ["feature_sets.age_sex.static: names age twice"],
+    ),
+    "horizon given twice": (put("endpoints.mi.horizons", [365, 365]), ["endpoints.mi.horizons: names 365 twice"]),
+    "empty code of the target": (put("endpoints.mi.target", [""]), ["endpoints.mi: an empty code is the prefix"]),
+    "competing event that is the target": (
+        put("endpoints.mi.competing", ["ICD10//I219"]),
+        ["endpoints.mi.competing: 'ICD10//I219' is an event of the target too"],
+    ),
+    "feature set both always and in the subsets": (
+        put("experiments.subsets.always", ["labs"]),
+        ["experiments.subsets: `always` and `all_subsets_of` both name labs"],
+    ),
+    "experiment compared with itself": (
+        put("objectives.gain.compared_with", "ecg.cox"),
+        ["objectives.gain.compared_with: 'ecg.cox' is compared with itself"],
+    ),
+    "threshold that is no number": (
+        put("objectives.gain.above", float("nan")),
+        ["objectives.gain: `above` and `below` need a finite number"],
+    ),
     "tables without a subject table": (
         put("cohort", {"source": "tables"}),
         ["cohort.subjects: this key is required and missing"],

@@ -1,6 +1,7 @@
 """The study file as a whole: its model, the checks across blocks, and the errors that answer a wrong one."""
 
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from riskweave.errors import StudyError, nearest
 from riskweave.study.base import Block, Name
-from riskweave.study.cohort import CodesEndpoint, Cohort, Endpoint, Folds
+from riskweave.study.cohort import CodesEndpoint, Cohort, ColumnsEndpoint, Endpoint, Folds
 from riskweave.study.evaluation import Evaluation, Objective
 from riskweave.study.experiments import Experiment, ExperimentBlock, expand
 from riskweave.study.explain import explain
@@ -164,6 +165,62 @@ def _check_combinations(study: Study) -> list[str]:
     return problems
 
 
+def _twice(key: str, values: Iterable[object]) -> list[str]:
+    values = list(values)
+    repeated = sorted({str(value) for value in values if values.count(value) > 1})
+    return [f"{key}: names {', '.join(repeated)} twice. Name it once"] if repeated else []
+
+
+def _check_leaks(study: Study) -> list[str]:
+    """Find static features that are no features: identifiers, dates, and above all outcomes."""
+    reserved = {}
+    if study.cohort.source == "tables":
+        columns = study.cohort.columns
+        reserved = {
+            getattr(columns, key): f"cohort.columns.{key}" for key in ("subject_id", "index_time", "followup_end")
+        }
+    for name, endpoint in study.endpoints.items():
+        if isinstance(endpoint, ColumnsEndpoint):
+            reserved |= {getattr(endpoint, key): f"endpoints.{name}.{key}" for key in ("time", "event")}
+    return [
+        f"feature_sets.{name}.static: {column!r} is {reserved[column]}, which cannot be a feature. Remove it"
+        for name, block in study.feature_sets.items()
+        if block.modality == "ehr"
+        for column in block.static
+        if column in reserved
+    ]
+
+
+def _check_contradictions(study: Study) -> list[str]:
+    """Find settings that contradict each other within a block."""
+    problems = []
+    for name, block in study.feature_sets.items():
+        if block.modality == "ehr":
+            problems += _twice(f"feature_sets.{name}.static", block.static)
+    for name, endpoint in study.endpoints.items():
+        problems += _twice(f"endpoints.{name}.horizons", endpoint.horizons)
+        if isinstance(endpoint, CodesEndpoint):
+            if "" in (*endpoint.target, *endpoint.competing):
+                problems.append(f"endpoints.{name}: an empty code is the prefix of every code. Give a code")
+            problems += [
+                f"endpoints.{name}.competing: {code!r} is an event of the target too. Remove it from one"
+                for code in endpoint.competing
+                if code and code.startswith(tuple(filter(None, endpoint.target)))
+            ]
+    for name, block in study.experiments.items():
+        both = [used for used in block.always if used in block.all_subsets_of]
+        if both:
+            problems.append(
+                f"experiments.{name}: `always` and `all_subsets_of` both name {', '.join(both)}. Name it once"
+            )
+    for name, objective in study.objectives.items():
+        if objective.compared_with == objective.experiment:
+            problems.append(f"objectives.{name}.compared_with: {objective.experiment!r} is compared with itself")
+        if not all(isfinite(value) for value in (objective.above, objective.below) if value is not None):
+            problems.append(f"objectives.{name}: `above` and `below` need a finite number")
+    return problems
+
+
 def parse_study(config: Mapping[str, Any], origin: str = "study") -> Study:
     """Check a study given as nested dictionaries.
 
@@ -184,7 +241,9 @@ def parse_study(config: Mapping[str, Any], origin: str = "study") -> Study:
     except ValidationError as error:
         raise StudyError(_message(origin, explain(error, Study))) from None
     problems = _check_names(study)
-    problems = problems or _check_experiments(study) + _check_combinations(study)
+    if not problems:
+        checks = (_check_experiments, _check_combinations, _check_leaks, _check_contradictions)
+        problems = [problem for check in checks for problem in check(study)]
     if problems:
         raise StudyError(_message(origin, problems))
     return study
