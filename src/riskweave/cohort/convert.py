@@ -17,6 +17,7 @@ __all__ = ["as_identifiers", "as_numbers", "as_static", "as_text", "as_times", "
 _CLOCK = r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?"
 _ZONE = r"(Z|[+-]\d{2}(:\d{2})?)"
 _ISO = rf"^\d{{4}}-\d{{2}}-\d{{2}}({_CLOCK}{_ZONE}?)?$"
+_OFFSET = r"(?P<sign>[+-])(?P<hours>\d{2}):(?P<minutes>\d{2})$"
 _TIME_REMEDY = (
     "Write times as 2020-05-01 or 2020-05-01 13:30:00 (ISO 8601), the time zone (Z, +02:00) in all rows or in none"
 )
@@ -116,7 +117,18 @@ def as_times(column: pa.ChunkedArray, where: str) -> tuple[pa.ChunkedArray, bool
     given = len(text) - text.null_count
     if 0 < zoned < given:
         raise DataError(where, f"{zoned} rows have a time zone and {given - zoned} have none", _TIME_REMEDY)
-    return times, None if given == 0 else zoned > 0
+    return (_to_utc(times, text), True) if zoned else (times, None if given == 0 else False)
+
+
+def _to_utc(times: pa.ChunkedArray, text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Subtract the offset from UTC with which the texts end (DuckDB's cast reads it and leaves it out)."""
+    spelt = pc.replace_substring_regex(pc.replace_substring_regex(text, "Z$", "+00"), r"([+-]\d{2})$", r"\1:00")
+    parts = pc.extract_regex(spelt, _OFFSET)
+    sign, hours, minutes = (pc.struct_field(parts, name) for name in ("sign", "hours", "minutes"))
+    offset = pc.add(pc.multiply(hours.cast(pa.int64()), 60), minutes.cast(pa.int64()))
+    offset = pc.if_else(pc.equal(sign, "-"), pc.negate(offset), offset)
+    microseconds = pc.subtract(times.cast(pa.int64()), pc.multiply(offset, 60_000_000))
+    return microseconds.cast(pa.timestamp("us"))
 
 
 def as_numbers(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:

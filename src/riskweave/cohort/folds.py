@@ -5,9 +5,9 @@
     validation rows of a fold are drawn from its other rows, stratified alike.
 `group`
     Whole groups make up a test fold, the folds as even in size as groups allow. The validation rows are whole groups
-    too, where some can be held out whose share is within half and one and a half times the one asked for, with target
-    events on both sides; else they are drawn from the fold's other rows, stratified by type of event. Either way no
-    group of a test fold is ever trained on or tuned with.
+    too, where in every fold some can be held out whose share is within half and one and a half times the one asked for,
+    with target events on both sides; else they are drawn from each fold's other rows, stratified by type of event. The
+    metadata of the table tell which (``validation``). Either way no group of a test fold is trained on or tuned with.
 
 Subjects not at risk are divided too, as a stratum of their own: they have a fold in which their features are made.
 Competing causes (and the subjects not at risk) with fewer subjects than folds are divided together with the censored.
@@ -92,14 +92,24 @@ def _group_part(groups: np.ndarray, share: float, rng: np.random.Generator) -> n
 
 
 def _validation(
-    strata: np.ndarray, groups: np.ndarray | None, folds: Folds, rng: np.random.Generator
-) -> tuple[np.ndarray, bool]:
-    """Return which of the rows outside a test fold are for validation, and whether they are whole groups."""
+    rests: list[np.ndarray], strata: np.ndarray, groups: np.ndarray | None, folds: Folds
+) -> tuple[list[np.ndarray], str]:
+    """Return for each fold which of the rows outside its test rows are for validation, and how they were drawn."""
     if groups is not None:
-        chosen = _group_part(groups, folds.validation, rng)
-        if chosen is not None and all((strata[side] == _TARGET).any() for side in (chosen, ~chosen)):
-            return chosen, True
-    return _stratified_part(strata, folds.validation, rng), False
+        parts = [
+            _group_part(groups[rest], folds.validation, np.random.default_rng([folds.seed, fold]))
+            for fold, rest in enumerate(rests)
+        ]
+        if all(
+            part is not None and all((strata[rest][side] == _TARGET).any() for side in (part, ~part))
+            for rest, part in zip(rests, parts, strict=True)
+        ):
+            return parts, "group"
+        _LOG.info("folds: the groups are too few or too large for validation by group; it is stratified by event")
+    return [
+        _stratified_part(strata[rest], folds.validation, np.random.default_rng([folds.seed, fold]))
+        for fold, rest in enumerate(rests)
+    ], "stratified"
 
 
 def _check_roles(roles: np.ndarray, strata: np.ndarray, fold: int, folds: Folds) -> None:
@@ -128,7 +138,8 @@ def assign_folds(*, subjects: Path, outcomes: Path, folds: Folds, output: Path) 
     folds : Folds
         The study's block.
     output : Path
-        Parquet: subject_id, fold (0 to count - 1), role (train, validation, test); `count` rows per subject.
+        Parquet: subject_id, fold (0 to count - 1), role (train, validation, test); `count` rows per subject. Its
+        metadata `validation` tells whether validation rows are whole groups (group) or drawn by event (stratified).
 
     Raises
     ------
@@ -144,18 +155,12 @@ def assign_folds(*, subjects: Path, outcomes: Path, folds: Folds, output: Path) 
         splits = GroupKFold(n_splits=folds.count).split(table, groups=groups)
     else:
         splits = StratifiedKFold(n_splits=folds.count, shuffle=True, random_state=folds.seed).split(table, strata)
-    frames, by_group = [], []
-    for fold, (rest, _test) in enumerate(splits):
-        rng = np.random.default_rng([folds.seed, fold])
-        held_out, whole = _validation(strata[rest], groups[rest] if groups is not None else None, folds, rng)
+    rests = [rest for rest, _ in splits]
+    parts, drawn_by = _validation(rests, strata, groups, folds)
+    frames = []
+    for fold, (rest, held_out) in enumerate(zip(rests, parts, strict=True)):
         roles = np.full(len(table), "test", dtype=object)
         roles[rest] = np.where(held_out, "validation", "train")
         _check_roles(roles, strata, fold, folds)
         frames.append(pd.DataFrame({"subject_id": table["subject_id"], "fold": np.int16(fold), "role": roles}))
-        by_group.append(whole)
-    if groups is not None and not all(by_group):
-        _LOG.info(
-            "validation rows are stratified, not whole groups, in %d of %d folds", by_group.count(False), len(by_group)
-        )
-    kinds = ["group" if whole else "stratified" for whole in by_group]
-    write_table(pd.concat(frames, ignore_index=True), output, FOLDS, {"validation": " ".join(kinds)})
+    write_table(pd.concat(frames, ignore_index=True), output, FOLDS, {"validation": drawn_by})

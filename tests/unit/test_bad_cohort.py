@@ -1,0 +1,422 @@
+"""Cohorts that cannot be used: each stops with an error naming file, column, count and remedy, and writes nothing."""
+
+# ruff: noqa: E501 - a case is one line, and the messages that it expects are sentences
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from riskweave.cohort.checks import check_columns
+from riskweave.cohort.folds import assign_folds
+from riskweave.cohort.outcomes import define_outcomes
+from riskweave.cohort.sources import ingest
+from riskweave.cohort.tables import EVENTS, FOLDS, OUTCOMES, SUBJECTS, read_table, write_table
+from riskweave.errors import DataError
+from riskweave.study.cohort import CodesEndpoint, ColumnsEndpoint, Folds, SyntheticSource, TableColumns, TablesSource
+
+SUBJECT_LINES = """subject_id,index_time,followup_end,age,sex,centre,years,died,empty,birthday
+001,2020-05-01,2024-05-01,61,f,north,3,1,,1959-02-01
+002,2020-05-02,2024-05-01,55,m,south,4,0,,1965-02-01
+003,2020-05-03,2024-05-01,58,m,north,2,1,,1962-02-01
+"""
+EVENT_LINES = "subject_id,time,code,numeric_value\n001,2020-01-01,LAB//x,1.5\n002,2020-02-01 10:30,LAB//x,2\n"
+MANIFEST_LINES = "subject_id,time,path\n001,2020-04-01,{one}\n002,2020-04-02,{two}\n"
+HEADER = "{name} 1 500 8\n{name}.dat 16 200 16 0 0 0 0 I\n"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A cohort without a fault; the tests spoil one thing each."""
+    monkeypatch.chdir(tmp_path)
+    Path("subjects.csv").write_text(SUBJECT_LINES)
+    Path("events.csv").write_text(EVENT_LINES)
+    Path("ecg").mkdir()
+    Path("images").mkdir()
+    for name in ("r1", "r2"):
+        Path(f"ecg/{name}.hea").write_text(HEADER.format(name=name))
+        Path(f"ecg/{name}.dat").write_bytes(b"0123456789abcdef")
+        Path(f"images/{name}.png").write_bytes(b"pixels")
+    Path("ecg/recordings.csv").write_text(MANIFEST_LINES.format(one="r1", two="r2"))
+    Path("images/images.csv").write_text(MANIFEST_LINES.format(one="r1.png", two="r2.png"))
+    return tmp_path
+
+
+def source(**changes) -> TablesSource:
+    given = {
+        "subjects": "subjects.csv",
+        "events": "events.csv",
+        "recordings": "ecg/recordings.csv",
+        "images": "images/images.csv",
+    }
+    return TablesSource(source="tables", **{**given, **changes})
+
+
+def refused(cohort=None, required=None) -> str:
+    """Ingest, expect a DataError, and check that nothing was written and nobody is named."""
+    with pytest.raises(DataError) as caught:
+        ingest(cohort=cohort or source(), output=Path("out"), required_columns=required)
+    assert not Path("out").exists()
+    assert caught.value.remedy
+    assert "001" not in str(caught.value)
+    return str(caught.value)
+
+
+def replace(name: str, old: str, new: str, count: int = -1) -> None:
+    path = Path(name)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, count))
+
+
+def test_the_unspoilt_cohort_is_read(folder):
+    ingest(cohort=source(), output=folder / "out", required_columns={"feature_sets.ehr.static[0]": "age"})
+    assert len(read_table(folder / "out" / "subjects.parquet", SUBJECTS)) == 3
+
+
+# Each case: the file, what is replaced by what, and what the message must say.
+SPOILT = {
+    "duplicate subject": ("subjects.csv", "\n002,", "\n001,", "cohort.subjects (subjects.csv), column subject_id: 1 subjects occur more than once (1 rows too many). Give one row"),
+    "subject without identifier": ("subjects.csv", "\n002,", "\n,", "column subject_id: 1 of 3 rows have no identifier. Give"),
+    "misspelt column": ("subjects.csv", "index_time", "indextime", "there is no column 'index_time'; the 10 columns are: subject_id, indextime, .*cohort.columns.index_time, .* Did you mean 'indextime'"),
+    "identifier column missing": ("subjects.csv", "subject_id", "patient", "there is no column 'subject_id'.*Name the column in cohort.columns.subject_id"),
+    "no end of follow-up": ("subjects.csv", "followup_end", "last_seen", "no column 'followup_end'.*or set that to null where all endpoints come from columns"),
+    "dates of another form": ("subjects.csv", "2020-05-0", "01/05/202", "column index_time: 3 of 3 rows are no date or time. Write times as 2020-05-01"),
+    "date that does not exist": ("subjects.csv", "2020-05-01", "2020-02-30", "column index_time: 1 of 3 rows are no date or time"),
+    "time zone in some rows": ("subjects.csv", "2020-05-01,", "2020-05-01T10:00:00Z,", "column index_time: 1 rows have a time zone and 2 have none. Write"),
+    "placeholder date": ("subjects.csv", "2024-05-01", "9999-12-31", "column followup_end: 3 of 3 rows have a year outside 1800 to 2500. Leave"),
+    "negative follow-up": ("subjects.csv", "2024-05-01,55", "2019-05-01,55", "column followup_end: for 1 of 3 subjects the follow-up ends before the index time (negative follow-up). Correct"),
+    "semicolons": ("subjects.csv", ",", ";", "the header is 1 column: the file seems to be separated by semicolons. Save it"),
+    "ragged rows": ("subjects.csv", "002,", "002,x,", "1 rows do not have the 10 cells of the header. Correct"),
+    "column name twice": ("subjects.csv", "sex", "age", "1 column names occur more than once: age. Rename"),
+    "event of nobody": ("events.csv", "002,", "999,", "cohort.events (events.csv), column subject_id: 1 of 2 rows belong to 1 subjects that are not in the subject table. Add"),
+    "event with zeros lost": ("events.csv", "002,", "2,", "1 of them differ from a known subject in leading zeros alone: identifiers are text"),
+    "event without code": ("events.csv", "10:30,LAB//x", "10:30,", "column code: 1 of 2 rows have no code. Give"),
+    "event value is a word": ("events.csv", "x,2", "x,high", "column numeric_value: 1 of 2 rows are no number. Allowed: numbers with a decimal point"),
+    "event value infinite": ("events.csv", "x,2", "x,inf", "column numeric_value: 1 of 2 rows are infinite. Leave"),
+    "event at no time": ("events.csv", "2020-02-01 10:30", "yesterday", "column time: 1 of 2 rows are no date or time"),
+    "events without codes": ("events.csv", "code", "kode", "there is no column 'code'; .* Did you mean 'kode'"),
+    "zones in one table": ("events.csv", ",LAB", "Z,LAB", None),
+    "recording of nobody": ("ecg/recordings.csv", "002,", "999,", "cohort.recordings (ecg/recordings.csv), column subject_id: 1 of 2 rows belong to 1 subjects"),
+    "recording without time": ("ecg/recordings.csv", "2020-04-02", "", "column time: 1 of 2 rows have no time. Give"),
+    "recording not there": ("ecg/recordings.csv", "r2", "r9", "1 files of 2 rows do not exist, first ecg/r9.hea. Paths are relative to the manifest"),
+    "signal not there": ("ecg/r2.hea", "r2.dat", "r8.dat", "1 files of 2 rows do not exist, first ecg/r8.dat. Paths"),
+    "header is no header": ("ecg/r2.hea", "r2 1 500", "RIFF", "1 files of 2 rows have a header that is not WFDB, first ecg/r2. Write"),
+    "one file of two subjects": ("ecg/recordings.csv", "r2", "r1", "column path: 1 files are listed for more than one subject. A file belongs to one"),
+    "image not there": ("images/images.csv", "r2.png", "r2.jpg", "cohort.images (images/images.csv): 1 files of 2 rows do not exist, first images/r2.jpg"),
+    "image without path": ("images/images.csv", "r2.png", "", "column path: 1 of 2 rows have no path. Give"),
+    "manifest without path": ("images/images.csv", "path", "file", "there is no column 'path'; the 3 columns are: subject_id, time, file. Add or rename"),
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("case", SPOILT)
+def test_spoilt_file(case):
+    name, old, new, expected = SPOILT[case]
+    if case == "zones in one table":
+        replace(name, "2020-01-01,", "2020-01-01 00:00,")
+        expected = "cohort.events (events.csv), column time: the times have a time zone, and those of cohort.subjects"
+    # The header is spoilt once; identifiers and dates wherever they are.
+    replace(name, old, new, 1 if old.isidentifier() and case != "placeholder date" else -1)
+    message = refused()
+    for part in expected.split(".*"):
+        assert part.strip() in message
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("key", "path", "expected"),
+    [
+        ("subjects", "subject.csv", "cohort.subjects (subject.csv): there is no such file or folder. Correct cohort.subjects.*'subjects.csv'"),
+        ("events", "data/meds", "cohort.events (data/meds): there is no such file or folder. Correct cohort.events: paths are relative"),
+        ("subjects", "subjects.xlsx", "files of type '.xlsx' are not read. Give a CSV file"),
+        ("events", "images", "cohort.events (images): the folder holds 0 Parquet files. Give a folder with .parquet shards"),
+        ("subjects", "nothing.csv", "cohort.subjects (nothing.csv): the file is empty: 0 rows and no header. Give a CSV"),
+        ("events", "header.csv", "cohort.events (header.csv): the table has 0 rows. Give a file with data, or remove cohort.events"),
+        ("subjects", "latin.csv", "cohort.subjects (latin.csv): the file is not UTF-8 text. Give a CSV"),
+        ("subjects", "broken.parquet", "cohort.subjects (broken.parquet): 1 file is not readable Parquet. Give"),
+        ("events", "shards", "cohort.events (shards): 1 file is not readable Parquet (shard 1.parquet). Give"),
+        ("events", "unlike", "cohort.events (unlike): the columns of the 2 shards have types that do not fit together. Write"),
+    ],
+)  # fmt: skip
+def test_unusable_file(key, path, expected):
+    Path("subjects.xlsx").write_bytes(b"PK")
+    Path("nothing.csv").write_text("")
+    Path("header.csv").write_text("subject_id,time,code\n")
+    Path("latin.csv").write_bytes(SUBJECT_LINES.replace("north", "Köln").encode("latin-1"))
+    Path("broken.parquet").write_bytes(b"PAR1 and no more")
+    events = pd.DataFrame({"subject_id": ["001"], "time": pd.to_datetime(["2020-01-01"]), "code": ["A"]})
+    for name in ("shards", "unlike"):
+        Path(name).mkdir()
+        events.to_parquet(f"{name}/0.parquet")
+    Path("shards/1.parquet").write_bytes(b"not parquet at all")
+    events.assign(code=pd.to_datetime(["2020-01-01"])).to_parquet("unlike/1.parquet")
+    message = refused(source(**{key: path}))
+    for part in expected.split(".*"):
+        assert part in message
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("path", ["ecg/r2.dat", "ecg/r2.hea"])
+def test_empty_recording(path):
+    Path(path).write_bytes(b"")
+    assert f"1 files of 2 rows are empty (0 bytes), first {path}. Copy them again" in refused()
+
+
+@pytest.mark.usefixtures("folder")
+def test_empty_image():
+    Path("images/r1.png").write_bytes(b"")
+    assert "cohort.images (images/images.csv): 1 files of 2 rows are empty (0 bytes), first images/r1.png" in refused()
+
+
+@pytest.mark.usefixtures("folder")
+def test_row_of_a_manifest_twice():
+    replace("images/images.csv", "002,2020-04-02,r2.png", "001,2020-04-01,r1.png")
+    assert "cohort.images (images/images.csv): 1 of 2 rows repeat another row. Keep each row once" in refused()
+
+
+@pytest.mark.usefixtures("folder")
+def test_nobody_has_an_index_time():
+    for day in ("01", "02", "03"):
+        replace("subjects.csv", f"2020-05-{day},", ",", 1)
+    assert "column index_time: all 3 subjects lack a value. Name the column in cohort.columns.index_time" in refused()
+
+
+@pytest.mark.usefixtures("folder")
+def test_reserved_name():
+    replace("subjects.csv", "centre", "patient", 1)
+    message = refused(source(columns=TableColumns(subject_id="patient")))
+    assert "column patient: 1 subjects occur more than once" in message
+    replace("subjects.csv", "m,north", "m,west")
+    message = refused(source(columns=TableColumns(subject_id="patient")))
+    assert "1 columns have reserved names that cohort.columns gives to others: subject_id. Rename" in message
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        ("subject_id", [1.0, 2.0, 3.0], "identifiers have the type double in all 3 rows. Store identifiers as text"),
+        ("index_time", [20200501, 20200502, 20200503], "times have the type int64 in all 3 rows. Write times as"),
+        ("scores", [[1], [2], [3]], "column scores: has the type list<.*in all 3 rows. Allowed: numbers, text, dates"),
+    ],
+)
+def test_parquet_of_odd_types(kind, values, expected):
+    dates = pd.to_datetime(["2020-05-01"] * 3)
+    frame = {"subject_id": [1, 2, 3], "index_time": dates, "followup_end": dates + pd.Timedelta(days=9), kind: values}
+    pq.write_table(pa.table(frame), "subjects.parquet")
+    message = refused(TablesSource(source="tables", subjects="subjects.parquet"))
+    assert "cohort.subjects (subjects.parquet), column" in message
+    for part in expected.split(".*"):
+        assert part in message
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ("agee", "there is no column 'agee', which feature_sets.base.static[0] names; the table has: age, sex, .* Did you mean 'age'"),
+        ("empty", "column empty: all 3 subjects lack a value (feature_sets.base.static[0] names the column). Fill the column"),
+        ("birthday", None),
+        ("index_time", "there is no column 'index_time'"),
+    ],
+)  # fmt: skip
+def test_columns_that_the_study_names(column, expected):
+    if column == "birthday":
+        frame = pd.read_csv("subjects.csv", dtype=str).assign(birthday=pd.Timestamp("1960-01-01"))
+        frame.to_parquet("s.parquet")
+        message = refused(source(subjects="s.parquet"), {"feature_sets.base.static[0]": column})
+        expected = "column birthday: has the type timestamp[.*for all 3 subjects.*Turn dates into numbers, such as ages"
+    else:
+        message = refused(required={"feature_sets.base.static[0]": column})
+    for part in expected.split(".*"):
+        assert part.strip() in message
+
+
+@pytest.mark.usefixtures("folder")
+def test_number_misspelt_in_a_static_column():
+    lines = [f"{i},2020-05-01,2024-05-01,{50 + i}" for i in range(30)]
+    lines[3] = lines[3].replace(",53", ",fifty")
+    Path("subjects.csv").write_text("\n".join(["subject_id,index_time,followup_end,age", *lines]))
+    message = refused(TablesSource(source="tables", subjects="subjects.csv"), {"feature_sets.base.static[0]": "age"})
+    assert "column age: 1 of 30 values are no number, though the others are" in message
+
+
+@pytest.mark.usefixtures("folder")
+def test_generated_cohort_is_not_there():
+    message = refused(SyntheticSource(source="synthetic"))
+    assert "the generated cohort is not there. Run the rule that generates it" in message
+
+
+def write_cohort(tmp_path: Path, *, count: int = 40, **columns) -> dict[str, Path]:
+    ids = [f"s{number:03d}" for number in range(count)]
+    index = pd.Timestamp("2020-01-01")
+    frame = {"subject_id": ids, "index_time": index, "followup_end": index + pd.Timedelta(days=400), **columns}
+    write_table(pd.DataFrame(frame), tmp_path / "subjects.parquet", SUBJECTS)
+    times = [index + pd.Timedelta(days=30)] * 10 + [index + pd.Timedelta(days=60)] * 5
+    codes = ["ICD10//I21.0"] * 10 + ["MEDS_DEATH"] * 5
+    events = pd.DataFrame({"subject_id": ids[:15], "time": times, "code": codes}).assign(
+        numeric_value=1.0, text_value=None
+    )
+    write_table(events, tmp_path / "events.parquet", EVENTS)
+    return {"subjects": tmp_path / "subjects.parquet", "events": tmp_path / "events.parquet"}
+
+
+def endpoint_refused(tmp_path: Path, endpoint) -> str:
+    with pytest.raises(DataError) as caught:
+        define_outcomes(
+            subjects=tmp_path / "subjects.parquet",
+            events=tmp_path / "events.parquet",
+            name="mi",
+            endpoint=endpoint,
+            outcomes=tmp_path / "outcomes.parquet",
+            attrition=tmp_path / "attrition.csv",
+        )
+    assert not (tmp_path / "outcomes.parquet").exists()
+    assert not (tmp_path / "attrition.csv").exists()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"target": ["ICD10//I12"]}, "endpoints.mi.target: 'ICD10//I12' matches no event among the 2 codes of the cohort; nearest: ICD10//I21.0. Correct"),
+        ({"target": ["icd10//i21"]}, "endpoints.mi.target: 'icd10//i21' matches no event"),
+        ({"competing": ["MEDS_DETH"]}, "endpoints.mi.competing: 'MEDS_DETH' matches no event among the 2 codes of the cohort; nearest: MEDS_DEATH. Correct"),
+        ({"horizons": [365, 1825]}, "endpoints.mi.horizons: horizon 1825 days lies beyond the longest of 40 observations, 400.0 days. Shorten"),
+    ],
+)  # fmt: skip
+def test_endpoint_from_codes(tmp_path, settings, expected):
+    write_cohort(tmp_path)
+    given = {"target": ["ICD10//I21"], "horizons": [365], **settings}
+    assert expected in endpoint_refused(tmp_path, CodesEndpoint(kind="codes", **given))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"time": None}, "endpoints.mi.target (events, column time): 10 events of 10 subjects have no time. Date"),
+        ({"time": pd.Timestamp("2019-01-01")}, "5 of 40 subjects died before their index time. Correct"),
+        (
+            {"time": pd.Timestamp("2030-01-01")},
+            "endpoints.mi: 0 of the 40 subjects at risk have the target event within",
+        ),
+    ],
+)
+def test_events_of_an_endpoint(tmp_path, changes, expected):
+    paths = write_cohort(tmp_path)
+    events = read_table(paths["events"], EVENTS).assign(**changes).astype({"time": "datetime64[us]"})
+    write_table(events, paths["events"], EVENTS)
+    endpoint = CodesEndpoint(kind="codes", target=["ICD10//I21"], horizons=[365])
+    assert expected in endpoint_refused(tmp_path, endpoint)
+
+
+def test_follow_up_unknown_for_all(tmp_path):
+    write_cohort(tmp_path, followup_end=pd.Series([pd.NaT] * 40, dtype="datetime64[us]"))
+    message = endpoint_refused(tmp_path, CodesEndpoint(kind="codes", target=["ICD10//I21"], horizons=[365]))
+    assert "column followup_end): all 40 subjects lack an end of follow-up. Give the column" in message
+
+
+YEARS, DIED = np.arange(1.0, 41.0), np.tile([0, 1], 20)
+
+
+@pytest.mark.parametrize(
+    ("years", "died", "expected"),
+    [
+        (YEARS - 5, DIED, "column years: 4 of 40 subjects have a negative time: the event lies before the index time. Allowed"),
+        (np.where(YEARS > 38, np.nan, YEARS), DIED, "column years: 2 of 40 subjects have no finite value (endpoints.mi.time names the column). Every"),
+        (YEARS, np.where(YEARS > 38, np.nan, DIED), "column died: 2 of 40 subjects have no finite value (endpoints.mi.event"),
+        (YEARS, DIED / 2, "column died: 20 of 40 subjects have an event that is no whole number from 0 to 127. Allowed: 0 censored, 1 target"),
+        (YEARS, -DIED, "column died: 20 of 40 subjects have an event that is no whole number"),
+        (YEARS, 0 * DIED, "endpoints.mi: 0 of the 40 subjects at risk have the target event within their follow-up. Check"),
+        (YEARS, np.where(DIED == 1, "yes", "no"), "column died: 40 of 40 rows are no number (endpoints.mi.event names the column). Allowed"),
+        (YEARS / 365.25, DIED, "endpoints.mi.horizons: horizon 30 days lies beyond the longest of 40 observations, 0.1 days"),
+    ],
+)  # fmt: skip
+def test_endpoint_from_columns(tmp_path, years, died, expected):
+    write_cohort(tmp_path, years=years, died=died)
+    endpoint = ColumnsEndpoint(kind="columns", time="years", event="died", horizons=[30])
+    assert expected in endpoint_refused(tmp_path, endpoint)
+
+
+def test_endpoint_column_missing(tmp_path):
+    write_cohort(tmp_path, years=YEARS, died=DIED)
+    message = endpoint_refused(tmp_path, ColumnsEndpoint(kind="columns", time="year", event="died", horizons=[30]))
+    assert "there is no column 'year', which endpoints.mi.time names" in message
+    assert "Did you mean 'years'" in message
+
+
+CENTRES = np.repeat(["north", "south", "east", "west"], 10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "events", "expected"),
+    [
+        ({"count": 20}, 5, "folds.count: 5 subjects have the target event, too few for 20 folds with at least one each. Allowed here: 2 to 5 folds"),
+        ({"count": 2}, 1, "folds.count: 1 subjects have the target event, too few for 2 folds"),
+        ({"count": 2, "validation": 0.2}, 2, "the validation rows of fold 0 hold 4 subjects and 0 of the 2 target events (single-class fold). Take fewer"),
+        ({"count": 5, "strategy": "group", "group": "centre"}, 12, "folds.group: column centre holds 4 groups, fewer than the 5 folds. Allowed for folds.count: 2 to 4"),
+        ({"count": 4, "strategy": "group", "group": "center"}, 12, "folds.group: there is no column 'center' in the subject table; it has: centre, partly. Correct folds.group or add the column. Did you mean 'centre'"),
+        ({"count": 2, "strategy": "group", "group": "partly"}, 12, "folds.group: 20 of 40 subjects have no group (column partly of the subject table). Give"),
+        ({"count": 4, "strategy": "group", "group": "centre"}, 12, "hold 10 subjects and 0 of the 12 target events (single-class fold). Take fewer folds"),
+    ],
+)  # fmt: skip
+def test_folds(tmp_path, settings, events, expected):
+    paths = write_cohort(tmp_path, centre=CENTRES, partly=[None, "x"] * 20)
+    ids = read_table(paths["subjects"], SUBJECTS)["subject_id"]
+    outcome = pd.DataFrame({"subject_id": ids, "endpoint": "mi", "time": YEARS, "event": (np.arange(40) < events) * 1})
+    write_table(outcome, tmp_path / "outcomes.parquet", OUTCOMES)
+    with pytest.raises(DataError) as caught:
+        assign_folds(
+            subjects=paths["subjects"],
+            outcomes=tmp_path / "outcomes.parquet",
+            folds=Folds(**settings),
+            output=tmp_path / "folds.parquet",
+        )
+    assert expected in str(caught.value)
+    assert not (tmp_path / "folds.parquet").exists()
+
+
+def test_check_columns_reads_the_canonical_table(tmp_path):
+    paths = write_cohort(tmp_path, age=np.where(YEARS > 38, np.inf, YEARS))
+    check_columns(subjects=paths["subjects"], study_columns={})
+    with pytest.raises(DataError, match="column age: 2 of 40 values are infinite"):
+        check_columns(subjects=paths["subjects"], study_columns={"feature_sets.base.static[0]": "age"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"role": "tset"},
+            "column role: 2 of 2 rows have a value that is not allowed. Allowed: train, validation, test",
+        ),
+        ({"fold": [0, 0]}, "1 of 2 rows repeat another row's subject_id, fold"),
+        ({"fold": "x"}, "column fold: values of type string cannot be kept as int16"),
+        ({"role": [None, "test"]}, "column role: 1 of 2 rows have no value"),
+        ({"more": 1}, "1 columns do not belong here: more. Allowed: subject_id, fold, role"),
+    ],
+)
+def test_canonical_tables_are_validated(tmp_path, changes, expected):
+    frame = pd.DataFrame({"subject_id": ["a", "a"], "fold": [0, 1], "role": "test"}).assign(**changes)
+    with pytest.raises(DataError) as caught:
+        write_table(frame, tmp_path / "folds.parquet", FOLDS)
+    assert expected in str(caught.value)
+    frame.to_parquet(tmp_path / "made_elsewhere.parquet")
+    with pytest.raises(DataError) as caught:
+        read_table(tmp_path / "made_elsewhere.parquet", FOLDS)
+    assert expected in str(caught.value)
+
+
+def test_canonical_table_missing_or_broken(tmp_path):
+    with pytest.raises(DataError, match="there is no such file"):
+        read_table(tmp_path / "folds.parquet", FOLDS)
+    (tmp_path / "folds.parquet").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="not readable Parquet"):
+        read_table(tmp_path / "folds.parquet", FOLDS)
+    pd.DataFrame({"subject_id": ["a"], "fold": [1]}).to_parquet(tmp_path / "folds.parquet")
+    with pytest.raises(DataError, match="column 'role' of the table folds is missing; present: subject_id, fold"):
+        read_table(tmp_path / "folds.parquet", FOLDS)
