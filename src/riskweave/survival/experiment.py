@@ -78,10 +78,14 @@ def _roles(folds: pd.DataFrame, outcomes: pd.DataFrame, where: str) -> dict[int,
             f"{wrong} of {len(outcomes)} subjects at risk are not in the test rows of exactly one fold",
             "Every subject at risk needs one row of role test: remove the file and let the pipeline make it again",
         )
-    return {
+    roles = {
         int(fold): {role: pd.Index(rows.loc[rows["role"] == role, "subject_id"], dtype=object) for role in ROLES}
         for fold, rows in folds.groupby("fold", sort=True)
     }
+    for fold in [fold for fold, subjects in roles.items() if not len(subjects["test"])]:
+        logger.warning("fold %d is not trained: no subject at risk is in its test rows", fold)
+        del roles[fold]
+    return roles
 
 
 def _check_events(roles: Mapping[int, Mapping[str, pd.Index]], outcomes: pd.DataFrame, endpoint: str) -> None:
@@ -256,7 +260,13 @@ def train_experiment(
         ) as run,
     ):
         for fold, subjects in roles.items():
-            result = results[fold] = _train_fold(job, fold, subjects)
+            try:
+                result = results[fold] = _train_fold(job, fold, subjects)
+            except DataError as error:
+                where = (
+                    f"endpoint {experiment['endpoint']}, experiment {experiment['name']}, fold {fold}, {error.where}"
+                )
+                raise DataError(where, error.problem, error.remedy) from error
             run.architecture = result.estimator.architecture
             chosen = {**getattr(result.estimator, "params", {})}
             if hasattr(result.estimator, "best_epoch"):

@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from riskweave.study.models import Model
+from riskweave.survival.registry import build_estimator
+
+BLOCKS = [
+    {"kind": "cox", "penalty": [0.1]},
+    {"kind": "random_survival_forest", "trees": 5},
+    {"kind": "logistic_hazard", "hidden": [8], "intervals": 5, "training": {"epochs": 3, "patience": 2}},
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=[block["kind"] for block in BLOCKS])
+def test_every_model_block_gives_an_estimator_of_the_shared_protocol(block):
+    if block["kind"] == "random_survival_forest":
+        pytest.importorskip("sksurv")
+    rng = np.random.default_rng(0)
+    x, time, event = rng.normal(size=(120, 3)), rng.integers(1, 1000, 120).astype(float), rng.integers(0, 3, 120)
+    model = TypeAdapter(Model).validate_python(block)
+    estimator = build_estimator(model=model, causes=2, seed=1, threads=1, columns=list("abc"))
+    assert estimator.fit(x[:80], time[:80], event[:80], x[80:], time[80:], event[80:]) is estimator
+    risks = estimator.predict(x[80:], [100, 400, 900])
+    assert risks.shape == (40, 2, 3)
+    assert (np.diff(risks, axis=2) >= 0).all()
+    assert ((risks >= 0) & (risks.sum(axis=1, keepdims=True) <= 1 + 1e-6)).all()
+    linear = estimator.linear_predictor(x[80:])
+    assert linear is None or linear.shape == (40,)
+    assert {"epoch", "metric", "value"} <= set(estimator.curves.columns)
+    assert estimator.architecture
+    again = build_estimator(model=model, causes=2, seed=1, threads=1, columns=list("abc"))
+    again.fit(x[:80], time[:80], event[:80], x[80:], time[80:], event[80:])
+    np.testing.assert_array_equal(again.predict(x[80:], [100, 400, 900]), risks)
