@@ -59,9 +59,6 @@ def of_run(run: RunRecord) -> Contents:
     hardware, gpus = run.hardware, run.hardware.get("gpus", [])
     columns = {name: json.dumps(columns) for name, columns in run.feature_sets.items()}
     params = {
-        **flatten(run.params),
-        "kind": run.kind,
-        "endpoint": run.endpoint,
         "seed": str(run.seed),
         "folds": str(len(run.folds)),
         "feature_sets": "+".join(run.feature_sets),
@@ -69,6 +66,7 @@ def of_run(run: RunRecord) -> Contents:
         "hardware.cpu": _text(hardware.get("cpu_model", "")),
         "hardware.cpus": _text(hardware.get("cpus", "")),
         "hardware.gpu": ", ".join(gpu["name"] for gpu in gpus) or "none",
+        **flatten(run.params),
     }
     tags = {
         **_tags_of_both(run),
@@ -126,7 +124,7 @@ def read_curves(record: Path) -> Curves:
         try:
             for row in reader:
                 value = float(row["value"] or math.nan)
-                curves.setdefault(int(row["fold"]), []).append((row["metric"], int(row["epoch"]), value))
+                curves.setdefault(int(row["fold"]), []).append((row["metric"], int(float(row["epoch"])), value))
         except (KeyError, TypeError, ValueError):
             raise DataError(
                 str(path),
@@ -160,7 +158,7 @@ def read_evaluation(path: Path) -> dict[str, dict[str, float]]:
         raise DataError(str(path), problem, "Run the evaluation of the endpoint again") from None
     found: dict[str, dict[str, float]] = {}
     for row in rows:
-        key = row.metric if pd.isna(row.horizon) else f"{row.metric}_{row.horizon:g}"
+        key = row.metric if pd.isna(row.horizon) else f"{row.metric}_{int(row.horizon)}"
         values = found.setdefault(row.experiment, {})
         for suffix, value in (("", row.estimate), ("_lower", row.lower), ("_upper", row.upper)):
             if not pd.isna(value):
