@@ -181,6 +181,7 @@ def test_a_record_becomes_a_parent_and_a_child_for_each_fold(store, tmp_path):
     for child in children:
         fold = int(child.data.params["fold"])
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert child.data.tags["experiment"] == "ehr.cox"
         assert child.data.params["penalty"] == str(0.1 * (fold + 1))
         assert child.data.metrics["count.train"] == 20
         assert child.data.metrics["final.validation_loss"] == 0.25

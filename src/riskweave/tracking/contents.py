@@ -55,7 +55,6 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def of_run(run: RunRecord) -> Contents:
     """Return the contents of the parent run of a record."""
-    kind_name = "experiment" if run.kind == "experiment" else "feature_set"
     hardware, gpus = run.hardware, run.hardware.get("gpus", [])
     columns = {name: json.dumps(columns) for name, columns in run.feature_sets.items()}
     params = {
@@ -70,7 +69,6 @@ def of_run(run: RunRecord) -> Contents:
     }
     tags = {
         **_tags_of_both(run),
-        kind_name: run.name,
         "wildcards": _short(_text(run.context.get("wildcards", {}))),
         **{f"columns.{name}": hashlib.sha256(text.encode()).hexdigest() for name, text in columns.items()},
         **_provenance_tags(run.provenance),
@@ -169,7 +167,8 @@ def read_evaluation(path: Path) -> dict[str, dict[str, float]]:
 def _tags_of_both(run: RunRecord) -> dict[str, str]:
     """Return the tags by which parents and children are found."""
     context, data = run.context, run.data
-    return {
+    tags = {
+        "experiment" if run.kind == "experiment" else "feature_set": run.name,
         "study": _text(context.get("study", "")),
         "kind": run.kind,
         "endpoint": run.endpoint,
@@ -184,6 +183,7 @@ def _tags_of_both(run: RunRecord) -> dict[str, str]:
         "mlflow.source.type": "JOB",
         "mlflow.source.git.commit": _text(run.provenance.get("git", {}).get("commit") or ""),
     }
+    return {key: value for key, value in tags.items() if value != ""}
 
 
 def _provenance_tags(provenance: Mapping[str, Any]) -> dict[str, str]:
