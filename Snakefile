@@ -20,6 +20,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/study.smk"
 include: "workflow/rules/cohort.smk"
 include: "workflow/rules/ehr.smk"
 include: "workflow/rules/ecg.smk"

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from riskweave.cohort.checks import check_columns
 from riskweave.cohort.outcomes import define_outcomes
 from riskweave.cohort.sources import ingest
 from riskweave.cohort.sources.nafld import INDEX_DATE, MACE
@@ -14,7 +15,8 @@ from riskweave.study.cohort import CodesEndpoint, NafldSource
 def cohort(tmp_path_factory):
     folder = tmp_path_factory.mktemp("nafld")
     static = {"feature_sets.static[0]": "age", "feature_sets.static[1]": "sex", "feature_sets.static[2]": "bmi"}
-    ingest(cohort=NafldSource(source="nafld"), output=folder, required_columns=static)
+    ingest(cohort=NafldSource(source="nafld"), output=folder)
+    check_columns(subjects=folder / "subjects.parquet", study_columns=static)
     return folder
 
 

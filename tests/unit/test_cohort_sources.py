@@ -98,7 +98,7 @@ def test_zoned_parquet_becomes_utc(tmp_path):
 
 def test_study_without_dates(tmp_path):
     cohort = tables(tmp_path, "subject_id,years,died", "1,3,0", "2,4,1", columns=TableColumns(index_time=None))
-    subjects = made(tmp_path, cohort, required_columns={"endpoints.death.time": "years"})["subjects"]
+    subjects = made(tmp_path, cohort)["subjects"]
     assert set(subjects["index_time"]) == {pd.Timestamp("1970-01-01")}
     assert subjects["followup_end"].isna().all()
 

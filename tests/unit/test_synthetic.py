@@ -229,7 +229,7 @@ def _large(noise=(), seed=11, n=4000):
     latents = draw_latents(subjects=n, centres=4, seed=seed)
     parts = log_hazards(latents, noise=noise)
     intercepts = calibrate(noise=noise)
-    outcomes = draw_outcomes(parts=parts, intercepts=intercepts, seed=seed)
+    outcomes = draw_outcomes(parts=parts, intercepts=intercepts, noise=noise, seed=seed)
     outcomes["time"] = outcomes[["target", "end"]].min(axis=1)
     outcomes["event"] = outcomes["target"] <= outcomes["end"]
     return latents, parts, intercepts, outcomes

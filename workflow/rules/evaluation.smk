@@ -6,23 +6,6 @@ OUTPUTS: evaluation/<endpoint>/{metrics,differences,calibration,leaderboard}.par
 """
 
 
-def predictions_of(endpoint):
-    """Return the prediction tables of an endpoint, in an order that does not depend on the study file's."""
-    names = sorted(experiment.name for experiment in STUDY.of_endpoint(endpoint))
-    return [
-        f"{RESULTS}/experiments/{endpoint}/{name}/predictions.parquet" for name in names
-    ]
-
-
-def availability_tables():
-    """Return for each modality a table with the subjects that have it."""
-    return {
-        modality: feature_table(sorted(sets)[0])
-        for modality in MODALITIES
-        if (sets := STUDY.sets_of(modality))
-    }
-
-
 rule evaluate_endpoint:
     input:
         code=code("evaluate_endpoint"),
@@ -88,14 +71,8 @@ rule draw_evaluation:
 rule judge_objectives:
     input:
         code=code("judge_objectives"),
-        predictions=[
-            path
-            for endpoint in sorted(STUDY.endpoints)
-            for path in predictions_of(endpoint)
-        ],
-        outcomes=expand(
-            rules.define_outcomes.output.outcomes, endpoint=sorted(STUDY.endpoints)
-        ),
+        predictions=[path for endpoint in sorted(STUDY.endpoints) for path in predictions_of(endpoint)],
+        outcomes=expand(rules.define_outcomes.output.outcomes, endpoint=sorted(STUDY.endpoints)),
     output:
         verdicts=report(
             f"{RESULTS}/evaluation/objectives.csv",
@@ -108,9 +85,7 @@ rule judge_objectives:
     conda:
         "../../envs/riskweave.yaml"
     params:
-        objectives={
-            name: dump(objective) for name, objective in STUDY.objectives.items()
-        },
+        objectives={name: dump(objective) for name, objective in STUDY.objectives.items()},
         endpoints={name: dump(endpoint) for name, endpoint in STUDY.endpoints.items()},
         evaluation=dump(STUDY.evaluation),
     message:

@@ -5,49 +5,6 @@ OUTPUTS: features/<feature_set>/<endpoint>/{embeddings.parquet,encoder.pt}, expe
   {predictions.parquet,models.joblib}, and of each training a run record (run.json) with its curves (curves.csv).
 """
 
-ESTIMATORS = {
-    "cox": "riskweave.survival.cox",
-    "random_survival_forest": "riskweave.survival.forest",
-    "logistic_hazard": "riskweave.survival.logistic_hazard",
-}
-NETWORKS = {"ecg": "riskweave.networks.tcn", "image": "riskweave.networks.cnn"}
-ARRAYS = {"ecg": "signals.npy", "image": "pixels.npy"}
-
-
-def encoder_input(wildcards):
-    """Return the arrays that an encoder reads."""
-    modality = STUDY.feature_sets[wildcards.encoder_set].modality
-    folder = f"{RESULTS}/features/{wildcards.encoder_set}"
-    return {
-        "arrays": f"{folder}/{ARRAYS[modality]}",
-        "index": f"{folder}/index.parquet",
-    }
-
-
-def experiment_tables(wildcards):
-    """Return the feature tables of an experiment."""
-    return [feature_table(name) for name in experiment_of(wildcards).feature_sets]
-
-
-def experiment_embeddings(wildcards):
-    """Return the embeddings of those feature sets of an experiment that have an encoder."""
-    return [
-        f"{RESULTS}/features/{name}/{wildcards.endpoint}/embeddings.parquet"
-        for name in experiment_of(wildcards).feature_sets
-        if name in STUDY.encoders()
-    ]
-
-
-def weights_fingerprint(name):
-    """Return a digest of the weights file that an encoder starts from."""
-    weights = getattr(STUDY.feature_sets[name].encoder, "weights", "none")
-    return weights if weights == "none" else fingerprint([Path(weights)], FINGERPRINTS)
-
-
-def experiment_of(wildcards):
-    """Return the experiment that the wildcards name."""
-    return STUDY.experiment(wildcards.endpoint, wildcards.experiment)
-
 
 rule train_encoder:
     input:
@@ -59,7 +16,7 @@ rule train_encoder:
         outcomes=rules.define_outcomes.output.outcomes,
         folds=rules.assign_folds.output.folds,
         data=ancient(rules.ingest.output.data),
-        checked=ancient(rules.check_inputs.output[0]),
+        checked=ancient(rules.check_inputs.output.checked),
     output:
         embeddings=f"{RESULTS}/features/{{encoder_set}}/{{endpoint}}/embeddings.parquet",
         weights=f"{RESULTS}/features/{{encoder_set}}/{{endpoint}}/encoder.pt",
@@ -95,7 +52,7 @@ rule train_experiment:
         outcomes=rules.define_outcomes.output.outcomes,
         folds=rules.assign_folds.output.folds,
         data=ancient(rules.ingest.output.data),
-        checked=ancient(rules.check_inputs.output[0]),
+        checked=ancient(rules.check_inputs.output.checked),
     output:
         predictions=f"{RESULTS}/experiments/{{endpoint}}/{{experiment}}/predictions.parquet",
         models=f"{RESULTS}/experiments/{{endpoint}}/{{experiment}}/models.joblib",
@@ -113,9 +70,7 @@ rule train_experiment:
         study=STUDY.study,
         experiment=lambda wildcards: asdict(experiment_of(wildcards)),
         model=lambda wildcards: dump(STUDY.models[experiment_of(wildcards).model]),
-        encoders=lambda wildcards: [
-            s for s in experiment_of(wildcards).feature_sets if s in STUDY.encoders()
-        ],
+        encoders=experiment_encoders,
         times=lambda wildcards: STUDY.endpoints[wildcards.endpoint].time_grid(),
         seed=STUDY.seed,
     message:

@@ -4,32 +4,6 @@ REQUIRED INPUTS: run.json and curves.csv of every encoder and experiment, evalua
 OUTPUTS: results/mlflow/ (SQLite store and artifacts, shared by all studies), tracking/collected.json.
 """
 
-STORE = "results/mlflow"
-
-
-def run_records():
-    """Return the record of every training step of the study."""
-    encoders = expand(
-        rules.train_encoder.output.record,
-        encoder_set=STUDY.encoders(),
-        endpoint=sorted(STUDY.endpoints),
-    )
-    experiments = [
-        f"{RESULTS}/experiments/{experiment.endpoint}/{experiment.name}/run.json"
-        for experiment in STUDY.matrix()
-    ]
-    return sorted(encoders + experiments)
-
-
-def collect_finished_runs():
-    """Store the records of the jobs that did finish before another failed."""
-    records = [record for record in run_records() if Path(record).is_file()]
-    if records:
-        arguments = ["collect", "--store", STORE, "--study", STUDY.study, *records]
-        subprocess.run(
-            [sys.executable, "-m", "riskweave.tracking", *arguments], check=False
-        )
-
 
 localrules:
     init_tracking,
@@ -57,9 +31,7 @@ rule collect_runs:
     input:
         store=ancient(rules.init_tracking.output.store),
         records=run_records(),
-        metrics=expand(
-            rules.evaluate_endpoint.output.metrics, endpoint=sorted(STUDY.endpoints)
-        ),
+        metrics=expand(rules.evaluate_endpoint.output.metrics, endpoint=sorted(STUDY.endpoints)),
     output:
         collected=f"{RESULTS}/tracking/collected.json",
     log:

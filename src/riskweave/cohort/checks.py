@@ -8,25 +8,23 @@ import pyarrow.compute as pc
 
 from riskweave.cohort.convert import count_true, is_number
 from riskweave.cohort.reading import InputFile
-from riskweave.cohort.tables import SUBJECTS, read_arrow
+from riskweave.cohort.tables import SUBJECTS, read_arrow, read_metadata
 from riskweave.errors import DataError, nearest
 
-__all__ = ["check_columns", "check_subject_columns", "check_zones", "keep_known"]
+__all__ = ["check_columns", "check_zones", "keep_known"]
 
 # From this share of numbers on, the text in a column is taken for a slip and not for categories.
 _MOSTLY_NUMBERS = 0.9
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
-def check_subject_columns(*, table: pa.Table, where: str, study_columns: Mapping[str, str]) -> None:
+def check_columns(*, subjects: Path, study_columns: Mapping[str, str]) -> None:
     """Check the columns of the subject table that a study names.
 
     Parameters
     ----------
-    table : pyarrow.Table
-        The canonical subject table.
-    where : str
-        What messages call the table.
+    subjects : path
+        The canonical subject table. It remembers what messages call it: the user's file.
     study_columns : mapping of str to str
         Config key (``feature_sets.ehr.static[0]``) to column.
 
@@ -36,6 +34,8 @@ def check_subject_columns(*, table: pa.Table, where: str, study_columns: Mapping
         When a column is missing, is empty for all subjects, holds dates, infinite values, or numbers mixed with a few
         words.
     """
+    table = read_arrow(subjects, SUBJECTS)
+    where = read_metadata(subjects).get("where", str(subjects))
     further = [name for name in table.column_names if name not in SUBJECTS.columns.names]
     for key, name in study_columns.items():
         if name not in further:
@@ -59,11 +59,6 @@ def check_subject_columns(*, table: pa.Table, where: str, study_columns: Mapping
             raise DataError(
                 place, f"{infinite} of {len(column)} values are infinite", "Leave the cell empty where unknown"
             )
-
-
-def check_columns(*, subjects: Path, study_columns: Mapping[str, str]) -> None:
-    """Check the columns that a study names against a canonical subject table on disk; see `check_subject_columns`."""
-    check_subject_columns(table=read_arrow(subjects, SUBJECTS), where=str(subjects), study_columns=study_columns)
 
 
 def check_zones(zones: Mapping[str, bool | None]) -> None:

@@ -15,6 +15,7 @@ __all__ = ["plot_calibration", "plot_leaderboard"]
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 COLOURS, MARKERS = (BLUE, ORANGE, GREEN, PURPLE), ("o", "s", "^", "D")
 GREY = "#666666"
+LONGEST_TITLE = 28
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -149,7 +150,8 @@ def plot_calibration(*, calibration: Path, leaderboard: Path, output: Path) -> N
                 continue
             row = board.iloc[position]
             _calibration_panel(axes, table[table["experiment"] == row["experiment"]], limit, label=position == 0)
-            axes.set_title(row["experiment"], fontsize=8.5)
+            name = row["experiment"]
+            axes.set_title(name if len(name) <= LONGEST_TITLE else name.replace(".", ".\n"), fontsize=8)
             ratio = row["observed_expected"]
             if np.isfinite(ratio):
                 bounds = f"({row['observed_expected_lower']:.2f} to {row['observed_expected_upper']:.2f})"

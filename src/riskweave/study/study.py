@@ -65,6 +65,20 @@ class Study(Block):
             if getattr(self.feature_sets[name], "encoder", None) is not None
         ]
 
+    def encoder_trainings(self) -> list[tuple[str, str]]:
+        """Return the (feature set, endpoint) of each encoder that some experiment needs, sorted."""
+        encoders = set(self.encoders())
+        return sorted({(s, e.endpoint) for e in self.matrix() for s in e.feature_sets if s in encoders})
+
+    def subject_columns(self) -> dict[str, str]:
+        """Return the columns of the subject table that the study names as features or groups: config key to column."""
+        columns = {
+            f"feature_sets.{name}.static[{place}]": column
+            for name in self.sets_of("ehr")
+            for place, column in enumerate(self.feature_sets[name].static)
+        }
+        return columns | ({} if self.folds.group is None else {"folds.group": self.folds.group})
+
     def stratify(self) -> str:
         """Name of the endpoint whose events are balanced over the folds."""
         return self.folds.stratify or next(iter(self.endpoints))

@@ -63,7 +63,7 @@ def generate(*, directory: Path, source: SyntheticSource) -> None:
     latents = draw_latents(subjects=source.subjects, centres=source.centres, seed=source.seed)
     parts = log_hazards(latents, noise=source.noise)
     intercepts = calibrate(noise=source.noise)
-    outcomes = draw_outcomes(parts=parts, intercepts=intercepts, seed=source.seed)
+    outcomes = draw_outcomes(parts=parts, intercepts=intercepts, noise=source.noise, seed=source.seed)
     _write_subjects(directory, latents, outcomes)
     _write_meds(directory, draw_events(latents=latents, outcomes=outcomes, seed=source.seed))
     for modality, missing, write in (

@@ -82,7 +82,7 @@ def calibrate(*, noise: Collection[str]) -> Intercepts:
     return Intercepts(target=round(intercepts.target, 6), death=round(intercepts.death, 6))
 
 
-def draw_outcomes(*, parts: pd.DataFrame, intercepts: Intercepts, seed: int) -> pd.DataFrame:
+def draw_outcomes(*, parts: pd.DataFrame, intercepts: Intercepts, noise: Collection[str], seed: int) -> pd.DataFrame:
     """Draw index times, event times and the end of follow-up.
 
     Parameters
@@ -91,6 +91,8 @@ def draw_outcomes(*, parts: pd.DataFrame, intercepts: Intercepts, seed: int) -> 
         As `log_hazards` returns it, n rows.
     intercepts : Intercepts
         Intercepts of the log-hazards.
+    noise : collection of str
+        Modalities that carry no signal. Prior events are part of the health record: with "ehr" they befall anybody.
     seed : int
         Seed of the generator.
 
@@ -124,7 +126,8 @@ def draw_outcomes(*, parts: pd.DataFrame, intercepts: Intercepts, seed: int) -> 
     end = np.minimum(np.minimum(study_end, np.maximum(dropout, GAP)), death_days)
 
     # Prevalent cases are drawn without replacement, more often where the hazard is high (Gumbel top-k).
-    rank = np.argsort(-(0.7 * parts["total"].to_numpy() + rng.gumbel(size=n)))
+    preference = 0.0 if "ehr" in noise else 0.7
+    rank = np.argsort(-(preference * parts["total"].to_numpy() + rng.gumbel(size=n)))
     prevalent = np.zeros(n, dtype=bool)
     prevalent[rank[: round(PREVALENT * n)]] = True
     history = rng.uniform(2 * YEAR, 8 * YEAR, n)

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from riskweave import __version__
-from riskweave.cohort.checks import check_subject_columns
 from riskweave.cohort.manifests import relative
 from riskweave.cohort.sources.nafld import read_nafld
 from riskweave.cohort.sources.synthetic import read_synthetic, synthetic_tables
@@ -93,13 +92,7 @@ def _read(cohort: Cohort, synthetic: Path | None) -> tuple[CanonicalTables, list
             return read_nafld(), []
 
 
-def ingest(
-    *,
-    cohort: Cohort,
-    output: Path,
-    synthetic: Path | None = None,
-    required_columns: Mapping[str, str] | None = None,
-) -> None:
+def ingest(*, cohort: Cohort, output: Path, synthetic: Path | None = None) -> None:
     """Read and check a source, and write the canonical tables and `data.json`.
 
     Parameters
@@ -112,8 +105,6 @@ def ingest(
         table, version, the files as configured, and what was left out.
     synthetic : Path, optional
         The generator's folder, for source synthetic.
-    required_columns : mapping of str to str, optional
-        Columns of the subject table that the study names: config key to column.
 
     Raises
     ------
@@ -121,9 +112,12 @@ def ingest(
         For data that cannot be used as they are. Nothing is written then.
     """
     tables, files = _read(cohort, synthetic)
-    check_subject_columns(table=tables.subjects, where=tables.where, study_columns=required_columns or {})
     output = Path(output)
-    facts = {"source_rows": str(tables.source_rows), "without_index_time": str(tables.without_index_time)}
+    facts = {
+        "where": tables.where,
+        "source_rows": str(tables.source_rows),
+        "without_index_time": str(tables.without_index_time),
+    }
     stored: dict[str, pa.Table] = {}
     for name, schema in _TABLES.items():
         stored[name] = _store(getattr(tables, name), output / f"{name}.parquet", schema, facts)
