@@ -19,8 +19,9 @@ with a = 1.2 and scores of mean zero and unit variance::
 Death competes: h_2(t) = b t^(b-1) exp(mu_2 + 0.9 g_dem + 0.25 (g_ehr + g_ecg + g_image)) with b = 1.4, doubled after
 the target event. mu_1 and mu_2 make the population's cumulative incidences at five years 0.30 and 0.10. The end of the
 study and random drop-out censor. A modality named in `noise` keeps its latent states and files, but all its terms leave
-both hazards (age and sex, which the health record also states, keep their effect). The latent states are independent of each other and of age, sex and centre, and each modality's files
-show its own states only, so that every part of the log-hazard can be told from the others.
+both hazards (age and sex, which the health record also states, keep their effect). The latent states are
+independent of each other and of age, sex and centre, and each modality's files show its own states only, so that every
+part of the log-hazard can be told from the others.
 
 `truth.parquet` holds the latent states, the parts of the log-hazard and the true risks; nothing in the pipeline reads
 it.
