@@ -235,6 +235,7 @@ def squared_errors(loss, kind, first, before, weights, uncensored):
     Returns
     -------
     (resamples, times) float64 array
+        NaN where all weights are zero.
     """
     resamples, n = weights.shape
     times = len(before)
@@ -257,5 +258,5 @@ def squared_errors(loss, kind, first, before, weights, uncensored):
         for k in range(times):
             if free[k] > 0:
                 score[b, k] += free[k] / uncensored[b, before[k]]
-            score[b, k] /= total
+            score[b, k] = score[b, k] / total if total > 0 else np.nan
     return score

@@ -128,5 +128,6 @@ def score(panel: Panel, weights: np.ndarray | None = None) -> np.ndarray:
                     )
             if followed[-1]:
                 ibs, ibs_null = trapezoid_mean(brier, panel.times), trapezoid_mean(null, panel.times)
-                result[:, e, -3:] = np.stack([ibs, ibs_null, 1 - ibs / ibs_null], axis=1)
+                ipa = np.where(ibs_null > 0, 1 - ibs / ibs_null, np.nan)
+                result[:, e, -3:] = np.stack([ibs, ibs_null, ipa], axis=1)
     return result
