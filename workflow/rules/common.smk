@@ -15,6 +15,7 @@ from riskweave.study.code import code_of
 from riskweave.study.files import read_mapping
 from riskweave.study.raw import fingerprint, raw_files
 from riskweave.study.study import parse_study
+from riskweave.survival.implementations import ESTIMATORS, NETWORKS
 
 # Snakemake drops a key that a file gives twice; reading the files here answers it.
 for configfile_given in workflow.configfiles:

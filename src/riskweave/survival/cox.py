@@ -10,9 +10,10 @@ from lifelines import CoxPHFitter
 from lifelines.exceptions import ConvergenceError, ConvergenceWarning
 
 from riskweave.errors import DataError
+from riskweave.study.models import CoxModel
 from riskweave.survival.competing import at_times, cumulative_incidence, one_cause
 
-__all__ = ["CauseSpecificCox"]
+__all__ = ["CauseSpecificCox", "from_block"]
 
 logger = logging.getLogger(__name__)
 
@@ -210,3 +211,15 @@ def _score(model: CoxPHFitter, rows: pd.DataFrame) -> float:
     """Return the partial log-likelihood per row; minus infinity where it is not finite."""
     score = float(model.score(rows, scoring_method="log_likelihood"))
     return score if np.isfinite(score) else -np.inf
+
+
+def from_block(
+    model: CoxModel,
+    *,
+    causes: int,
+    seed: int,  # noqa: ARG001 - nothing here is random
+    threads: int,  # noqa: ARG001 - the caller limits the threads of numerical libraries
+    columns: list[str] | None,
+) -> CauseSpecificCox:
+    """Return the unfitted estimator of a study block; see `riskweave.survival.registry.build_estimator`."""
+    return CauseSpecificCox(penalties=list(model.penalty), causes=causes, columns=columns)

@@ -12,14 +12,12 @@ from torch import Tensor, nn
 
 from riskweave.errors import StudyError
 from riskweave.study.features import CnnEncoder, EcgFeatures, ImageFeatures, TcnEncoder
+from riskweave.survival.implementations import NETWORKS
 
-__all__ = ["ENCODER_FORMAT", "NETWORKS", "build_network", "load_encoder", "read_weights", "save_encoder"]
+__all__ = ["ENCODER_FORMAT", "build_network", "load_encoder", "read_weights", "save_encoder"]
 
 ENCODER_FORMAT = 1
 """Version of encoder.pt."""
-
-NETWORKS = {"ecg": "riskweave.networks.tcn", "image": "riskweave.networks.cnn"}
-"""Module of each modality's network, imported by name: a change of one network reruns the encoders that are it."""
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from riskweave.errors import StudyError
+from riskweave.study.models import RandomSurvivalForestModel
 from riskweave.survival.competing import at_times, cumulative_incidence, one_cause
 
-__all__ = ["CauseSpecificForest", "load_sksurv"]
+__all__ = ["CauseSpecificForest", "from_block", "load_sksurv"]
 
 logger = logging.getLogger(__name__)
 
@@ -225,3 +226,22 @@ def _leaf_curves(
     cells = group_leaf[keep] * steps + interval[start][keep]
     log_survival = np.bincount(cells, weights=factor, minlength=nodes * steps).reshape(nodes, steps)
     return np.exp(np.cumsum(log_survival, axis=1))
+
+
+def from_block(
+    model: RandomSurvivalForestModel,
+    *,
+    causes: int,
+    seed: int,
+    threads: int,
+    columns: list[str] | None,  # noqa: ARG001 - the forest names no columns
+) -> CauseSpecificForest:
+    """Return the unfitted estimator of a study block; see `riskweave.survival.registry.build_estimator`."""
+    return CauseSpecificForest(
+        trees=model.trees,
+        min_samples_leaf=model.min_samples_leaf,
+        max_features=model.max_features,
+        causes=causes,
+        seed=seed,
+        threads=threads,
+    )

@@ -9,10 +9,11 @@ from torch import nn
 
 from riskweave.networks.mlp import MLP
 from riskweave.study.features import Training
+from riskweave.study.models import LogisticHazardModel
 from riskweave.survival.discrete import cumulative_incidence, cut_points
 from riskweave.survival.task import fit, outputs
 
-__all__ = ["LogisticHazard"]
+__all__ = ["LogisticHazard", "from_block"]
 
 
 class LogisticHazard:
@@ -139,3 +140,23 @@ class LogisticHazard:
     def linear_predictor(self, x: np.ndarray) -> None:  # noqa: ARG002
         """Return None: the hazards are not proportional."""
         return
+
+
+def from_block(
+    model: LogisticHazardModel,
+    *,
+    causes: int,
+    seed: int,
+    threads: int,
+    columns: list[str] | None,  # noqa: ARG001 - the network names no columns
+) -> LogisticHazard:
+    """Return the unfitted estimator of a study block; see `riskweave.survival.registry.build_estimator`."""
+    return LogisticHazard(
+        hidden=model.hidden,
+        intervals=model.intervals,
+        dropout=model.dropout,
+        training=model.training,
+        causes=causes,
+        seed=seed,
+        threads=threads,
+    )

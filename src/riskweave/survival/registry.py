@@ -1,11 +1,13 @@
 """From a model block of the study to an estimator."""
 
+from importlib import import_module
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
-from riskweave.study.models import CoxModel, LogisticHazardModel, Model, RandomSurvivalForestModel
+from riskweave.study.models import Model
+from riskweave.survival.implementations import ESTIMATORS
 
 __all__ = ["Estimator", "build_estimator"]
 
@@ -18,13 +20,13 @@ class Estimator(Protocol):
     curves : DataFrame with columns epoch, metric, value
         How the training went; empty where a fit has no epochs.
     architecture : str
-        What the model is, in words or as the summary of its network.
+        What was fitted, in a few words or lines.
     """
 
     curves: pd.DataFrame
     architecture: str
 
-    def fit(  # noqa: PLR0917 - the protocol of all estimators
+    def fit(  # noqa: PLR0917 - matrices and outcomes of both roles, always in this order
         self,
         x_train: np.ndarray,
         time: np.ndarray,
@@ -65,33 +67,5 @@ def build_estimator(
     StudyError
         When the model needs an optional package that is not installed.
     """
-    # Each kind imports what it needs when it is needed: torch alone takes seconds.
-    match model:
-        case CoxModel():
-            from riskweave.survival.cox import CauseSpecificCox
-
-            return CauseSpecificCox(penalties=list(model.penalty), causes=causes, columns=columns)
-        case RandomSurvivalForestModel():
-            from riskweave.survival.forest import CauseSpecificForest
-
-            return CauseSpecificForest(
-                trees=model.trees,
-                min_samples_leaf=model.min_samples_leaf,
-                max_features=model.max_features,
-                causes=causes,
-                seed=seed,
-                threads=threads,
-            )
-        case LogisticHazardModel():
-            from riskweave.survival.logistic_hazard import LogisticHazard
-
-            return LogisticHazard(
-                hidden=model.hidden,
-                intervals=model.intervals,
-                dropout=model.dropout,
-                training=model.training,
-                seed=seed,
-                threads=threads,
-                causes=causes,
-            )
-    raise TypeError(f"no estimator for a model block of type {type(model).__name__}")
+    module = import_module(ESTIMATORS[model.kind])
+    return module.from_block(model, causes=causes, seed=seed, threads=threads, columns=columns)

@@ -1,0 +1,18 @@
+"""Which module implements what a study block names.
+
+Implementations are imported by name, when they are asked for. That keeps torch out of jobs without networks, and lets
+a job depend on the code of its own model or network only: editing one does not retrain the others. The Snakefile reads
+these tables to know that code, so this module imports nothing.
+"""
+
+__all__ = ["ESTIMATORS", "NETWORKS"]
+
+ESTIMATORS = {
+    "cox": "riskweave.survival.cox",
+    "logistic_hazard": "riskweave.survival.logistic_hazard",
+    "random_survival_forest": "riskweave.survival.forest",
+}
+"""Kind of model to the module whose ``from_block(model, causes=, seed=, threads=, columns=)`` makes its estimator."""
+
+NETWORKS = {"ecg": "riskweave.networks.tcn", "image": "riskweave.networks.cnn"}
+"""Modality to the module with its encoders' network."""
