@@ -113,11 +113,11 @@ rule check_inputs:
         checked=touch(f"{RESULTS}/cohort/checked"),
     log:
         f"{RESULTS}/logs/check_inputs.log",
+    conda:
+        "../../envs/riskweave.yaml"
     params:
         columns=STUDY.subject_columns(),
     message:
         "Check the last of what training will read."
-    conda:
-        "../../envs/riskweave.yaml"
     script:
         "../scripts/check_inputs.py"

@@ -122,10 +122,14 @@ def experiment_embeddings(wildcards):
     ]
 
 
+def prediction_table(endpoint, experiment):
+    """Return the path of an experiment's prediction table."""
+    return f"{RESULTS}/experiments/{endpoint}/{experiment}/predictions.parquet"
+
+
 def predictions_of(endpoint):
     """Return the prediction tables of an endpoint, in an order that does not depend on the study file's."""
-    names = sorted(experiment.name for experiment in STUDY.of_endpoint(endpoint))
-    return [f"{RESULTS}/experiments/{endpoint}/{name}/predictions.parquet" for name in names]
+    return [prediction_table(endpoint, name) for name in sorted(e.name for e in STUDY.of_endpoint(endpoint))]
 
 
 def run_records():

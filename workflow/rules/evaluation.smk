@@ -71,7 +71,7 @@ rule draw_evaluation:
 rule judge_objectives:
     input:
         code=code("judge_objectives"),
-        predictions=[path for endpoint in sorted(STUDY.endpoints) for path in predictions_of(endpoint)],
+        predictions=[prediction_table(endpoint, name) for endpoint, name in STUDY.judged()],
         outcomes=expand(rules.define_outcomes.output.outcomes, endpoint=sorted(STUDY.endpoints)),
     output:
         verdicts=report(
@@ -85,8 +85,9 @@ rule judge_objectives:
     conda:
         "../../envs/riskweave.yaml"
     params:
-        objectives={name: dump(objective) for name, objective in STUDY.objectives.items()},
-        endpoints={name: dump(endpoint) for name, endpoint in STUDY.endpoints.items()},
+        objectives={name: dump(STUDY.objectives[name]) for name in sorted(STUDY.objectives)},
+        endpoints={name: dump(STUDY.endpoints[name]) for name in sorted(STUDY.endpoints)},
+        judged=STUDY.judged(),
         evaluation=dump(STUDY.evaluation),
     message:
         "Judge the study's objectives."

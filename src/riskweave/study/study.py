@@ -79,6 +79,17 @@ class Study(Block):
         }
         return columns | ({} if self.folds.group is None else {"folds.group": self.folds.group})
 
+    def judged(self) -> list[tuple[str, str]]:
+        """Return the (endpoint, experiment) of each experiment that an objective names, sorted."""
+        return sorted(
+            {
+                (objective.endpoint, name)
+                for objective in self.objectives.values()
+                for name in (objective.experiment, objective.compared_with)
+                if name is not None
+            }
+        )
+
     def stratify(self) -> str:
         """Name of the endpoint whose events are balanced over the folds."""
         return self.folds.stratify or next(iter(self.endpoints))
