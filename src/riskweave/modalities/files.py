@@ -1,0 +1,142 @@
+"""What recordings and images have in common: which file of a subject counts, and reading many files into one array."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from riskweave.errors import DataError
+
+__all__ = ["UnreadableFileError", "last_files", "read_files"]
+
+logger = logging.getLogger(__name__)
+
+Facts = TypeVar("Facts")
+
+
+class UnreadableFileError(ValueError):
+    """A file cannot be used; the message says why, without anything of its content."""
+
+
+def last_files(*, subjects: Path, manifest: Path) -> pd.DataFrame:
+    """Choose the last file of each subject at or before the index time.
+
+    A file of the very instant of the index time counts. Of several files of one instant the last path in alphabetical
+    order is taken.
+
+    Parameters
+    ----------
+    subjects : Path
+        Table of subjects (subject_id, index_time).
+    manifest : Path
+        Table of recordings or images (subject_id, time, path).
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns subject_id and path, one row per subject that has a file, sorted by subject_id.
+
+    Raises
+    ------
+    DataError
+        When no subject has a file at or before the index time.
+    """
+    index_times = pd.read_parquet(subjects, columns=["subject_id", "index_time"])
+    files = pd.read_parquet(manifest, columns=["subject_id", "time", "path"]).merge(index_times, on="subject_id")
+    usable = files[files["time"] <= files["index_time"]]
+    if usable.empty:
+        problem = f"none of its {len(files)} file(s) of the study's subjects is dated at or before the index time"
+        raise DataError(
+            f"{manifest.name}, column time",
+            problem if len(files) else "it has no file of any subject of the study",
+            "Features come from files at or before the index time: check the dates and the subject_id column of the "
+            "manifest, or remove the feature set from the study.",
+        )
+    chosen = usable.sort_values(["subject_id", "time", "path"], kind="stable").drop_duplicates(
+        "subject_id", keep="last"
+    )
+    logger.info(
+        "%s: %d of %d subjects have a file at or before the index time; left out: %d later or undated file(s), "
+        "%d earlier file(s) of the same subjects",
+        manifest.name,
+        len(chosen),
+        len(index_times),
+        len(files) - len(usable),
+        len(usable) - len(chosen),
+    )
+    return chosen[["subject_id", "path"]].reset_index(drop=True)
+
+
+def read_files(
+    *,
+    paths: Sequence[str],
+    read: Callable[[Path], tuple[np.ndarray, Facts]],
+    shape: tuple[int, ...],
+    array: Path,
+    manifest: Path,
+    accepted: str,
+    threads: int = 1,
+) -> list[Facts]:
+    """Read files into one float32 array on disk; every file is tried before an error is raised.
+
+    Parameters
+    ----------
+    paths : sequence of str, length n
+        The files, in the order of the array's rows; relative paths start from the working directory.
+    read : callable
+        Returns one file's array of the given shape and further facts; raises `UnreadableFileError`.
+    shape : tuple of int
+        Shape of one file's array.
+    array : Path
+        The .npy file to write, of shape (n, *shape). The caller deletes it when an error is raised.
+    manifest : Path
+        Named in errors.
+    accepted : str
+        What files are accepted, for errors.
+    threads : int
+        Files read at the same time.
+
+    Returns
+    -------
+    list
+        The facts of each file, in the order of `paths`.
+
+    Raises
+    ------
+    DataError
+        When files are missing or cannot be read.
+    """
+    rows = np.lib.format.open_memmap(array, mode="w+", dtype=np.float32, shape=(len(paths), *shape))
+    facts: list[Facts] = []
+    failures: list[tuple[str, str]] = []
+    # Threads: the filters and decoders leave Python's lock free, and new processes would first import everything again.
+    pool = joblib.Parallel(n_jobs=threads, backend="threading", return_as="generator")
+    results = pool(joblib.delayed(_attempt)(read, path) for path in paths)
+    for done, (path, result) in enumerate(zip(paths, results, strict=True), start=1):
+        if isinstance(result, UnreadableFileError):
+            failures.append((path, str(result)))
+        else:
+            rows[done - 1], fact = result
+            facts.append(fact)
+        if done * 10 // len(paths) > (done - 1) * 10 // len(paths):
+            logger.info("%s: %d of %d files read", manifest.name, done, len(paths))
+    if failures:
+        path, reason = failures[0]
+        raise DataError(
+            f"{manifest.name}, column path",
+            f"{len(failures)} of {len(paths)} file(s) cannot be used, first {path}: {reason}",
+            f"{accepted} Repair the files or take their rows out of the manifest.",
+        )
+    rows.flush()
+    return facts
+
+
+def _attempt(read: Callable[[Path], object], path: str) -> object:
+    try:
+        return read(Path(path))
+    except UnreadableFileError as error:
+        return error

@@ -1,0 +1,194 @@
+"""Image reading: one picture in many formats gives one array; broken files stop the run."""
+
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pydicom
+import pytest
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+
+from riskweave.errors import DataError
+from riskweave.modalities.base import read_features
+from riskweave.modalities.image import normalise, read_image, read_images, square
+from riskweave.study.features import ImageFeatures
+
+INDEX = pd.Timestamp("2020-06-01")
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def picture():
+    """Return a smooth picture with an off-centre bright ellipse, 96 x 96, 8 bit."""
+    y, x = np.mgrid[0:96, 0:96] / 96
+    values = 60 + 60 * x + 40 * y + 80 * np.exp(-(((x - 0.4) / 0.2) ** 2) - ((y - 0.6) / 0.15) ** 2)
+    return np.round(values).astype(np.uint8)
+
+
+def dicom(path, stored, *, bits=16, photometric="MONOCHROME2", syntax=ExplicitVRLittleEndian, **tags):
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = pydicom.Dataset()
+    dataset.file_meta = meta
+    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, "1.2.3.4"
+    dataset.Rows, dataset.Columns = stored.shape[:2]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = (3 if stored.ndim == 3 else 1), photometric
+    if stored.ndim == 3:
+        dataset.PlanarConfiguration = 0
+    dataset.BitsAllocated = 8 * stored.dtype.itemsize
+    dataset.BitsStored, dataset.HighBit = bits, bits - 1
+    dataset.PixelRepresentation = int(stored.dtype.kind == "i")
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    dataset.PixelData = stored.tobytes()
+    if syntax == RLELossless:
+        dataset.compress(RLELossless)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def png(path, values):
+    PIL.Image.fromarray(values).save(path)
+    return path
+
+
+def read(path, size=SIZE):
+    return read_image(path, size=size)[0]
+
+
+def test_bit_depths_and_containers_give_the_same_picture(tmp_path, picture):
+    wide = picture.astype(np.uint16)
+    reference, facts = read_image(png(tmp_path / "8.png", picture), size=SIZE)
+    assert reference.shape == (SIZE, SIZE)
+    assert reference.dtype == np.float32
+    assert (reference.min(), reference.max()) == pytest.approx((0, 1), abs=0.03)
+    assert facts == {"format": "PNG", "width": 96, "height": 96, "bits": 8, "blank": False}
+    same = {
+        "16 bit": png(tmp_path / "16.png", wide * 257),
+        "12 bit in 16": png(tmp_path / "12.png", wide * 16),
+        "colour": png(tmp_path / "rgb.png", np.stack([picture] * 3, axis=-1)),
+        "DICOM": dicom(tmp_path / "12.dcm", wide * 16, bits=12),
+        "DICOM 8 bit": dicom(tmp_path / "8.dcm", picture, bits=8),
+        "DICOM RLE": dicom(tmp_path / "rle.dcm", wide * 16, bits=12, syntax=RLELossless),
+        "DICOM colour": dicom(tmp_path / "rgb.dcm", np.stack([picture] * 3, -1), bits=8, photometric="RGB"),
+        "DICOM signed": dicom(
+            tmp_path / "s.dcm", wide.astype(np.int16) - 1000, RescaleSlope="2", RescaleIntercept="-24"
+        ),
+        "MONOCHROME1": dicom(tmp_path / "m1.dcm", 4095 - wide * 16, bits=12, photometric="MONOCHROME1"),
+    }
+    for name, path in same.items():
+        np.testing.assert_allclose(read(path), reference, atol=1e-4, err_msg=name)
+    PIL.Image.fromarray(picture).save(tmp_path / "j.jpg", quality=95)
+    np.testing.assert_allclose(read(tmp_path / "j.jpg"), reference, atol=0.03)
+    # A name says nothing about the content.
+    renamed = tmp_path / "dicom_named.png"
+    renamed.write_bytes((tmp_path / "12.dcm").read_bytes())
+    np.testing.assert_allclose(read(renamed), reference, atol=1e-4)
+
+
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 1700, "WindowWidth": 1500}])
+def test_monochrome1_is_the_inverse_of_monochrome2(tmp_path, picture, window):
+    stored = picture.astype(np.uint16) * 16
+    two = read(dicom(tmp_path / "2.dcm", stored, bits=12, **window))
+    one = read(dicom(tmp_path / "1.dcm", stored, bits=12, photometric="MONOCHROME1", **window))
+    np.testing.assert_allclose(one, 1 - two, atol=1e-5)
+
+
+def test_window_follows_the_rescaled_values(tmp_path, picture):
+    """The linear window of DICOM PS3.3 C.11.2.1.2, by hand, on rescaled values."""
+    stored = picture.astype(np.uint16)
+    rescaled = 2.0 * stored - 100
+    center, width = 150.0, 120.0
+    by_hand = np.clip((rescaled - (center - 0.5)) / (width - 1) + 0.5, 0, 1).astype(np.float32)
+    tags = {"RescaleSlope": "2", "RescaleIntercept": "-100", "WindowCenter": center, "WindowWidth": width}
+    got = read(dicom(tmp_path / "w.dcm", stored, **tags))
+    np.testing.assert_allclose(got, square(by_hand, size=SIZE), atol=1e-5)
+    assert (got == 1).mean() > 0.02  # the window cuts
+
+
+def test_a_picture_becomes_square_with_bars(tmp_path):
+    wide = np.tile(np.linspace(50, 200, 128).astype(np.uint8), (64, 1))
+    got = read(png(tmp_path / "wide.png", wide))
+    assert not got[:15].any()
+    assert not got[-15:].any()
+    assert got[20:44].mean() == pytest.approx(0.5, abs=0.02)
+    assert (np.diff(got[32]) >= 0).all()
+
+
+def test_reducing_averages_instead_of_dropping_pixels():
+    stripes = np.tile([0.0, 1.0], (256, 128)).astype(np.float32)
+    np.testing.assert_allclose(square(stripes, size=32), 0.5, atol=0.02)
+
+
+def test_rotated_jpeg_is_turned_upright(tmp_path, picture):
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # stored turned by 90 degrees
+    PIL.Image.fromarray(np.rot90(picture)).save(tmp_path / "turned.jpg", quality=95, exif=exif)
+    np.testing.assert_allclose(read(tmp_path / "turned.jpg"), square(normalise(picture), size=SIZE), atol=0.04)
+
+
+def test_few_bright_pixels_are_not_lost():
+    grey = np.zeros((100, 100))
+    grey[0, 0] = 5
+    assert normalise(grey).max() == 1
+    assert not normalise(np.full((9, 9), 7.0)).any()
+
+
+def run(folder, rows, *, threads=1):
+    frame = pd.DataFrame(rows, columns=["subject_id", "time", "path"]).astype({"path": str})
+    frame["time"] = INDEX + pd.to_timedelta(frame["time"], "D")
+    frame.to_parquet(folder / "images.parquet")
+    subjects = sorted({row[0] for row in rows})
+    pd.DataFrame({"subject_id": subjects, "index_time": INDEX}).to_parquet(folder / "subjects.parquet")
+    out = folder / "out"
+    read_images(
+        subjects=folder / "subjects.parquet",
+        images=folder / "images.parquet",
+        features=ImageFeatures(modality="image", size=SIZE),
+        table=out / "features.parquet",
+        pixels=out / "pixels.npy",
+        index=out / "index.parquet",
+        threads=threads,
+    )
+    return np.load(out / "pixels.npy"), pd.read_parquet(out / "index.parquet"), read_features(out / "features.parquet")
+
+
+def test_last_image_at_or_before_the_index(tmp_path, picture, caplog):
+    old, new, later = (png(tmp_path / f"{k}.png", np.roll(picture, 20 * k, axis=1)) for k in range(3))
+    blank = png(tmp_path / "blank.png", np.full((80, 70), 9, dtype=np.uint8))
+    rows = [("b", 0, new), ("b", -9, old), ("b", 1, later), ("a", -1, blank), ("c", 2, later)]
+    for threads in (1, 2):
+        pixels, index, (table, columns) = run(tmp_path, rows, threads=threads)
+        assert pixels.shape == (2, SIZE, SIZE)
+        np.testing.assert_array_equal(pixels[1], read(new))
+        assert index["row"].tolist() == [0, 1]
+        assert index["blank"].tolist() == [True, False]
+        assert table["subject_id"].tolist() == ["a", "b"]
+        assert columns == []
+    assert "1 of 2 images are of one grey" in caplog.text
+
+
+def test_unreadable_images_stop_the_run(tmp_path, picture):
+    good = png(tmp_path / "good.png", picture)
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    PIL.Image.fromarray(picture).save(tmp_path / "whole.jpg")
+    jpg = tmp_path / "cut.jpg"
+    jpg.write_bytes((tmp_path / "whole.jpg").read_bytes()[:700])
+    text = tmp_path / "text.png"
+    text.write_text("not a picture")
+    short = dicom(tmp_path / "short.dcm", picture.astype(np.uint16))
+    short.write_bytes(short.read_bytes()[:5000])
+    film = dicom(tmp_path / "film.dcm", np.concatenate([picture, picture]), bits=8, NumberOfFrames=2, Rows=96)
+    empty = tmp_path / "empty.png"
+    empty.write_bytes(b"")
+    bad = [cut, jpg, text, short, film, empty, tmp_path / "absent.png"]
+    rows = [(f"{number}", -1, path) for number, path in enumerate([good, *bad])]
+    with pytest.raises(DataError, match="7 of 8 file") as error:
+        run(tmp_path, rows)
+    assert f"first {cut}: it is broken or cut short" in str(error.value)
+    assert "Accepted are PNG" in str(error.value)
+    assert not list((tmp_path / "out").iterdir())
+    with pytest.raises(DataError, match="dated at or before the index time"):
+        run(tmp_path, [("a", 1, good)])
