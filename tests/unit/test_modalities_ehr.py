@@ -207,6 +207,13 @@ def test_bad_input_stops_and_writes_nothing(small, block, message):
     assert sorted(path.name for path in small.iterdir()) == ["events.parquet", "subjects.parquet"]
 
 
+def test_by_code_leaves_out_columns_without_any_value(small, caplog):
+    with caplog.at_level("INFO", logger="riskweave"):
+        frame, _ = make(small, **ehr(["LAB//", "ICD10//I10"], "last", "ever", by_code=True, minimum_subjects=1))
+    assert list(frame.columns) == ["ICD10//I10:ever", "LAB//CHOL:last", "LAB//CHOL:ever"]
+    assert "left out 1 column(s) that are missing for all subjects: ICD10//I10:last" in caplog.text
+
+
 def test_columns_of_one_name_are_refused(small):
     with pytest.raises(StudyError, match="LAB//CHOL:last"):
         make(small, **ehr(["LAB//CHOL"], "last", "last"))

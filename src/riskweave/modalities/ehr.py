@@ -83,7 +83,8 @@ def aggregate_events(*, subjects: Path, events: Path, features: EhrFeatures, out
     ------
     DataError
         When a static column does not exist, is not a feature or holds no value; when a code prefix finds no event at or
-        before the index time; when a column would be missing for all subjects.
+        before the index time; when a column would be missing for all subjects (with `by_code`: all columns of the block;
+        single ones are left out).
     StudyError
         When two columns would have the same name.
     """
@@ -248,7 +249,14 @@ def _aggregate(
                 Column(name=f"{name}:{aggregate}{suffix}", modality="ehr", unit=made.unit, description=description)
             )
             values[columns[-1].name] = filled
-    return pd.DataFrame(values), columns
+    frame = pd.DataFrame(values)
+    if block.by_code:
+        # Nobody asked for these columns one by one: some codes have no values, or never at two times.
+        empty = [name for name in frame if frame[name].isna().all()]
+        if 0 < len(empty) < frame.shape[1]:
+            logger.info("left out %d column(s) that are missing for all subjects: %s", len(empty), _shown(empty))
+            return frame.drop(columns=empty), [column for column in columns if column.name not in set(empty)]
+    return frame, columns
 
 
 def _refuse_repeated(columns: list[Column]) -> None:
