@@ -83,8 +83,8 @@ def aggregate_events(*, subjects: Path, events: Path, features: EhrFeatures, out
     ------
     DataError
         When a static column does not exist, is not a feature or holds no value; when a code prefix finds no event at or
-        before the index time; when a column would be missing for all subjects (with `by_code`: all columns of the block;
-        single ones are left out).
+        before the index time; when a column would be missing for all subjects (with `by_code` single columns are left
+        out, and only a block without any column is an error).
     StudyError
         When two columns would have the same name.
     """
