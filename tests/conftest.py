@@ -6,9 +6,16 @@ from pathlib import Path
 import pytest
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Start with the tests that run snakemake: they last longest, and two workers then end at about the same time."""
+    """Start with the tests that run snakemake, which last longest, and keep what shares a fixture on one worker.
+
+    Tests of a file share its module fixtures; all that look at the small study share one run of it.
+    """
     items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+    for item in items:
+        group = "small study" if "finished" in item.fixturenames else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-
-from conftest import REPOSITORY, copy_project
+from small_project import REPOSITORY, copy_project
 
 pytestmark = pytest.mark.workflow
 
@@ -52,12 +51,8 @@ def followed(tmp_path_factory) -> Path:
 
 def test_the_page_ends_with_a_leaderboard_of_all_subsets(followed):
     board = pd.read_csv(followed / "results/mine/evaluation/infarction/leaderboard.csv")
-    assert sorted(board["experiment"]) == sorted(
-        f"{sets}.cox"
-        for sets in (
-            "clinical", "ecg", "image", "clinical+ecg", "clinical+image", "ecg+image", "clinical+ecg+image",
-        )  # fmt: skip
-    )
+    subsets = "clinical", "ecg", "image", "clinical+ecg", "clinical+image", "ecg+image", "clinical+ecg+image"
+    assert sorted(board["experiment"]) == sorted(f"{subset}.cox" for subset in subsets)
     planted = board.set_index("experiment").loc["clinical.cox"]
     assert planted["harrell_c"] > 0.6
 

@@ -1,0 +1,144 @@
+"""The small study, run for real: what it leaves behind, that it is reproducible, and that errors destroy nothing."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from nbclient import NotebookClient
+from small_project import REPOSITORY, SMALL, copy_project
+
+pytestmark = pytest.mark.workflow
+
+EXPERIMENTS = {"age_sex.cox", "ehr.cox", "ehr.forest", "ecg.cox", "image.cox", "everything.logistic_hazard"}
+
+
+def store(project) -> sqlite3.Connection:
+    return sqlite3.connect(project.root / "results/mlflow/mlflow.db")
+
+
+def test_every_experiment_predicts_the_same_subjects_once(finished):
+    outcomes = pd.read_parquet(finished.results / "cohort/outcomes/mace.parquet")
+    for name in EXPERIMENTS:
+        predictions = pd.read_parquet(finished.results / f"experiments/mace/{name}/predictions.parquet")
+        assert sorted(predictions["subject_id"]) == sorted(outcomes["subject_id"])
+    board = pd.read_csv(finished.results / "evaluation/mace/leaderboard.csv")
+    assert set(board["experiment"]) == EXPERIMENTS
+
+
+def test_predictions_come_from_the_fold_that_tested_the_subject(finished):
+    folds = pd.read_parquet(finished.results / "cohort/folds.parquet")
+    tested = folds[folds["role"] == "test"].set_index("subject_id")["fold"]
+    predictions = pd.read_parquet(finished.results / "experiments/mace/ehr.cox/predictions.parquet")
+    assert (predictions["fold"].to_numpy() == tested.loc[predictions["subject_id"]].to_numpy()).all()
+
+
+def test_some_subjects_lack_modalities_and_have_no_rows(finished):
+    subjects = pd.read_parquet(finished.results / "cohort/source/subjects.parquet")
+    for name in ("ecg", "image"):
+        features = pd.read_parquet(finished.results / f"features/{name}/features.parquet")
+        assert 0 < len(features) < len(subjects)
+
+
+def test_every_training_step_is_a_run_with_a_child_for_each_fold(finished):
+    with store(finished) as connection:
+        tags = pd.read_sql("select run_uuid, key, value from tags", connection)
+    wide = tags.pivot_table(index="run_uuid", columns="key", values="value", aggfunc="first")
+    parents = wide[wide["mlflow.parentRunId"].isna()]
+    assert set(parents["experiment"].dropna()) == EXPERIMENTS
+    assert set(parents["feature_set"].dropna()) == {"ecg", "image"}
+    assert (wide["mlflow.parentRunId"].value_counts() == 2).all()
+    assert len(wide["mlflow.parentRunId"].value_counts()) == len(parents)
+    assert (parents["rule"].isin(["train_encoder", "train_experiment"])).all()
+
+
+def test_final_metrics_are_in_the_store(finished):
+    board = pd.read_csv(finished.results / "evaluation/mace/leaderboard.csv").set_index("experiment")
+    with store(finished) as connection:
+        found = pd.read_sql(
+            "select t.value as experiment, m.value as estimate from latest_metrics m join tags t on t.run_uuid = "
+            "m.run_uuid and t.key = 'experiment' where m.key = 'harrell_c_1826'",
+            connection,
+        ).set_index("experiment")
+    assert found["estimate"].to_dict() == pytest.approx(board["harrell_c"].to_dict(), abs=1e-9)
+
+
+def test_no_identifier_leaves_the_tables(finished):
+    ids = pd.read_parquet(finished.results / "cohort/source/subjects.parquet")["subject_id"]
+    texts = [path.read_text() for path in finished.results.rglob("run.json")]
+    texts += [path.read_text() for path in finished.results.rglob("*.log")]
+    texts += [(finished.results / "evaluation/mace/leaderboard.csv").read_text()]
+    with store(finished) as connection:
+        texts += ["\n".join(connection.iterdump())]
+    assert ids.str.len().min() >= 5  # long enough that a chance hit is no number of another kind
+    words = {word for text in texts for word in text.replace('"', " ").replace(",", " ").split()}
+    assert not words & set(ids)
+
+
+def test_records_know_data_code_and_hardware(finished):
+    record = json.loads((finished.results / "experiments/mace/ehr.cox/run.json").read_text())
+    data = json.loads((finished.results / "cohort/source/data.json").read_text())
+    assert record["data"]["fingerprint"] == data["fingerprint"]
+    assert record["context"]["wildcards"] == {"endpoint": "mace", "experiment": "ehr.cox"}
+    assert record["hardware"]["memory_peak"] > 0
+    assert {"torch", "lifelines"} <= set(record["provenance"]["packages"])
+    assert "age" in record["feature_sets"]["ehr"]
+
+
+def test_a_second_run_from_scratch_gives_the_same_digits(finished, tmp_path):
+    again = copy_project(tmp_path, SMALL)
+    done = again.snakemake("evaluate")
+    assert done.returncode == 0, done.stderr[-5000:]
+    for table in ("metrics", "differences", "calibration", "leaderboard"):
+        path = f"evaluation/mace/{table}.parquet"
+        first, second = (pd.read_parquet(project.results / path) for project in (finished, again))
+        pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+def test_the_report_holds_figures_tables_and_captions(project):
+    done = project.snakemake("--report", "report.html")
+    assert done.returncode == 0, done.stderr[-3000:]
+    page = (project.root / "report.html").read_text()
+    for part in ("leaderboard.svg", "calibration.svg", "objectives.csv", "mace.csv", "left out and remaining"):
+        assert part in page
+
+
+def test_the_notebooks_run_on_the_results(finished, monkeypatch):
+    monkeypatch.setenv("RISKWEAVE_STUDY", "small")
+    for path in sorted((REPOSITORY / "notebooks").glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        folder = {"metadata": {"path": str(finished.results)}}
+        NotebookClient(notebook, timeout=300, resources=folder).execute()
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+def test_a_typo_stops_before_anything_runs(project):
+    study = project.study()
+    study["feature_sets"]["ecg"]["encoder"]["chanels"] = 4
+    project.write_study(study)
+    done = project.snakemake()
+    assert done.returncode != 0
+    assert "feature_sets.ecg.encoder.chanels: unknown key (value 4). Did you mean 'channels'?" in done.stderr
+
+
+def snapshot(project) -> dict[Path, bytes]:
+    made = [path for path in project.results.rglob("*") if path.is_file() and "logs" not in path.parts]
+    return {path: path.read_bytes() for path in made}
+
+
+def test_a_mistake_found_while_running_destroys_nothing(project):
+    before = snapshot(project)
+    study = project.study()
+    study["endpoints"]["mace"]["target"] = ["ICD10//I99"]
+    project.write_study(study)
+    done = project.snakemake()
+    assert done.returncode != 0
+    assert "'ICD10//I99' matches no event" in done.stdout + done.stderr
+    after = snapshot(project)
+    lost = {path for path in before if path not in after}
+    assert not lost
+    changed = {path.name for path in before if after[path] != before[path]}
+    assert changed <= {"study.yaml", "define_outcomes.tsv"}
