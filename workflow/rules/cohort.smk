@@ -4,6 +4,8 @@ REQUIRED INPUTS: the raw files that the study's cohort block names (none for the
 OUTPUTS: cohort/source/*.parquet (canonical tables), cohort/outcomes/<endpoint>.parquet,
   cohort/attrition/<endpoint>.csv, cohort/folds.parquet, and cohort/checked: all inputs of training were read and found
   usable. Training waits for the last one and is not repeated because of it.
+
+Outputs of rules that read raw data are marked `update`: when new data cannot be used, the tables made before stay.
 """
 
 SOURCE = f"{RESULTS}/cohort/source"
@@ -38,11 +40,11 @@ rule ingest:
         synthetic=(rules.synthesise_cohort.output.directory if STUDY.cohort.source == "synthetic" else []),
         raw=ancient([str(files[0]) for files in RAW.values() if files]),
     output:
-        subjects=f"{SOURCE}/subjects.parquet",
-        events=f"{SOURCE}/events.parquet",
-        recordings=f"{SOURCE}/recordings.parquet",
-        images=f"{SOURCE}/images.parquet",
-        data=f"{SOURCE}/data.json",
+        subjects=update(f"{SOURCE}/subjects.parquet"),
+        events=update(f"{SOURCE}/events.parquet"),
+        recordings=update(f"{SOURCE}/recordings.parquet"),
+        images=update(f"{SOURCE}/images.parquet"),
+        data=update(f"{SOURCE}/data.json"),
     log:
         f"{RESULTS}/logs/ingest.log",
     benchmark:
@@ -64,9 +66,9 @@ rule define_outcomes:
         subjects=rules.ingest.output.subjects,
         events=rules.ingest.output.events,
     output:
-        outcomes=f"{RESULTS}/cohort/outcomes/{{endpoint}}.parquet",
+        outcomes=update(f"{RESULTS}/cohort/outcomes/{{endpoint}}.parquet"),
         attrition=report(
-            f"{RESULTS}/cohort/attrition/{{endpoint}}.csv",
+            update(f"{RESULTS}/cohort/attrition/{{endpoint}}.csv"),
             caption="../report/attrition.rst",
             category="Cohort",
             labels={"endpoint": "{endpoint}", "table": "attrition"},
@@ -89,7 +91,7 @@ rule assign_folds:
         subjects=rules.ingest.output.subjects,
         outcomes=f"{RESULTS}/cohort/outcomes/{STUDY.stratify()}.parquet",
     output:
-        folds=f"{RESULTS}/cohort/folds.parquet",
+        folds=update(f"{RESULTS}/cohort/folds.parquet"),
     log:
         f"{RESULTS}/logs/assign_folds.log",
     conda:

@@ -11,9 +11,9 @@ rule read_ecg:
         subjects=rules.ingest.output.subjects,
         recordings=rules.ingest.output.recordings,
     output:
-        features=f"{RESULTS}/features/{{ecg_set}}/features.parquet",
-        signals=f"{RESULTS}/features/{{ecg_set}}/signals.npy",
-        index=f"{RESULTS}/features/{{ecg_set}}/index.parquet",
+        features=update(f"{RESULTS}/features/{{ecg_set}}/features.parquet"),
+        signals=update(f"{RESULTS}/features/{{ecg_set}}/signals.npy"),
+        index=update(f"{RESULTS}/features/{{ecg_set}}/index.parquet"),
     log:
         f"{RESULTS}/logs/read_ecg/{{ecg_set}}.log",
     benchmark:

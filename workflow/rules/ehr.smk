@@ -11,7 +11,7 @@ rule aggregate_events:
         subjects=rules.ingest.output.subjects,
         events=rules.ingest.output.events,
     output:
-        features=f"{RESULTS}/features/{{ehr_set}}/features.parquet",
+        features=update(f"{RESULTS}/features/{{ehr_set}}/features.parquet"),
     log:
         f"{RESULTS}/logs/aggregate_events/{{ehr_set}}.log",
     benchmark:

@@ -11,9 +11,9 @@ rule read_images:
         subjects=rules.ingest.output.subjects,
         images=rules.ingest.output.images,
     output:
-        features=f"{RESULTS}/features/{{image_set}}/features.parquet",
-        pixels=f"{RESULTS}/features/{{image_set}}/pixels.npy",
-        index=f"{RESULTS}/features/{{image_set}}/index.parquet",
+        features=update(f"{RESULTS}/features/{{image_set}}/features.parquet"),
+        pixels=update(f"{RESULTS}/features/{{image_set}}/pixels.npy"),
+        index=update(f"{RESULTS}/features/{{image_set}}/index.parquet"),
     log:
         f"{RESULTS}/logs/read_images/{{image_set}}.log",
     benchmark:

@@ -30,6 +30,9 @@ __all__ = ["CURVE_COLUMNS", "DiscreteTimeTask", "fit", "outputs"]
 
 CURVE_COLUMNS = ("fold", "epoch", "metric", "value")
 
+WARM_UP = 0.2
+"""Share of the epochs in which the learning rate rises to its peak."""
+
 
 class Batches:
     """Rows of tensors in batches of nearly equal size: a loader without a call for each row.
@@ -136,7 +139,10 @@ class DiscreteTimeTask(pl.LightningModule):
             lr=block.learning_rate,
         )
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=block.learning_rate, total_steps=int(self.trainer.estimated_stepping_batches)
+            optimizer,
+            max_lr=block.learning_rate,
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            pct_start=WARM_UP,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -148,12 +154,13 @@ class KeepBest(pl.Callback):
 
     Parameters
     ----------
-    patience : int
-        Epochs without a better validation loss before training stops.
+    training : Training
+        Its patience counts from the end of the learning rate's warm-up: before, a network need not have caught up with
+        the null model yet.
     """
 
-    def __init__(self, patience: int):
-        self.patience = patience
+    def __init__(self, training: Training):
+        self.patience, self.warm_up = training.patience, WARM_UP * training.epochs
         self.curves: list[tuple[int, str, float]] = []
         self.best_loss, self.best_epoch, self.state = np.inf, 0, None
 
@@ -165,7 +172,7 @@ class KeepBest(pl.Callback):
         if value < self.best_loss:
             self.best_loss, self.best_epoch = value, epoch
             self.state = {key: tensor.detach().cpu().clone() for key, tensor in pl_module.state_dict().items()}
-        elif epoch - self.best_epoch >= self.patience:
+        elif epoch - max(self.best_epoch, self.warm_up) >= self.patience:
             trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
@@ -305,7 +312,7 @@ def fit(
     """
     rows = _tensors(x, time, event, rows="training", cuts=cuts, causes=causes)
     rows_val = _tensors(x_val, time_val, event_val, rows="validation", cuts=cuts, causes=causes)
-    keep = KeepBest(training.patience)
+    keep = KeepBest(training)
     with _environment(seed=seed, threads=threads):
         net = build()
         if hasattr(net, "scale"):
