@@ -11,7 +11,7 @@ from riskweave.evaluation.censoring import SortedOutcomes
 from riskweave.evaluation.inputs import FEWEST_SHOWN
 from riskweave.evaluation.scores import Panel
 
-__all__ = ["CalibrationGroup", "calibration_table", "observed_incidence", "risk_group_members"]
+__all__ = ["CalibrationGroup", "calibration_groups", "calibration_table", "observed_incidence", "risk_group_members"]
 
 DECILES, QUINTILES = 10, 5
 # Deciles need some ten target events each, on average; with fewer, quintiles.

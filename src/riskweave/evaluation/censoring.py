@@ -6,7 +6,7 @@ import numpy as np
 
 from riskweave.evaluation import kernel
 
-__all__ = ["SortedOutcomes", "aalen_johansen", "sort_outcomes", "uncensored_probability"]
+__all__ = ["SortedOutcomes", "aalen_johansen", "row_weights", "sort_outcomes", "uncensored_probability"]
 
 
 @dataclass(frozen=True)

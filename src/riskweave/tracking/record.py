@@ -25,6 +25,7 @@ __all__ = [
     "FORMAT",
     "FoldRecord",
     "RunRecord",
+    "context_of",
     "fingerprint",
     "read_record",
     "read_records",
