@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from riskweave.errors import DataError
-from riskweave.survival.preprocessing import DropRedundant, EarlyFusion, FeatureTable
+from riskweave.survival.preprocessing import DropRedundant, EarlyFusion, FeatureTable, Winsorise
 
 
 def ids(n, start=0):
@@ -35,6 +35,11 @@ def ecg(n=40, start=20):
     return FeatureTable(name="ecg", modality="ecg", frame=frame)
 
 
+def within_quantiles(values: pd.Series) -> pd.Series:
+    """Return values pulled in to the 0.5 and 99.5 % quantiles, as the preprocessing does before scaling."""
+    return values.clip(*np.nanquantile(values, [0.005, 0.995]))
+
+
 def test_columns_by_hand():
     table, train = ehr(), ids(60)
     fusion = EarlyFusion().fit([table], train)
@@ -44,8 +49,9 @@ def test_columns_by_hand():
     ]  # fmt: skip
     design = fusion.transform([table], train)
     frame = table.frame
-    np.testing.assert_allclose(design["clinic.age"], (frame["age"] - frame["age"].mean()) / frame["age"].std(ddof=0))
-    filled = frame["lab"].fillna(frame["lab"].median())
+    age, lab = within_quantiles(frame["age"]), within_quantiles(frame["lab"])
+    np.testing.assert_allclose(design["clinic.age"], (age - age.mean()) / age.std(ddof=0))
+    filled = lab.fillna(lab.median())
     np.testing.assert_allclose(design["clinic.lab"], (filled - filled.mean()) / filled.std(ddof=0))
     missing = frame["lab"].isna().astype(float)
     np.testing.assert_allclose(design["clinic.lab_missing"], (missing - missing.mean()) / missing.std(ddof=0))
@@ -91,9 +97,8 @@ def test_unseen_values_are_handled():
     )  # fmt: skip
     design = fusion.transform([FeatureTable("clinic", "ehr", frame, ("sex",))], frame.index)
     assert np.isfinite(design.to_numpy()).all()
-    assert design["clinic.age"].iloc[0] == pytest.approx(
-        (table.frame["age"].median() - table.frame["age"].mean()) / table.frame["age"].std(ddof=0)
-    )
+    age = within_quantiles(table.frame["age"])
+    assert design["clinic.age"].iloc[0] == pytest.approx((age.median() - age.mean()) / age.std(ddof=0))
     # An unseen category and a missing one are none of the known ones.
     assert design["clinic.sex_F"].iloc[0] == design["clinic.sex_F"].iloc[1] < 0
 
@@ -159,3 +164,19 @@ def test_redundant_columns():
     a, b = rng.normal(size=(2, 50))
     frame = pd.DataFrame({"a": a, "b": b, "a_scaled": 3 * a + 1, "b_turned": -b, "flat": 1e9, "ab": a + b})
     assert list(DropRedundant().fit(frame).get_feature_names_out()) == ["a", "b", "ab"]
+
+
+def test_outer_values_are_pulled_in_by_training_quantiles_only():
+    rng = np.random.default_rng(0)
+    train = pd.DataFrame({"slope": rng.normal(size=1000), "rare": np.arange(1000) < 3, "gaps": np.nan})
+    train.loc[0, "slope"], train.loc[5, "slope"] = 19_000.0, np.nan
+    train["rare"] = train["rare"].astype(float)
+    fitted = Winsorise(tail=0.005).fit(train)
+    test = pd.DataFrame({"slope": [-1e6, 0.5, np.nan], "rare": [0.0, 1.0, 1.0], "gaps": [np.nan, 1.0, 2.0]})
+    out = fitted.transform(test)
+    assert out["slope"].iloc[0] == train["slope"].quantile(0.005)
+    assert out["slope"].iloc[1] == 0.5
+    assert np.isnan(out["slope"].iloc[2])
+    assert fitted.transform(train)["slope"].max() < 5
+    pd.testing.assert_series_equal(out["rare"], test["rare"])
+    pd.testing.assert_series_equal(out["gaps"], test["gaps"])

@@ -114,7 +114,7 @@ def cumulative_incidence(hazards: np.ndarray, *, cuts: np.ndarray, times: np.nda
     Parameters
     ----------
     hazards : array (n, K, J)
-        Probabilities in [0, 1).
+        Probabilities in [0, 1]; those that rounding took to 1 count as the largest number below it.
     cuts : array (J + 1,)
         Days.
     times : array (m,)
@@ -124,7 +124,7 @@ def cumulative_incidence(hazards: np.ndarray, *, cuts: np.ndarray, times: np.nda
     -------
     float64 array (n, K, m)
     """
-    hazards = np.asarray(hazards, dtype=float)
+    hazards = np.minimum(np.asarray(hazards, dtype=float), np.nextafter(1.0, 0.0))
     times = np.asarray(times, dtype=float)
     hazard = -np.log1p(-hazards)
     total = hazard.sum(axis=1)

@@ -161,6 +161,10 @@ def _train_fold(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> _Fold
     )
     estimator.fit(x["train"], time["train"], event["train"], x["validation"], time["validation"], event["validation"])
     risks = np.asarray(estimator.predict(x["test"], job.times), dtype=np.float64)
+    lost = int((~np.isfinite(risks)).any(axis=(1, 2)).sum())
+    if lost:
+        problem = f"{lost} of {len(risks)} predictions are no finite numbers: the training diverged"
+        raise DataError(f"model {job.experiment['model']}", problem, "Lower its learning rate, or raise its penalty")
     predictions = prediction_frame(
         subjects=subjects["test"],
         experiment=job.experiment["name"],

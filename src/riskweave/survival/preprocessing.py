@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from riskweave.errors import DataError
 
-__all__ = ["DropRedundant", "EarlyFusion", "FeatureTable"]
+__all__ = ["DropRedundant", "EarlyFusion", "FeatureTable", "Winsorise"]
 
 logger = logging.getLogger(__name__)
 
@@ -107,8 +107,44 @@ def _differing(column: np.ndarray) -> int:
     return int(len(column) - counts.max()) if len(column) else 0
 
 
-def _numbers() -> SimpleImputer:
-    return SimpleImputer(strategy="median", add_indicator=True).set_output(transform="pandas")
+class Winsorise(TransformerMixin, BaseEstimator):
+    """Pull values beyond the outer quantiles of the training rows in to them.
+
+    A slip of the decimal point, or a slope between two readings a day apart, would otherwise set the scale of its column
+    and decide the prediction of its subject. Columns with few distinct values, such as rare 0/1 columns, are left alone.
+
+    Parameters
+    ----------
+    tail : float
+        Share of the rows beyond each of the two quantiles (0 to 0.5).
+    distinct : int
+        Columns with at most as many distinct values are left alone.
+    """
+
+    def __init__(self, tail: float = 0.005, distinct: int = 10):
+        self.tail = tail
+        self.distinct = distinct
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> "Winsorise":  # noqa: ARG002
+        """Learn the quantiles of each column; missing values are left out."""
+        continuous = X.nunique() > self.distinct
+        self.lower_ = X.quantile(self.tail).where(continuous, -np.inf)
+        self.upper_ = X.quantile(1 - self.tail).where(continuous, np.inf)
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Return the table with outer values pulled in; missing values stay missing."""
+        check_is_fitted(self)
+        return X.clip(lower=self.lower_, upper=self.upper_, axis=1)
+
+    def get_feature_names_out(self, input_features: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002
+        """Return the names of the columns, which stay."""
+        return np.asarray(self.lower_.index, dtype=object)
+
+
+def _numbers() -> Pipeline:
+    impute = SimpleImputer(strategy="median", add_indicator=True).set_output(transform="pandas")
+    return Pipeline([("winsorise", Winsorise()), ("impute", impute)])
 
 
 def _categories(rare: int) -> Pipeline:
