@@ -57,7 +57,7 @@ class Results:
         return self._evaluation(endpoint, "calibration")
 
     def attrition(self, endpoint: str) -> pd.DataFrame:
-        """Who was left out at each step of making the cohort, and how many remained."""
+        """Return who was left out at each step of making the cohort, and how many remained."""
         return pd.read_csv(self.folder / "cohort" / "attrition" / f"{endpoint}.csv")
 
     def objectives(self) -> pd.DataFrame:
@@ -87,7 +87,8 @@ def open_results(study: str, root: Path | str | None = None) -> Results:
     """
     if root is None:
         here = Path.cwd()
-        root = next((folder / "results" for folder in (here, *here.parents) if (folder / "results").is_dir()), "results")
+        candidates = [folder / "results" for folder in (here, *here.parents)]
+        root = next((folder for folder in candidates if folder.is_dir()), "results")
     root = Path(root)
     studies = sorted(path.parent.name for path in root.glob("*/study.yaml"))
     if study not in studies:

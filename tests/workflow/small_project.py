@@ -1,5 +1,6 @@
 """A copy of the pipeline in a folder of its own, driven by the snakemake command as a user drives it."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -7,9 +8,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
-__all__ = ["REPOSITORY", "SMALL", "Project", "copy_project", "planned_jobs"]
+__all__ = ["REPOSITORY", "SMALL", "Project", "copy_project"]
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = Path(__file__).with_name("small.yaml")
@@ -43,11 +45,14 @@ class Project:
             cwd=self.root, env=environment, capture_output=True, text=True, check=False, timeout=900,
         )  # fmt: skip
 
-    def planned(self, *arguments: str) -> list[str]:
-        """Return the jobs that a dry run would do, as `rule wildcards`, sorted, goal rules left out."""
-        done = self.snakemake("--dry-run", "--quiet", "progress", "host", *arguments)
+    def planned(self) -> list[str]:
+        """Return the jobs that a run would do, as `rule folder-of-its-outputs`, sorted."""
+        done = self.snakemake("--summary")
         assert done.returncode == 0, done.stdout + done.stderr
-        return planned_jobs(done.stdout + done.stderr)
+        table = pd.read_csv(io.StringIO(done.stdout), sep="\t")
+        pending = table[table["plan"] != "no update"]
+        folders = pending["output_file"].map(lambda path: Path(path).parent.relative_to("results/small").as_posix())
+        return sorted(set(pending["rule"] + " " + folders))
 
 
 def offline() -> list[str]:
@@ -58,20 +63,6 @@ def offline() -> list[str]:
     except FileNotFoundError:
         allowed = False
     return prefix if allowed else []
-
-
-def planned_jobs(output: str) -> list[str]:
-    """Read the jobs of a dry run from its output."""
-    jobs, rule, wildcards = [], None, ""
-    for line in [*output.splitlines(), "rule end:"]:
-        words = line.strip()
-        if words.startswith(("rule ", "localrule ")) and words.endswith(":"):
-            if rule not in (None, "all"):
-                jobs.append(f"{rule} {wildcards}".strip())
-            rule, wildcards = words.split()[1].rstrip(":"), ""
-        elif words.startswith("wildcards: "):
-            wildcards = words.removeprefix("wildcards: ")
-    return sorted(jobs)
 
 
 def copy_project(root: Path, study: Path) -> Project:

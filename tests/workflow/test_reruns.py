@@ -8,25 +8,22 @@ import yaml
 
 pytestmark = pytest.mark.workflow
 
-EVALUATION = [
-    "collect_runs",
-    "draw_evaluation endpoint=mace",
-    "evaluate_endpoint endpoint=mace",
-    "judge_objectives",
-]
+COMPARISON = ["collect_runs tracking", "draw_evaluation evaluation/mace", "evaluate_endpoint evaluation/mace"]
+VERDICTS = "judge_objectives evaluation"
 
 
 def experiment(name: str) -> str:
-    return f"train_experiment endpoint=mace, experiment={name}"
+    return f"train_experiment experiments/mace/{name}"
 
 
 def encoder(name: str) -> str:
-    return f"train_encoder encoder_set={name}, endpoint=mace"
+    return f"train_encoder features/{name}/mace"
 
 
 def touch_all(root: Path) -> None:
+    """Set the time of every file but Snakemake's own to now, results and generated data included."""
     for path in sorted(root.rglob("*")):
-        if path.is_file() and ".snakemake" not in path.parts and "results" not in path.parts:
+        if ".snakemake" not in path.parts:
             os.utime(path)
 
 
@@ -38,7 +35,7 @@ def test_nothing_runs_twice(finished):
     assert finished.planned() == []
 
 
-def test_touching_every_source_file_reruns_nothing(project):
+def test_touching_every_file_reruns_nothing(project):
     touch_all(project.root)
     assert project.planned() == []
 
@@ -62,7 +59,7 @@ def test_a_new_feature_set_runs_itself_and_its_experiments(project):
     study["experiments"]["labs"] = {"feature_sets": ["labs"], "models": ["cox"]}
     project.write_study(study)
     assert project.planned() == sorted(
-        ["aggregate_events ehr_set=labs", "check_inputs", "save_study", experiment("labs.cox"), *EVALUATION]
+        ["aggregate_events features/labs", "check_inputs cohort", "save_study .", experiment("labs.cox"), *COMPARISON]
     )
 
 
@@ -70,7 +67,7 @@ def test_editing_a_model_reruns_its_experiments_only(project):
     study = project.study()
     study["models"]["logistic_hazard"]["dropout"] = 0.3
     project.write_study(study)
-    assert project.planned() == sorted(["save_study", experiment("everything.logistic_hazard"), *EVALUATION])
+    assert project.planned() == sorted(["save_study .", experiment("everything.logistic_hazard"), *COMPARISON])
 
 
 def test_swapping_two_values_counts_as_a_change(project):
@@ -81,7 +78,7 @@ def test_swapping_two_values_counts_as_a_change(project):
     planned = project.planned()
     assert encoder("ecg") in planned
     assert encoder("image") not in planned
-    assert "read_ecg ecg_set=ecg" not in planned
+    assert "read_ecg features/ecg" not in planned
 
 
 def test_editing_the_cohort_reruns_the_whole_study(project):
@@ -89,22 +86,22 @@ def test_editing_the_cohort_reruns_the_whole_study(project):
     study["cohort"]["seed"] += 1
     project.write_study(study)
     planned = project.planned()
-    assert {"synthesise_cohort", "ingest", "assign_folds", encoder("ecg"), experiment("age_sex.cox")} <= set(planned)
+    assert {"synthesise_cohort cohort", "ingest cohort/source", "assign_folds cohort", encoder("ecg"), experiment("age_sex.cox")} <= set(planned)
 
 
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("src/riskweave/evaluation/figures.py", ["draw_evaluation endpoint=mace"]),
+        ("src/riskweave/evaluation/figures.py", ["draw_evaluation evaluation/mace"]),
         ("src/riskweave/survival/cox.py", ["age_sex.cox", "ecg.cox", "ehr.cox", "image.cox"]),
         ("src/riskweave/tracking/store.py", []),
-        ("workflow/scripts/judge_objectives.py", ["judge_objectives"]),
+        ("workflow/scripts/judge_objectives.py", [VERDICTS]),
     ],
 )
 def test_editing_code_reruns_what_executes_it(project, module, expected):
     append_comment(project.root / module)
     if module.endswith("cox.py"):
-        expected = [*(experiment(name) for name in expected), *EVALUATION]
+        expected = [*(experiment(name) for name in expected), *COMPARISON, VERDICTS]
     assert project.planned() == sorted(expected)
 
 

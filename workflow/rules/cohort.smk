@@ -20,6 +20,7 @@ rule synthesise_cohort:
         code=code("synthesise_cohort"),
     output:
         directory=directory(f"{RESULTS}/cohort/synthetic"),
+        fingerprint=f"{RESULTS}/cohort/synthetic.sha256",
     log:
         f"{RESULTS}/logs/synthesise_cohort.log",
     benchmark:
@@ -28,6 +29,7 @@ rule synthesise_cohort:
         "../../envs/riskweave.yaml"
     params:
         cohort=dump(STUDY.cohort),
+        cache=str(FINGERPRINTS),
     message:
         "Generate the demo cohort: EHR events, ECG recordings and images with a planted truth."
     script:
@@ -37,7 +39,8 @@ rule synthesise_cohort:
 rule ingest:
     input:
         code=code("ingest"),
-        synthetic=(rules.synthesise_cohort.output.directory if STUDY.cohort.source == "synthetic" else []),
+        synthetic=ancient(generated("directory")),
+        fingerprint=generated("fingerprint"),
         raw=ancient([str(files[0]) for files in RAW.values() if files]),
     output:
         subjects=update(f"{SOURCE}/subjects.parquet"),

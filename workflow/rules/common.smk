@@ -72,6 +72,14 @@ def raw_fingerprints():
     return {table: fingerprint(files, FINGERPRINTS) for table, files in sorted(RAW.items())}
 
 
+def generated(output):
+    """Return an output of the demo cohort's generator, or nothing for other sources.
+
+    Snakemake compares folders by time; the fingerprint beside the folder lets content decide here too.
+    """
+    return getattr(rules.synthesise_cohort.output, output) if STUDY.cohort.source == "synthetic" else []
+
+
 def weights_fingerprint(name):
     """Return a digest of the weights file that an encoder starts from."""
     weights = getattr(STUDY.feature_sets[name].encoder, "weights", "none")

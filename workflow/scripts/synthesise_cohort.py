@@ -1,10 +1,14 @@
-"""Generate the demo cohort."""
+"""Generate the demo cohort, and a fingerprint of its files."""
 
 from pathlib import Path
 
 from riskweave.jobs import job_log
 from riskweave.study.cohort import SyntheticSource
+from riskweave.study.raw import fingerprint
 from riskweave.synthetic.generate import generate
 
 with job_log(Path(snakemake.log[0])):
-    generate(directory=Path(snakemake.output.directory), source=SyntheticSource.model_validate(snakemake.params.cohort))
+    directory = Path(snakemake.output.directory)
+    generate(directory=directory, source=SyntheticSource.model_validate(snakemake.params.cohort))
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    Path(snakemake.output.fingerprint).write_text(fingerprint(files, Path(snakemake.params.cache)) + "\n")

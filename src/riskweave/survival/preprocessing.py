@@ -110,8 +110,9 @@ def _differing(column: np.ndarray) -> int:
 class Winsorise(TransformerMixin, BaseEstimator):
     """Pull values beyond the outer quantiles of the training rows in to them.
 
-    A slip of the decimal point, or a slope between two readings a day apart, would otherwise set the scale of its column
-    and decide the prediction of its subject. Columns with few distinct values, such as rare 0/1 columns, are left alone.
+    A slip of the decimal point, or a slope between readings a day apart, would otherwise set the scale of its column
+    and decide the prediction of its subject. Columns with few distinct values, such as rare 0/1 columns, are left as
+    they are.
 
     Parameters
     ----------
