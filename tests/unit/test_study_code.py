@@ -1,16 +1,21 @@
 """Which files a script depends on, against what Python itself imports; fingerprints of raw files."""
 
+import gzip
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from riskweave.cohort.manifests import record_files
 from riskweave.errors import StudyError
 from riskweave.study.code import code_of
 from riskweave.study.cohort import TablesSource
-from riskweave.study.raw import fingerprint, raw_files
+from riskweave.study.features import EhrFeatures, ImageFeatures
+from riskweave.study.raw import fingerprint, raw_files, weights_file
 
 
 @pytest.fixture
@@ -100,6 +105,85 @@ def test_raw_files_of_a_manifest_are_the_files_behind_it(tmp_path, monkeypatch):
         "subjects": [Path("subjects.csv")],
         "recordings": [Path("ecg/manifest.csv"), Path("ecg/r1.dat"), Path("ecg/r1.hea")],
     }
+
+
+def recordings(manifest: str) -> list[str]:
+    cohort = TablesSource(source="tables", subjects="subjects.csv", recordings=manifest)
+    return [path.as_posix() for path in raw_files(cohort)["recordings"][1:]]
+
+
+@pytest.fixture
+def ecg(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("ecg").mkdir()
+    for name in ("subjects.csv", "ecg/r1.hea", "ecg/r1.dat", "ecg/r[1].hea", "ecg/r[1].dat", "ecg/r10.dat"):
+        Path(name).write_text("not a header")
+    return Path("ecg")
+
+
+def test_a_record_is_named_with_or_without_its_suffix(ecg):
+    (ecg / "m.csv").write_text("subject_id,time,path\n1,2020-01-01,r1.hea\n2,2020-01-01,r[1]\n")
+    assert recordings("ecg/m.csv") == ["ecg/r1.dat", "ecg/r1.hea", "ecg/r[1].dat", "ecg/r[1].hea"]
+
+
+def test_manifests_are_read_in_all_accepted_forms(ecg):
+    text = "subject_id,path\n1,r1\n2,\n3\n"
+    (ecg / "m.CSV").write_text("\ufeff" + text, encoding="utf-8")
+    with gzip.open(ecg / "m.csv.gz", "wt", encoding="utf-8") as file:
+        file.write(text)
+    pq.write_table(pa.table({"path": ["r1", None, ""]}), ecg / "m.PARQUET")
+    for name in ("m.CSV", "m.csv.gz", "m.PARQUET"):
+        assert recordings(f"ecg/{name}") == ["ecg/r1.dat", "ecg/r1.hea"], name
+
+
+def test_a_manifest_that_cannot_be_read_is_left_to_its_reader(ecg):
+    (ecg / "field.csv").write_text("path\nr1\n" + "x" * 200_000 + "\n")
+    assert recordings("ecg/field.csv") == ["ecg/r1.dat", "ecg/r1.hea"]
+    (ecg / "no.csv.gz").write_text("path\nr1\n")
+    (ecg / "cut.csv.gz").write_bytes(gzip.compress(b"path\nr1\n" * 99)[:12])
+    (ecg / "no.parquet").write_text("path\nr1\n")
+    pq.write_table(pa.table({"file": ["r1"]}), ecg / "column.parquet")
+    pq.write_table(pa.table({"path": [1]}), ecg / "number.parquet")
+    for name in ("no.csv.gz", "cut.csv.gz", "no.parquet", "column.parquet", "number.parquet"):
+        assert recordings(f"ecg/{name}") == [], name
+
+
+def test_files_that_a_header_names_belong_to_the_record(ecg):
+    """What the reader of the manifest fingerprints, multi-segment records included, is what is found here."""
+    for name in ("signals.bin", "s1.dat", "s2.dat"):
+        (ecg / name).write_bytes(b"\0")
+    (ecg / "other.hea").write_text("# a comment\nother 2 500 100\nsignals.bin 16\nsignals.bin 16\n# <age> 60\n")
+    (ecg / "long.hea").write_text("long/3 1 500 300\ns1 100\n~ 100\ns2 100\n")
+    for name in ("s1", "s2"):
+        (ecg / f"{name}.hea").write_text(f"{name} 1 500 100\n{name}.dat 16\n")
+    (ecg / "m.csv").write_text("path\nother\nlong\n")
+    read = {file for name in ("other", "long") for file in record_files(ecg / name)}
+    assert recordings("ecg/m.csv") == sorted(path.as_posix() for path in read)
+    assert len(read) == 7
+
+
+def test_a_folder_is_listed_once(ecg, monkeypatch):
+    (ecg / "m.csv").write_text("path\n" + "".join(f"r{number}\n" for number in range(50)))
+    listed = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: listed.append(folder) or scandir(folder))
+    assert recordings("ecg/m.csv") == ["ecg/r1.dat", "ecg/r1.hea", "ecg/r10.dat"]
+    assert listed == [ecg]
+
+
+def test_weights_of_an_encoder_are_a_file_or_none(tmp_path):
+    def block(weights):
+        return ImageFeatures(modality="image", encoder={"weights": weights})
+
+    path = tmp_path / "weights.pt"
+    path.write_bytes(b"")
+    assert weights_file("xray", block(str(path))) == path
+    assert weights_file("xray", block("none")) is None
+    assert weights_file("age", EhrFeatures(modality="ehr", static=["age"])) is None
+    with pytest.raises(
+        StudyError, match=r"feature_sets\.xray\.encoder\.weights: there is no file 'imagenet'\. Give the"
+    ):
+        weights_file("xray", block("imagenet"))
 
 
 def test_a_missing_table_is_answered_with_its_key(tmp_path, monkeypatch):

@@ -4,40 +4,97 @@ Snakemake compares times of change, and contents of small files only. Raw tables
 neither: a fingerprint of their content makes an edit rerun what depends on it, and a `touch` rerun nothing.
 """
 
+import contextlib
 import csv
+import gzip
 import hashlib
+import os
 import sqlite3
+import zlib
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 from riskweave.errors import StudyError
 from riskweave.study.cohort import TablesSource
+from riskweave.study.features import FeatureSet
 
-__all__ = ["fingerprint", "raw_files"]
+__all__ = ["fingerprint", "raw_files", "weights_file"]
 
 CHUNK = 1 << 20
 
 
 def _manifest_paths(manifest: Path) -> list[str]:
-    """Return the `path` column of a manifest; nothing where there is none, which reading the table answers properly."""
-    if manifest.suffix == ".parquet":
+    """Return the `path` column of a manifest; nothing where there is none, which reading the table answers properly.
+
+    The suffixes are those that `riskweave.cohort.reading` accepts.
+    """
+    name = manifest.name.lower()
+    names: list[object] = []
+    if name.endswith(".parquet"):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        try:
-            return pq.read_table(manifest, columns=["path"])["path"].to_pylist()
-        except (pa.ArrowException, KeyError):
-            return []
-    with manifest.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
-        return [row["path"] for row in csv.DictReader(lines) if row.get("path")]
+        with contextlib.suppress(pa.ArrowException, KeyError, OSError):
+            names = pq.read_table(manifest, columns=["path"])["path"].to_pylist()
+    elif name.endswith((".csv", ".csv.gz")):
+        opened = gzip.open if name.endswith(".gz") else open
+        with (
+            contextlib.suppress(csv.Error, OSError, EOFError, zlib.error),
+            opened(manifest, "rt", newline="", encoding="utf-8-sig", errors="replace") as lines,
+        ):
+            names.extend(row.get("path") for row in csv.DictReader(lines))
+    return [name for name in names if isinstance(name, str) and name]
 
 
-def _listed(manifest: Path) -> list[Path]:
-    """Return the files behind a manifest: a path names a file, or a WFDB record, which is several files of one stem."""
+def _stems(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of a folder by their name without its last suffix."""
+    files = defaultdict(list)
+    with contextlib.suppress(OSError, ValueError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file():
+                files[os.path.splitext(entry.name)[0]].append(folder / entry.name)
+    return files
+
+
+def _add_record(
+    record: Path, listings: dict[Path, dict[str, list[Path]]], headers: set[Path], files: set[Path]
+) -> None:
+    """Add the files of a WFDB record: those of its name, and those that its header names, its segments' included.
+
+    The header's format is that of https://physionet.org/physiotools/wag/header-5.htm; a header that is none names
+    files that do not exist, and reading the manifest reports it.
+    """
+    header = Path(f"{record}.hea")
+    if header in headers:
+        return
+    headers.add(header)
+    folder = record.parent
+    if folder not in listings:
+        listings[folder] = _stems(folder)
+    files.update(listings[folder].get(record.name, []))
+    if not os.path.isfile(header):
+        return
+    text = header.read_bytes().decode("latin-1")
+    lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    segmented = bool(lines) and "/" in lines[0][0]
+    for name in dict.fromkeys(line[0] for line in lines[1:]):
+        if segmented and name != "~":
+            _add_record(folder / name, listings, headers, files)
+        elif os.path.isfile(folder / name):
+            files.add(folder / name)
+
+
+def _listed(manifest: Path, *, records: bool) -> list[Path]:
+    """Return the files behind a manifest, whose paths name files, or WFDB records with or without the suffix .hea."""
+    names = dict.fromkeys(_manifest_paths(manifest))
+    if not records:
+        return sorted({path for name in names if os.path.isfile(path := manifest.parent / name)})
     files: set[Path] = set()
-    for name in _manifest_paths(manifest):
-        path = manifest.parent / name
-        files.update([path] if path.is_file() else sorted(path.parent.glob(f"{path.name}.*")))
+    listings: dict[Path, dict[str, list[Path]]] = {}
+    headers: set[Path] = set()
+    for name in names:
+        _add_record(manifest.parent / name.removesuffix(".hea"), listings, headers, files)
     return sorted(files)
 
 
@@ -70,12 +127,39 @@ def raw_files(cohort: TablesSource) -> dict[str, list[Path]]:
         if path.is_dir() and key == "events":
             found[key] = sorted(path.rglob("*.parquet"))
         elif path.is_file():
-            found[key] = [path, *(_listed(path) if key in ("recordings", "images") else [])]
+            listed = _listed(path, records=key == "recordings") if key in ("recordings", "images") else []
+            found[key] = [path, *listed]
         else:
             raise StudyError(
                 f"cohort.{key}: there is no file {configured!r}. Paths are relative to the folder snakemake runs in"
             )
     return found
+
+
+def weights_file(name: str, block: FeatureSet) -> Path | None:
+    """Return the file of weights that the encoder of a feature set starts from; None where it starts from none.
+
+    Parameters
+    ----------
+    name : str
+        Name of the feature set.
+    block : FeatureSet
+        Its block of the study.
+
+    Raises
+    ------
+    StudyError
+        When the block names weights and there is no such file; names key and path.
+    """
+    weights = getattr(getattr(block, "encoder", None), "weights", "none")
+    if weights == "none":
+        return None
+    if not os.path.isfile(weights):
+        raise StudyError(
+            f"feature_sets.{name}.encoder.weights: there is no file {weights!r}. Give the path of a local file with a "
+            "state dict, relative to the folder snakemake runs in, or none to start without: nothing is downloaded"
+        )
+    return Path(weights)
 
 
 def _sha256(path: Path) -> str:
