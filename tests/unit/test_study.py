@@ -1,5 +1,6 @@
 """The study file: what a valid one parses to, and the matrix of experiments it stands for."""
 
+import sys
 from copy import deepcopy
 from itertools import combinations
 
@@ -138,6 +139,14 @@ def test_every_shipped_study_is_valid(repository):
     for path in shipped:
         assert load_study(path).matrix(), path
         assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema="), path
+
+
+def test_the_forest_needs_its_extra(config, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sksurv", None)
+    with pytest.raises(StudyError, match=r"models\.forest: .* pip install 'riskweave\[forest\]'"):
+        parse_study(config)
+    config["experiments"]["subsets"]["models"] = ["cox"]
+    assert parse_study(config).models["forest"].kind == "random_survival_forest"
 
 
 def test_required_keys_are_required():

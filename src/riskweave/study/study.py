@@ -1,6 +1,7 @@
 """The study file as a whole: its model, the checks across blocks, and the errors that answer a wrong one."""
 
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
@@ -190,6 +191,17 @@ def _check_combinations(study: Study) -> list[str]:
     return problems
 
 
+def _check_extras(study: Study) -> list[str]:
+    """Find models of experiments that need an extra of the package which is not installed."""
+    used = {name for block in study.experiments.values() for name in block.models}
+    return [
+        f"models.{name}: kind random_survival_forest needs scikit-survival, which is not installed. Install the extra: "
+        "pip install 'riskweave[forest]' (scikit-survival is GPL-3), or remove the model from the study"
+        for name, block in study.models.items()
+        if name in used and block.kind == "random_survival_forest" and find_spec("sksurv") is None
+    ]
+
+
 def _twice(key: str, values: Iterable[object]) -> list[str]:
     values = list(values)
     repeated = sorted({str(value) for value in values if values.count(value) > 1})
@@ -267,7 +279,7 @@ def parse_study(config: Mapping[str, Any], origin: str = "study") -> Study:
         raise StudyError(_message(origin, explain(error, Study))) from None
     problems = _check_names(study)
     if not problems:
-        checks = (_check_experiments, _check_combinations, _check_leaks, _check_contradictions)
+        checks = (_check_experiments, _check_combinations, _check_extras, _check_leaks, _check_contradictions)
         problems = [problem for check in checks for problem in check(study)]
     if problems:
         raise StudyError(_message(origin, problems))
