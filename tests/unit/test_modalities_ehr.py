@@ -107,6 +107,36 @@ def test_nothing_after_the_index_changes_anything(small):
     pd.testing.assert_frame_equal(before, after)
 
 
+def test_an_event_dated_to_the_day_may_be_later_than_the_index(tmp_path):
+    index_times = ["2020-06-01 12:00", "2020-06-01", "2020-06-02", "2020-06-02 08:00"]
+    subjects = pd.DataFrame({"subject_id": list("abcd"), "index_time": pd.to_datetime(index_times, format="ISO8601")})
+    times = ["2020-05-31", "2020-06-01", "2020-06-01 00:01", None]
+    events = [
+        (subject, pd.Timestamp(time), "LAB//A", 2.0**place) for subject in "abcd" for place, time in enumerate(times)
+    ]
+    write(tmp_path, subjects, events)
+    block = {"codes": ["LAB//A"], "aggregates": ["count", "last", "max"]}
+    frame, _ = make(tmp_path, events=[block])
+    # a: the midnight of its own day may be an afternoon; b: it is the instant of the index, and 00:01 is later;
+    # c and d: that day is over. The undated value 8 always counts.
+    assert frame["LAB//A:count"].tolist() == [3, 3, 4, 4]
+    assert frame["LAB//A:last"].tolist() == [4, 2, 4, 4]
+    assert frame["LAB//A:max"].tolist() == [8, 8, 8, 8]
+    window, _ = make(tmp_path, events=[block | {"window": 1}])
+    # Less than a day before the index: a 00:01; b midnight; c 00:01 (23:59 before it); d none.
+    assert window["LAB//A:count@1d"].tolist() == [1, 1, 1, 0]
+
+
+def test_events_of_the_index_day_without_an_hour_alone_are_an_error(tmp_path):
+    write(
+        tmp_path,
+        pd.DataFrame({"subject_id": ["a"], "index_time": [INDEX]}),
+        [("a", INDEX.normalize(), "DX//1", np.nan), ("a", day(-1), "DX//2", np.nan)],
+    )
+    with pytest.raises(DataError, match="or on its day without an hour"):
+        make(tmp_path, events=[{"codes": ["DX//1"], "aggregates": ["ever"]}])
+
+
 def test_static_columns_keep_their_kinds(small):
     frame, columns = make(small, static=["sex", "age", "smoker"])
     assert list(frame.columns) == ["sex", "age", "smoker"]

@@ -9,6 +9,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from riskweave.errors import DataError
 from riskweave.modalities.base import read_features
+from riskweave.modalities.files import last_files
 from riskweave.modalities.image import normalise, read_image, read_images, square
 from riskweave.study.features import ImageFeatures
 
@@ -169,6 +170,34 @@ def test_last_image_at_or_before_the_index(tmp_path, picture, caplog):
     assert "1 of 2 images are of one grey" in caplog.text
 
 
+def test_an_image_dated_to_the_day_may_be_later_than_the_index(tmp_path, picture):
+    """Hours 12 (a, b, c) and 0 (d, of the next day) of the index; images at midnights."""
+    old, new = png(tmp_path / "old.png", picture), png(tmp_path / "new.png", np.roll(picture, 20, axis=1))
+    index_times = {"a": "2020-06-01 12:00", "b": "2020-06-01 12:00", "c": "2020-06-01", "d": "2020-06-02"}
+    rows = [
+        ("a", "2020-05-31", old),
+        ("a", "2020-06-01", new),  # perhaps in the afternoon
+        ("b", "2020-05-31", old),
+        ("b", "2020-06-01 00:01", new),
+        ("c", "2020-06-01", new),  # the instant of the index
+        ("d", "2020-06-01", new),  # its day is over
+        ("e", "2020-06-01", new),
+    ]
+    frame = pd.DataFrame(rows, columns=["subject_id", "time", "path"]).astype({"path": str})
+    frame["time"] = pd.to_datetime(frame["time"], format="ISO8601")
+    frame.to_parquet(tmp_path / "images.parquet")
+    subjects = pd.DataFrame({"subject_id": list(index_times)})
+    subjects["index_time"] = pd.to_datetime(list(index_times.values()), format="ISO8601")
+    subjects.to_parquet(tmp_path / "subjects.parquet")
+    chosen = last_files(subjects=tmp_path / "subjects.parquet", manifest=tmp_path / "images.parquet")
+    assert chosen.to_numpy().tolist() == [
+        ["a", str(old), 1],
+        ["b", str(new), 4],
+        ["c", str(new), 5],
+        ["d", str(new), 6],
+    ]
+
+
 def test_unreadable_images_stop_the_run(tmp_path, picture):
     good = png(tmp_path / "good.png", picture)
     cut = tmp_path / "cut.png"
@@ -187,7 +216,10 @@ def test_unreadable_images_stop_the_run(tmp_path, picture):
     rows = [(f"{number}", -1, path) for number, path in enumerate([good, *bad])]
     with pytest.raises(DataError, match="7 of 8 file") as error:
         run(tmp_path, rows)
-    assert f"first {cut}: it is broken or cut short" in str(error.value)
+    # Row 1 is the good one; a path may hold an identifier.
+    assert "first that of data row 2: it is broken or cut short" in str(error.value)
+    assert str(tmp_path) not in str(error.value)
+    assert "cut.png" not in str(error.value)
     assert "Accepted are PNG" in str(error.value)
     assert not list((tmp_path / "out").iterdir())
     with pytest.raises(DataError, match="dated at or before the index time"):

@@ -95,6 +95,7 @@ def read_recordings(
     with replacing(table, signals, index) as (table_partial, signals_partial, index_partial):
         facts = read_files(
             paths=chosen["path"].tolist(),
+            manifest_rows=chosen["row"].tolist(),
             read=functools.partial(read_recording, features=features),
             shape=(len(LEADS), samples),
             array=signals_partial,

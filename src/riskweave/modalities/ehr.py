@@ -1,7 +1,9 @@
 """EHR features: static columns of the subject table and aggregates of dated events, computed set-wise by DuckDB.
 
-Only events at or before the index time are ever read into an aggregate. Undated (static) measurements, whose time is
-null, count wherever no time is needed: in the whole history, but not in a window, and not for slopes and times since.
+Only events at or before the index time are ever read into an aggregate. An event at midnight is dated to the day only
+and may have happened at any hour of it: on the day of an index time with an hour it does not count. Undated (static)
+measurements, whose time is null, count wherever no time is needed: in the whole history, but not in a window, and not
+for slopes and times since.
 """
 
 import dataclasses
@@ -24,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 # Columns of the subject table that are never features: who, when, and the follow-up, which only the future knows.
 NOT_FEATURES = ("subject_id", "index_time", "followup_end")
+
+# A midnight is a date and covers its whole day, unless the index time is that midnight.
+IN_HISTORY = "(time IS NULL OR time = index_time OR (time < index_time AND time <> date_trunc('day', index_time)))"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +169,7 @@ def _load_history(
     connection.register("subjects", who)
     connection.execute("CREATE TEMP VIEW events AS FROM read_parquet('{}')".format(str(events).replace("'", "''")))
     found = connection.execute(
-        "SELECT code, count(*) FILTER (time IS NULL OR time <= index_time) AS history "
+        f"SELECT code, count(*) FILTER ({IN_HISTORY}) AS history "
         "FROM events JOIN subjects USING (subject_id) WHERE code IS NOT NULL GROUP BY code ORDER BY code"
     ).df()
     codes = found.loc[found["history"] > 0, "code"].reset_index(drop=True)
@@ -178,7 +183,7 @@ def _load_history(
         "(epoch_us(index_time) - epoch_us(time)) / 86400e6 AS days, "
         "CASE WHEN isfinite(numeric_value) THEN numeric_value::DOUBLE END AS value "
         "FROM events JOIN subjects USING (subject_id) JOIN wanted USING (code) "
-        "WHERE time IS NULL OR time <= index_time"
+        f"WHERE {IN_HISTORY}"
     )
     connection.execute("SET threads = 1")
     return codes
@@ -191,7 +196,7 @@ def _check_prefix(prefix: str, codes: pd.Series, *, later: pd.Series, events: Pa
     if later.str.startswith(prefix).any():
         raise DataError(
             where,
-            f"all events whose code starts with {prefix!r} come after the index time",
+            f"all events whose code starts with {prefix!r} come after the index time, or on its day without an hour",
             "Features come from events at or before the index time: take the code out of the feature set.",
         )
     # Nearest by the first characters: a prefix is shorter than the codes that it is meant to find.

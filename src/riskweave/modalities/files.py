@@ -25,8 +25,9 @@ class UnreadableFileError(ValueError):
 def last_files(*, subjects: Path, manifest: Path) -> pd.DataFrame:
     """Choose the last file of each subject at or before the index time.
 
-    A file of the very instant of the index time counts. Of several files of one instant the last path in alphabetical
-    order is taken.
+    A file of the very instant of the index time counts. A file dated at midnight is dated to the day only and may be of
+    any hour of it: on the day of an index time with an hour it does not count. Of several files of one instant the last
+    path in alphabetical order is taken.
 
     Parameters
     ----------
@@ -38,7 +39,8 @@ def last_files(*, subjects: Path, manifest: Path) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns subject_id and path, one row per subject that has a file, sorted by subject_id.
+        Columns subject_id, path and row (of the manifest, from 1), one row per subject that has a file, sorted by
+        subject_id.
 
     Raises
     ------
@@ -46,8 +48,12 @@ def last_files(*, subjects: Path, manifest: Path) -> pd.DataFrame:
         When no subject has a file at or before the index time.
     """
     index_times = pd.read_parquet(subjects, columns=["subject_id", "index_time"])
-    files = pd.read_parquet(manifest, columns=["subject_id", "time", "path"]).merge(index_times, on="subject_id")
-    usable = files[files["time"] <= files["index_time"]]
+    listed = pd.read_parquet(manifest, columns=["subject_id", "time", "path"])
+    listed["row"] = np.arange(1, len(listed) + 1)
+    files = listed.merge(index_times, on="subject_id")
+    time, index_time = files["time"], files["index_time"]
+    # A midnight covers its whole day, unless the index time is that midnight.
+    usable = files[(time == index_time) | ((time < index_time) & (time != index_time.dt.normalize()))]
     if usable.empty:
         problem = f"none of its {len(files)} file(s) of the study's subjects is dated at or before the index time"
         raise DataError(
@@ -68,12 +74,13 @@ def last_files(*, subjects: Path, manifest: Path) -> pd.DataFrame:
         len(files) - len(usable),
         len(usable) - len(chosen),
     )
-    return chosen[["subject_id", "path"]].reset_index(drop=True)
+    return chosen[["subject_id", "path", "row"]].reset_index(drop=True)
 
 
 def read_files(
     *,
     paths: Sequence[str],
+    manifest_rows: Sequence[int],
     read: Callable[[Path], tuple[np.ndarray, Facts]],
     shape: tuple[int, ...],
     array: Path,
@@ -87,6 +94,8 @@ def read_files(
     ----------
     paths : sequence of str, length n
         The files, in the order of the array's rows; relative paths start from the working directory.
+    manifest_rows : sequence of int, length n
+        The row of the manifest that names each file, from 1, for errors: a clinical path often holds an identifier.
     read : callable
         Returns one file's array of the given shape and further facts; raises `UnreadableFileError`.
     shape : tuple of int
@@ -112,23 +121,23 @@ def read_files(
     """
     rows = np.lib.format.open_memmap(array, mode="w+", dtype=np.float32, shape=(len(paths), *shape))
     facts: list[Facts] = []
-    failures: list[tuple[str, str]] = []
+    failures: list[tuple[int, str]] = []
     # Threads: the filters and decoders leave Python's lock free, and new processes would first import everything again.
     pool = joblib.Parallel(n_jobs=threads, backend="threading", return_as="generator")
     results = pool(joblib.delayed(_attempt)(read, path) for path in paths)
-    for done, (path, result) in enumerate(zip(paths, results, strict=True), start=1):
+    for done, (row, result) in enumerate(zip(manifest_rows, results, strict=True), start=1):
         if isinstance(result, UnreadableFileError):
-            failures.append((path, str(result)))
+            failures.append((int(row), str(result)))
         else:
             rows[done - 1], fact = result
             facts.append(fact)
         if done * 10 // len(paths) > (done - 1) * 10 // len(paths):
             logger.info("%s: %d of %d files read", manifest.name, done, len(paths))
     if failures:
-        path, reason = failures[0]
+        row, reason = min(failures)
         raise DataError(
             f"{manifest.name}, column path",
-            f"{len(failures)} of {len(paths)} file(s) cannot be used, first {path}: {reason}",
+            f"{len(failures)} of {len(paths)} file(s) cannot be used, first that of data row {row}: {reason}",
             f"{accepted} Repair the files or take their rows out of the manifest.",
         )
     rows.flush()

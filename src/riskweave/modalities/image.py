@@ -76,6 +76,7 @@ def read_images(
     with replacing(table, pixels, index) as (table_partial, pixels_partial, index_partial):
         facts = read_files(
             paths=chosen["path"].tolist(),
+            manifest_rows=chosen["row"].tolist(),
             read=functools.partial(read_image, size=features.size),
             shape=(features.size, features.size),
             array=pixels_partial,
