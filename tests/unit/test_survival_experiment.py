@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from riskweave.cohort.tables import FOLDS, OUTCOMES, write_table
+from riskweave.cohort.tables import FOLDS, OUTCOMES, read_table, write_table
 from riskweave.errors import DataError
 from riskweave.modalities.base import Column, read_features, write_features
 from riskweave.study.models import CoxModel, RandomSurvivalForestModel
 from riskweave.survival.experiment import train_experiment
-from riskweave.survival.predictions import read_predictions
+from riskweave.survival.predictions import read_predictions, risk_columns
 
 N, FOLDS_N = 240, 2
 TIMES = [200, 500, 1000]
@@ -129,7 +129,7 @@ def test_record_and_models_tell_what_was_done(made):
     assert (folder / "curves.csv").read_text().strip() == "fold,epoch,metric,value"
     models = joblib.load(folder / "models.joblib")
     assert models["format"] == 1
-    assert models["folds"][0]["columns"] == ["ehr.age", "ehr.smoker_no", "ecg.rate", "ecg.emb_0", "has_ecg"]
+    assert models["folds"][0]["columns"] == ["ehr.age", "ehr.smoker=no", "ecg.rate", "ecg.emb_0", "has_ecg"]
 
 
 def test_stored_models_give_the_predictions_again(made):
@@ -238,14 +238,32 @@ def test_fold_that_tests_no_subject_at_risk_is_left_out(study):
     assert set(found["fold"]) == {0, 2}
 
 
-def test_errors_of_a_fold_name_experiment_and_fold(study):
+def test_columns_that_say_nothing_give_everybody_the_incidence_of_the_training_rows(study):
+    """As where an encoder found no signal: the experiment's result is that its feature set predicts nothing."""
     frame, columns = read_features(study / "ehr.parquet")
     write_features(frame.assign(age=1.0, smoker="no"), study / "ehr.parquet", columns)
-    with pytest.raises(
-        DataError, match=r"endpoint mace, experiment ehr\.cox, fold 0, feature sets ehr: no column varies"
-    ):
-        train(study, sets=("ehr",))
-    assert not (study / "a").exists()
+    found = read_predictions(train(study, sets=("ehr",)) / "predictions.parquet")
+    days = risk_columns(found)[1]
+    last = days[max(days)]
+    assert len(found[["fold", last]].drop_duplicates()) == 3
+    assert (found["linear_predictor"] == 0).all()
+    outcomes = read_table(study / "outcomes.parquet", OUTCOMES).set_index("subject_id")
+    folds = read_table(study / "folds.parquet", FOLDS)
+    subjects = folds.loc[(folds["fold"] == 0) & (folds["role"] == "train"), "subject_id"]
+    rows = outcomes.loc[outcomes.index.intersection(subjects)]
+    expected = aalen_johansen_by_hand(rows["time"].to_numpy(), rows["event"].to_numpy(), max(days))
+    assert found.loc[found["fold"] == 0, last].iloc[0] == pytest.approx(expected)
+
+
+def aalen_johansen_by_hand(time, event, until):
+    survival, incidence = 1.0, 0.0
+    for day in np.unique(time[event > 0]):
+        if day > until:
+            break
+        at_risk, here = (time >= day).sum(), time == day
+        incidence += survival * (here & (event == 1)).sum() / at_risk
+        survival *= 1 - (here & (event > 0)).sum() / at_risk
+    return incidence
 
 
 def test_metabric_concordance_is_that_of_the_literature(study, real_data):

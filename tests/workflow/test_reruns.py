@@ -86,7 +86,8 @@ def test_editing_the_cohort_reruns_the_whole_study(project):
     study["cohort"]["seed"] += 1
     project.write_study(study)
     planned = project.planned()
-    assert {"synthesise_cohort cohort", "ingest cohort/source", "assign_folds cohort", encoder("ecg"), experiment("age_sex.cox")} <= set(planned)
+    for job in ("synthesise_cohort cohort", "ingest cohort/source", "assign_folds cohort", encoder("ecg")):
+        assert job in planned
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,7 @@ rule check_inputs:
         folds=rules.assign_folds.output.folds,
         outcomes=expand(rules.define_outcomes.output.outcomes, endpoint=sorted(STUDY.endpoints)),
         features=feature_tables(),
+        indices=[f"{RESULTS}/features/{name}/index.parquet" for name in sorted(STUDY.encoders())],
     output:
         checked=touch(f"{RESULTS}/cohort/checked"),
     log:
@@ -121,7 +122,10 @@ rule check_inputs:
     conda:
         "../../envs/riskweave.yaml"
     params:
-        columns=STUDY.subject_columns(),
+        columns=ordered(STUDY.subject_columns()),
+        endpoints=sorted(STUDY.endpoints),
+        encoders=sorted(STUDY.encoders()),
+        trainings=STUDY.encoder_trainings(),
     message:
         "Check the last of what training will read."
     script:

@@ -57,14 +57,19 @@ def code(script, *implementations):
     return code_of(BASE / "workflow/scripts" / f"{script}.py", BASE / "src", implementations)
 
 
+def ordered(value):
+    """Return nested values with the keys of all mappings sorted."""
+    return {key: ordered(value[key]) for key in sorted(value)} if isinstance(value, dict) else value
+
+
 def dump(block):
     """Return a study block as plain values in a fixed order, so that only a changed value counts as a change."""
-    return block.model_dump(mode="json")
+    return ordered(block.model_dump(mode="json"))
 
 
 def dump_reading(name):
     """Return what reading the raw files of a feature set depends on: everything but its encoder."""
-    return STUDY.feature_sets[name].model_dump(mode="json", exclude={"encoder"})
+    return ordered(STUDY.feature_sets[name].model_dump(mode="json", exclude={"encoder"}))
 
 
 def raw_fingerprints():
@@ -138,6 +143,11 @@ def prediction_table(endpoint, experiment):
 def predictions_of(endpoint):
     """Return the prediction tables of an endpoint, in an order that does not depend on the study file's."""
     return [prediction_table(endpoint, name) for name in sorted(e.name for e in STUDY.of_endpoint(endpoint))]
+
+
+def leaderboards():
+    """Return the leaderboard of each endpoint."""
+    return [f"{RESULTS}/evaluation/{endpoint}/leaderboard.csv" for endpoint in sorted(STUDY.endpoints)]
 
 
 def run_records():

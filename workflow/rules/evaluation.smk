@@ -33,7 +33,7 @@ rule evaluate_endpoint:
     params:
         endpoint=lambda wildcards: dump(STUDY.endpoints[wildcards.endpoint]),
         evaluation=dump(STUDY.evaluation),
-        modalities=sorted(availability_tables()),
+        modalities=list(availability_tables()),
     message:
         "Evaluate and compare all experiments for {wildcards.endpoint}."
     script:

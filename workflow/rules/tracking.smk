@@ -32,6 +32,7 @@ rule collect_runs:
         store=ancient(rules.init_tracking.output.store),
         records=run_records(),
         metrics=expand(rules.evaluate_endpoint.output.metrics, endpoint=sorted(STUDY.endpoints)),
+        artifacts=[rules.save_study.output.study, rules.judge_objectives.output.verdicts, *leaderboards()],
     output:
         collected=f"{RESULTS}/tracking/collected.json",
     log:

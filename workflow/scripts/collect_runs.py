@@ -12,5 +12,6 @@ with job_log(Path(snakemake.log[0])):
         directory=Path(snakemake.params.directory),
         study=snakemake.params.study,
         metrics={e: Path(p) for e, p in zip(snakemake.params.endpoints, snakemake.input.metrics, strict=True)},
+        artifacts=[Path(artifact) for artifact in snakemake.input.artifacts],
     )
     Path(snakemake.output.collected).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

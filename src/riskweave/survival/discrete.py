@@ -136,4 +136,5 @@ def cumulative_incidence(hazards: np.ndarray, *, cuts: np.ndarray, times: np.nda
     j = np.clip(np.searchsorted(cuts[1:], times, side="left"), 0, len(cuts) - 2)
     fraction = (times - cuts[j]) / np.diff(cuts)[j]
     part = -np.expm1(-total[:, j] * fraction)
-    return incidence[:, :, j] + share[:, :, j] * (survival[:, j] * part)[:, None]
+    # Rounding may take a sum of probabilities past 1 in its last digit.
+    return np.minimum(incidence[:, :, j] + share[:, :, j] * (survival[:, j] * part)[:, None], 1.0)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from lifelines.utils import concordance_index
 from torch import Tensor
 
 from riskweave.cohort.tables import FOLDS, OUTCOMES, ROLES, read_table
@@ -19,6 +18,7 @@ from riskweave.networks.augment import jitter_images, jitter_recordings
 from riskweave.study.features import EcgFeatures, ImageFeatures, TcnEncoder
 from riskweave.survival.discrete import cumulative_incidence, cut_points
 from riskweave.survival.encoder_networks import build_network, read_weights, save_encoder
+from riskweave.survival.roles import check_encoder_rows, concordance, roles_at_risk
 from riskweave.survival.task import DiscreteTimeTask, fit, outputs
 from riskweave.tracking.record import recording
 
@@ -78,7 +78,7 @@ def _read_inputs(signals: Path, index: Path) -> tuple[np.ndarray, pd.DataFrame]:
     return inputs, rows
 
 
-def _plan(rows: pd.DataFrame, *, outcomes: pd.DataFrame, folds: pd.DataFrame, endpoint: str) -> dict:
+def _plan(rows: pd.DataFrame, *, outcomes: pd.DataFrame, folds: pd.DataFrame) -> dict[int, dict[str, _Rows]]:
     """Return for each fold the rows of each role that are at risk and have the modality."""
     at_risk = folds.merge(rows, on="subject_id").merge(outcomes, on="subject_id")
     plan = {}
@@ -88,32 +88,7 @@ def _plan(rows: pd.DataFrame, *, outcomes: pd.DataFrame, folds: pd.DataFrame, en
             for role in ROLES
             for part in [members[members["role"] == role]]
         }
-        for role in ("train", "validation"):
-            found = plan[int(fold)][role]
-            if len(found.row) < 2 or (role == "train" and not (found.event == 1).any()):
-                raise DataError(
-                    f"endpoint {endpoint}, fold {fold}",
-                    f"{len(found.row)} {role} subjects at risk have the modality, {int((found.event == 1).sum())} of "
-                    "them with the target event",
-                    "An encoder needs at least 2 rows of each role and a target event among the training rows: take "
-                    "fewer folds, raise folds.validation, or leave the encoder out.",
-                )
-    if not plan:
-        raise DataError(
-            f"endpoint {endpoint}", "no subject at risk has the modality", "Leave this feature set out of the endpoint."
-        )
     return plan
-
-
-def _concordance(rows: _Rows, risk: np.ndarray) -> float:
-    """Return Harrell's concordance with the target, competing events as never (Wolbers 2009); NaN if undefined."""
-    if not len(rows.time):
-        return float("nan")
-    time = np.where(rows.event > 1, rows.time.max() + 1.0, rows.time)
-    try:
-        return float(concordance_index(time, -risk, rows.event == 1))
-    except ZeroDivisionError:
-        return float("nan")
 
 
 def _train_fold(job: _Job, fold: int) -> tuple[DiscreteTimeTask, pd.DataFrame]:
@@ -150,7 +125,7 @@ def _summary(job: _Job, fold: int, embeddings: np.ndarray, task: DiscreteTimeTas
         if role != "train" and len(rows.row):
             hazards = torch.sigmoid(torch.from_numpy(outputs(task.head, embeddings[rows.row], threads=job.threads)))
             risk = cumulative_incidence(hazards.numpy(), cuts=job.cuts[fold], times=job.cuts[fold][-1:])
-            metrics[f"{role}_harrell_c"] = _concordance(rows, risk[:, 0, 0])
+            metrics[f"{role}_harrell_c"] = concordance(time=rows.time, event=rows.event, risk=risk[:, 0, 0])
     return {"metrics": metrics, "params": {"best_epoch": task.best_epoch}, "counts": counts}
 
 
@@ -235,8 +210,16 @@ def train_encoder(
         When a fold has too few rows or no event to train on, or inputs are not finite.
     """
     inputs, rows = _read_inputs(Path(signals), Path(index))
-    outcome_rows = read_table(outcomes, OUTCOMES)[["subject_id", "time", "event"]]
-    plan = _plan(rows, outcomes=outcome_rows, folds=read_table(folds, FOLDS), endpoint=endpoint)
+    outcome_rows, division = read_table(outcomes, OUTCOMES), read_table(folds, FOLDS)
+    indexed = outcome_rows.set_index("subject_id")
+    check_encoder_rows(
+        roles=roles_at_risk(folds=division, outcomes=indexed, where=str(folds)),
+        outcomes=indexed,
+        present=pd.Index(rows["subject_id"]),
+        endpoint=endpoint,
+        feature_set=feature_set,
+    )
+    plan = _plan(rows, outcomes=outcome_rows[["subject_id", "time", "event"]], folds=division)
     source = getattr(features.encoder, "weights", "none")
     job = _Job(
         features=features,

@@ -9,16 +9,17 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
-from lifelines.utils import concordance_index
 from threadpoolctl import threadpool_limits
 
 from riskweave.cohort.tables import FOLDS, OUTCOMES, ROLES, read_table
 from riskweave.errors import DataError
 from riskweave.modalities.base import Column, read_features
 from riskweave.study.models import Model
+from riskweave.survival.null import NullModel
 from riskweave.survival.predictions import prediction_frame, write_predictions
 from riskweave.survival.preprocessing import EarlyFusion, FeatureTable
 from riskweave.survival.registry import Estimator, build_estimator
+from riskweave.survival.roles import check_events, concordance, roles_at_risk
 from riskweave.tracking.record import recording
 
 __all__ = ["MODELS_FORMAT", "train_experiment"]
@@ -67,59 +68,6 @@ def _read_set(name: str, table: Path, embeddings: Path | None) -> _Set:
     return _Set(name, values.set_index("subject_id"), columns, embedded, embedding_columns)
 
 
-def _roles(folds: pd.DataFrame, outcomes: pd.DataFrame, where: str) -> dict[int, dict[str, pd.Index]]:
-    """Return for each fold the subjects at risk of each role; every subject at risk is tested exactly once."""
-    folds = folds[folds["subject_id"].isin(outcomes.index)]
-    tested = folds.loc[folds["role"] == "test", "subject_id"]
-    wrong = len(outcomes) - int((tested.value_counts() == 1).sum())
-    if wrong:
-        raise DataError(
-            where,
-            f"{wrong} of {len(outcomes)} subjects at risk are not in the test rows of exactly one fold",
-            "Every subject at risk needs one row of role test: remove the file and let the pipeline make it again",
-        )
-    roles = {
-        int(fold): {role: pd.Index(rows.loc[rows["role"] == role, "subject_id"], dtype=object) for role in ROLES}
-        for fold, rows in folds.groupby("fold", sort=True)
-    }
-    for fold in [fold for fold, subjects in roles.items() if not len(subjects["test"])]:
-        logger.warning("fold %d is not trained: no subject at risk is in its test rows", fold)
-        del roles[fold]
-    return roles
-
-
-def _check_events(roles: Mapping[int, Mapping[str, pd.Index]], outcomes: pd.DataFrame, endpoint: str) -> None:
-    """Refuse folds without target events in the training rows, before anything is fitted."""
-    for fold, subjects in roles.items():
-        train = outcomes.loc[subjects["train"], "event"]
-        if not (train == 1).any():
-            raise DataError(
-                f"endpoint {endpoint}, fold {fold}",
-                f"none of the {len(train)} training subjects has the target event",
-                "A model needs target events in every fold: take fewer folds, stratify them by this endpoint "
-                "(folds.stratify), or widen the endpoint's codes",
-            )
-        if not len(subjects["validation"]):
-            raise DataError(
-                f"endpoint {endpoint}, fold {fold}",
-                f"no validation subject is at risk, beside {len(train)} training subjects",
-                "Raise folds.validation, or take fewer folds",
-            )
-
-
-def _concordance(time: np.ndarray, event: np.ndarray, risk: np.ndarray) -> float:
-    """Return Harrell's concordance with the target, for the record; NaN when no pair is comparable.
-
-    Subjects with a competing event never have the target: they stay in the comparison for good (Wolbers et al. 2009,
-    Epidemiology 20:555-561). The evaluation computes its own from the prediction table.
-    """
-    time = np.where(event > 1, time.max() + 1.0, time)
-    try:
-        return float(concordance_index(time, -risk, event == 1))
-    except ZeroDivisionError:
-        return float("nan")
-
-
 @dataclass(frozen=True)
 class _Job:
     """What all folds of an experiment share."""
@@ -156,8 +104,12 @@ def _train_fold(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> _Fold
     rows = {role: job.outcomes.loc[subjects[role]] for role in ROLES}
     time = {role: rows[role]["time"].to_numpy(dtype=float) for role in ROLES}
     event = {role: rows[role]["event"].to_numpy(dtype=int) for role in ROLES}
-    estimator = build_estimator(
-        model=job.model, causes=job.causes, seed=job.seed + fold, threads=job.threads, columns=fusion.columns_
+    estimator = (
+        build_estimator(
+            model=job.model, causes=job.causes, seed=job.seed + fold, threads=job.threads, columns=fusion.columns_
+        )
+        if fusion.columns_
+        else NullModel(causes=job.causes)
     )
     estimator.fit(x["train"], time["train"], event["train"], x["validation"], time["validation"], event["validation"])
     risks = np.asarray(estimator.predict(x["test"], job.times), dtype=np.float64)
@@ -176,8 +128,8 @@ def _train_fold(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> _Fold
     )
     validation = np.asarray(estimator.predict(x["validation"], job.times[-1:]), dtype=np.float64)[:, 0, -1]
     metrics = {
-        "validation_harrell_c": _concordance(time["validation"], event["validation"], validation),
-        "test_harrell_c": _concordance(time["test"], event["test"], risks[:, 0, -1]),
+        "validation_harrell_c": concordance(time=time["validation"], event=event["validation"], risk=validation),
+        "test_harrell_c": concordance(time=time["test"], event=event["test"], risk=risks[:, 0, -1]),
         **getattr(estimator, "metrics", {}),
     }
     counts = {"columns": len(fusion.columns_)}
@@ -244,8 +196,8 @@ def train_experiment(
     """
     sets = [_read_set(name, tables[name], embeddings.get(name)) for name in experiment["feature_sets"]]
     rows = read_table(outcomes, OUTCOMES).set_index("subject_id")
-    roles = _roles(read_table(folds, FOLDS), rows, str(folds))
-    _check_events(roles, rows, experiment["endpoint"])
+    roles = roles_at_risk(folds=read_table(folds, FOLDS), outcomes=rows, where=str(folds))
+    check_events(roles=roles, outcomes=rows, endpoint=experiment["endpoint"])
     job = _Job(experiment, model, sets, rows, sorted(times), seed, threads)
     params = {"fusion": experiment["fusion"], "model": experiment["model"], **_flat(model.model_dump(mode="json"))}
     columns = {feature_set.name: [column.name for column in feature_set.columns] for feature_set in sets}

@@ -128,9 +128,10 @@ class Winsorise(TransformerMixin, BaseEstimator):
 
     def fit(self, X: pd.DataFrame, y: object = None) -> "Winsorise":  # noqa: ARG002
         """Learn the quantiles of each column; missing values are left out."""
-        continuous = X.nunique() > self.distinct
-        self.lower_ = X.quantile(self.tail).where(continuous, -np.inf)
-        self.upper_ = X.quantile(1 - self.tail).where(continuous, np.inf)
+        lower, upper = X.quantile(self.tail), X.quantile(1 - self.tail)
+        # Without spread between the quantiles nearly all rows share a value: the few others are what the column tells.
+        clipped = (X.nunique() > self.distinct) & (lower < upper)
+        self.lower_, self.upper_ = lower.where(clipped, -np.inf), upper.where(clipped, np.inf)
         return self
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
@@ -148,9 +149,18 @@ def _numbers() -> Pipeline:
     return Pipeline([("winsorise", Winsorise()), ("impute", impute)])
 
 
+def _category_name(column: str, category: str) -> str:
+    """Name the column of a category, with a sign that keeps it apart from the user's own columns."""
+    return f"{column}={'other' if category == 'infrequent_sklearn' else category}"
+
+
 def _categories(rare: int) -> Pipeline:
     encoder = OneHotEncoder(
-        handle_unknown="infrequent_if_exist", min_frequency=rare, sparse_output=False, dtype=np.float64
+        handle_unknown="infrequent_if_exist",
+        min_frequency=rare,
+        sparse_output=False,
+        dtype=np.float64,
+        feature_name_combiner=_category_name,
     )
     missing = SimpleImputer(strategy="constant", fill_value="missing", missing_values=None)
     return Pipeline([("missing", missing.set_output(transform="pandas")), ("encode", encoder)])
@@ -205,10 +215,10 @@ class EarlyFusion:
         subjects : Index of subject_id
             The training rows.
 
-        Raises
-        ------
-        DataError
-            When no column is left.
+        Returns
+        -------
+        EarlyFusion
+            Itself; without any column where none varies among the training rows.
         """
         self.transformers_: dict[str, Pipeline] = {}
         self.columns_: list[str] = []
@@ -231,13 +241,6 @@ class EarlyFusion:
                 logger.warning("no column of modality %s varies in the %d training rows", modality, len(subjects))
         self.masks_ = [modality for modality, mask in masks.items() if min(mask.sum(), (~mask).sum()) >= rare]
         self.columns_ += [f"has_{modality}" for modality in self.masks_]
-        if not self.columns_:
-            sets = ", ".join(table.name for table in tables)
-            raise DataError(
-                f"feature sets {sets}",
-                f"no column varies in the {len(subjects)} training subjects",
-                "Add columns, or look at how many subjects have these data",
-            )
         return self
 
     def transform(self, tables: list[FeatureTable], subjects: pd.Index) -> pd.DataFrame:
@@ -277,7 +280,7 @@ def _names(pipeline: Pipeline) -> list[str]:
     """Return the names of the columns that a fitted pipeline gives, as people read them."""
     prefix = "missingindicator_"
     return [
-        f"{name.removeprefix(prefix)}_missing" if name.startswith(prefix) else name
+        f"{name.removeprefix(prefix)}=missing" if name.startswith(prefix) else name
         for name in pipeline[:-1].get_feature_names_out()
     ]
 
