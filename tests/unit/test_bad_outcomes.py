@@ -96,6 +96,8 @@ YEARS, DIED = np.arange(1.0, 41.0), np.tile([0, 1], 20)
         (YEARS, np.where(YEARS > 38, np.nan, DIED), "column died: 2 of 40 subjects have no finite value (endpoints.mi.event"),
         (YEARS, DIED / 2, "column died: 20 of 40 subjects have an event that is no whole number from 0 to 127. Allowed: 0 censored, 1 target"),
         (YEARS, -DIED, "column died: 20 of 40 subjects have an event that is no whole number"),
+        (YEARS, np.where(YEARS > 38, 99, DIED), "column died: the event codes leave out 2; found: 0 (19 subjects), 1 (19 subjects), 99 (2 subjects). Allowed: 0 censored, 1 target, 2 and up competing, without gaps. Censor (0)"),
+        (YEARS, 2 * DIED, "column died: the event codes leave out 1; found: 0 (20 subjects), 2 (20 subjects). Allowed"),
         (YEARS, 0 * DIED, "endpoints.mi: 0 of the 40 subjects at risk have the target event within their follow-up. Check"),
         (YEARS, np.where(DIED == 1, "yes", "no"), "column died: 40 of 40 rows are no number (endpoints.mi.event names the column). Allowed"),
         (YEARS / 365.25, DIED, "endpoints.mi.horizons: horizon 30 days lies beyond the longest of 40 observations, 0.1 days"),

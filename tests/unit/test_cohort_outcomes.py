@@ -65,6 +65,8 @@ def test_first_event_after_index_counts(tmp_path):
             "later_the_same_day": (500, ("I22", 0.25)),
             "not_observed": (0, ("I21", 20)),
             "unknown_end": (None, ("I21", 20)),
+            "ends_with_death": (None, ("MEDS_DEATH", 70), ("I21", 90)),
+            "target_before_death": (None, ("I21", 60), ("MEDS_DEATH", 70)),
         },
     )
     found, attrition = define(tmp_path, CODES)
@@ -79,10 +81,12 @@ def test_first_event_after_index_counts(tmp_path):
         "after_follow_up": (100, 0),
         "last_day": (100.5, 1),
         "later_the_same_day": (0.25, 1),
+        "ends_with_death": (70, 2),
+        "target_before_death": (60, 1),
     }
     assert attrition["step"].tolist() == ["subjects", "index_time", "observed", "free", "at_risk"]
     assert attrition["excluded"].tolist() == [0, 0, 2, 2, 0]
-    assert attrition["remaining"].tolist() == [14, 14, 12, 10, 10]
+    assert attrition["remaining"].tolist() == [16, 16, 14, 12, 12]
 
 
 def test_nobody_is_at_risk_after_death(tmp_path):
@@ -90,6 +94,38 @@ def test_nobody_is_at_risk_after_death(tmp_path):
     write_cohort(tmp_path, {"a": (500, ("MEDS_DEATH", 50), ("I21", 60)), "b": (500, ("I21", 3)), "c": (500,)})
     found, _ = define(tmp_path, CodesEndpoint(kind="codes", target=["I21"], horizons=[100]))
     assert found == {"a": (50, 0), "b": (3, 1), "c": (500, 0)}
+
+
+def test_deaths_that_count_as_censored_are_told(tmp_path, caplog):
+    people = {
+        "dies": (500, ("MEDS_DEATH//CV", 50)),
+        "dies_without_end": (None, ("MEDS_DEATH", 70)),
+        "dies_after_target": (500, ("I21", 3), ("MEDS_DEATH", 4)),
+        "dies_after_follow_up": (100, ("MEDS_DEATH", 200)),
+        "prevalent": (500, ("I21", -3), ("MEDS_DEATH", 4)),
+        "transplant": (500, ("TX", 20), ("MEDS_DEATH", 50)),
+    }
+    write_cohort(tmp_path, people)
+    found, _ = define(tmp_path, CodesEndpoint(kind="codes", target=["I21"], competing=["TX"], horizons=[100]))
+    assert found["dies_without_end"] == (70, 0)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "endpoints.mi.competing: 2 of 5 subjects at risk die" in caplog.text
+    assert "add MEDS_DEATH to competing" in caplog.text
+    caplog.clear()
+    competing = ["TX", "MEDS_DEATH"]
+    define(tmp_path, CodesEndpoint(kind="codes", target=["I21"], competing=competing, horizons=[50]))
+    assert caplog.text == ""
+
+
+def test_subjects_kept_because_they_died_are_told(tmp_path, caplog):
+    people = {"a": (500, ("I21", 50)), "b": (None, ("MEDS_DEATH", 50)), "c": (None,), "d": (None,)}
+    write_cohort(tmp_path, people)
+    endpoint = CodesEndpoint(kind="codes", target=["I21"], competing=["MEDS_DEATH"], horizons=[50])
+    found, _ = define(tmp_path, endpoint)
+    assert found == {"a": (50, 1), "b": (50, 2)}
+    assert (
+        "column followup_end): of 3 subjects without a value 2 are excluded and the 1 who died are kept" in caplog.text
+    )
 
 
 def test_subjects_without_index_time_are_in_the_attrition(tmp_path):

@@ -4,15 +4,15 @@ Endpoints from codes
 --------------------
 - The target event is the first event after the index time whose code starts with one of the target codes.
 - A subject with a target code at or before the index time is a prevalent case and not at risk.
-- The observation ends at ``followup_end``, and at death (code ``MEDS_DEATH``) where that comes earlier, whether or not
-  the study counts death as a competing event: nobody is at risk after death.
+- The observation ends at ``followup_end``, and at death (code ``MEDS_DEATH``) where that comes earlier or
+  ``followup_end`` is empty, whether or not the study counts death as a competing event: nobody is at risk after death.
 - What comes first of target and competing events counts. Ties go to the target, and among competing events to the one
   the study names first.
 - A midnight is a date and covers its whole day where it ends something: an event at ``2020-05-01 10:00`` is within a
   follow-up that ends on ``2020-05-01``, and an infarction at any hour of the day of death comes before a
   death that has a date and no hour.
 
-Endpoints from columns are taken as the table gives them.
+Endpoints from columns are taken as the table gives them; their codes are 0 to the number of causes, without gaps.
 """
 
 import difflib
@@ -35,6 +35,7 @@ __all__ = ["DEATH", "define_outcomes"]
 DEATH = "MEDS_DEATH"
 _LOG = logging.getLogger(__name__)
 _MOST_CODES = 127
+_SHOWN = 10
 
 
 def _query(connection: duckdb.DuckDBPyConnection, statement: str, parameters: Sequence[str]) -> pd.DataFrame:
@@ -107,27 +108,58 @@ def _from_codes(
             for cause, prefix in enumerate(endpoint.competing, start=2)
         }
         death = _deaths(subjects, _first(connection, [DEATH], where), f"{events}, code {DEATH}")
-    index = subjects["index_time"]
-    # Death ends the observation; where it is the earlier end, it is also the last moment at which something counts.
-    end = subjects["followup_end"].where(~(death < subjects["followup_end"]), death)
-    if end.isna().all():
-        problem = f"all {len(subjects)} subjects lack an end of follow-up"
-        raise DataError(
-            f"{where} (subjects, column followup_end)", problem, "Give the column: cohort.columns.followup_end"
-        )
+    index, end = subjects["index_time"], _end_of_observation(subjects, death, where)
     observed = end > index
     prevalent = target["first"] <= index
     first_time, first_event = _earliest(target["later"], competing)
     happened = first_time <= end_of(end)
     time = (first_time.where(happened, end) - index) / DAY
     outcome = pd.DataFrame({"time": time, "event": np.where(happened, first_event, 0)}, index=subjects.index)
+    outcome = outcome[observed & ~prevalent]
+    _tell_of_censored_deaths(outcome, death <= end_of(end), where)
     steps = [
         Step("observed", "Observed after the index time (end of follow-up known and later)", int((~observed).sum())),
         Step(
             "free", "Free of the endpoint at the index time (no target code so far)", int((observed & prevalent).sum())
         ),
     ]
-    return outcome[observed & ~prevalent], steps
+    return outcome, steps
+
+
+def _end_of_observation(subjects: pd.DataFrame, death: pd.Series, where: str) -> pd.Series:
+    """Return the end of follow-up, or the death that comes before it or stands in for it."""
+    followup = subjects["followup_end"]
+    # Where death is the end, it is also the last moment at which something counts.
+    end = followup.where(~(death < followup), death).fillna(death)
+    unknown, dead = int(end.isna().sum()), int((followup.isna() & death.notna()).sum())
+    place = f"{where} (subjects, column followup_end)"
+    if unknown and followup.isna().all():
+        problem = f"all {len(subjects)} subjects lack an end of follow-up"
+        raise DataError(place, problem, "Give the column: cohort.columns.followup_end")
+    if unknown and dead:
+        _LOG.warning(
+            "%s: of %d subjects without a value %d are excluded and the %d who died are kept, which overstates risks; "
+            "fill the column for those alive",
+            place,
+            unknown + dead,
+            unknown,
+            dead,
+        )
+    return end
+
+
+def _tell_of_censored_deaths(outcome: pd.DataFrame, died: pd.Series, where: str) -> None:
+    """Tell how many subjects at risk die without an event that the endpoint counts."""
+    censored = int((died.loc[outcome.index] & (outcome["event"] == 0)).sum())
+    if censored:
+        _LOG.warning(
+            "%s.competing: %d of %d subjects at risk die without an event and count as censored, which overstates "
+            "the risk of the target; add %s to competing",
+            where,
+            censored,
+            len(outcome),
+            DEATH,
+        )
 
 
 def _earliest(target: pd.Series, competing: dict[int, pd.Series]) -> tuple[pd.Series, np.ndarray]:
@@ -160,6 +192,21 @@ def _column(subjects: pd.DataFrame, column: str, key: str, where: str) -> pd.Ser
     return values.astype("float64")
 
 
+def _refuse_gaps(event: pd.Series, place: str) -> None:
+    """Refuse codes with a gap, such as 0, 1 and 99: the number for "unknown" would become a cause."""
+    counts = event.astype("int64").value_counts().sort_index()
+    gaps = sorted(set(range(1, int(counts.index.max()) + 1)) - set(counts.index))
+    if gaps:
+        found = ", ".join(f"{code} ({number} subjects)" for code, number in counts.head(_SHOWN).items())
+        more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
+        problem = f"the event codes leave out {gaps[0]}; found: {found}{more}"
+        remedy = (
+            "Allowed: 0 censored, 1 target, 2 and up competing, without gaps. Censor (0) subjects of unknown status at "
+            "the time last known without the event, or remove them"
+        )
+        raise DataError(place, problem, remedy)
+
+
 def _from_columns(
     subjects: pd.DataFrame, where: str, name: str, endpoint: ColumnsEndpoint
 ) -> tuple[pd.DataFrame, list[Step]]:
@@ -176,6 +223,7 @@ def _from_columns(
         raise DataError(
             f"{where}, column {endpoint.event}", problem, "Allowed: 0 censored, 1 target, 2 and up competing"
         )
+    _refuse_gaps(event, f"{where}, column {endpoint.event}")
     if set(event.unique()) == {1, 2}:
         _LOG.warning("%s, column %s: holds 1 and 2 and no 0; 1 is read as the target event", where, endpoint.event)
     observed = time > 0

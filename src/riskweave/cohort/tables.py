@@ -23,7 +23,6 @@ __all__ = [
     "OUTCOMES",
     "RECORDINGS",
     "ROLES",
-    "SCHEMAS",
     "SUBJECTS",
     "Rule",
     "TableSchema",
@@ -162,7 +161,6 @@ FOLDS = TableSchema(
     ),
 )  # fmt: skip
 
-SCHEMAS = {schema.name: schema for schema in (SUBJECTS, EVENTS, RECORDINGS, IMAGES, OUTCOMES, FOLDS)}
 _REMAKE = "The file is made by the pipeline: remove it and run snakemake again"
 
 
