@@ -73,16 +73,19 @@ def _fingerprint(files: list[Path]) -> str:
 
 
 def _fingerprints(paths: list[Path], files_of: Callable[[Path], list[Path]], where: str) -> list[str]:
-    """Return a sha256 for each path, over the content of its files; refuse missing, empty and malformed files."""
+    """Return a sha256 for each path, over the content of its files; refuse missing, empty and malformed files.
+
+    Errors name the row of the manifest and no path, which often holds the patient's number.
+    """
     groups, malformed, missing, empty = [], [], [], []
-    for path in paths:
+    for row, path in enumerate(paths, start=1):
         try:
             group = files_of(path)
         except _HeaderError:
-            malformed.append(path)
+            malformed.append(row)
             continue
-        missing += [file for file in group if not file.is_file()]
-        empty += [file for file in group if file.is_file() and file.stat().st_size == 0]
+        missing += [row for file in group if not file.is_file()]
+        empty += [row for file in group if file.is_file() and file.stat().st_size == 0]
         groups.append(group)
     findings = (
         (missing, "do not exist", "Paths are relative to the manifest; a WFDB record is named without its suffix"),
@@ -91,8 +94,8 @@ def _fingerprints(paths: list[Path], files_of: Callable[[Path], list[Path]], whe
     )
     for found, problem, remedy in findings:
         if found:
-            first = relative(found[0]).as_posix()
-            raise DataError(where, f"{len(found)} files of {len(paths)} rows {problem}, first {first}", remedy)
+            first = f"first in row {found[0]}, the header not counted"
+            raise DataError(where, f"{len(found)} files of {len(paths)} rows {problem}, {first}", remedy)
     step = max(1, len(groups) // 10)
     digests = []
     for number, group in enumerate(groups, start=1):
