@@ -1,4 +1,5 @@
 import logging
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -52,6 +53,49 @@ def test_one_cause_equals_lifelines_survival_function():
     np.testing.assert_allclose(
         found.linear_predictor(x[300:]), other.predict_log_partial_hazard(frame[300:]), rtol=1e-6
     )
+
+
+def arrays_of(value):
+    """Yield the arrays, series and frames that an object holds, at any depth."""
+    if isinstance(value, np.ndarray | pd.Series | pd.DataFrame | pd.Index):
+        yield value
+    elif isinstance(value, list | tuple | set):
+        for one in value:
+            yield from arrays_of(one)
+    elif isinstance(value, dict):
+        yield from arrays_of(list(value.values()))
+    elif hasattr(value, "__dict__"):
+        yield from arrays_of(vars(value))
+
+
+def test_what_is_stored_holds_no_training_row_and_predicts_as_lifelines():
+    x, time, event = cohort(causes=2)
+    x = x.astype(np.float32)
+    found = CauseSpecificCox(penalties=[0.1], causes=2).fit(*split(x, time, event))
+    stored = pickle.dumps(found)
+    assert b"lifelines" not in stored
+    again = pickle.loads(stored)
+    lengths = [len(array) for array in arrays_of(again)]
+    # Coefficients and means of 4 columns, times and steps of the baseline, for two causes; the empty curves.
+    steps = [len(np.unique(time[:300][event[:300] == cause])) for cause in (1, 2)]
+    assert sorted(lengths) == sorted([4, 4, 4, 4, steps[0], steps[0], steps[1], steps[1], 0])
+    assert max(lengths) < 300
+    np.testing.assert_array_equal(again.predict(x[300:], [500]), found.predict(x[300:], [500]))
+
+    frame = pd.DataFrame(x.astype(float), columns=list("abcd"))
+    for cause, fitted in enumerate(again._fitted, start=1):
+        data = frame.assign(t=time, e=event == cause)
+        other = CoxPHFitter(penalizer=0.1).fit(data[:300], "t", "e")
+        baseline = other.baseline_cumulative_hazard_.iloc[:, 0]
+        days = baseline.index.to_numpy()
+        np.testing.assert_array_equal(fitted.hazard.baseline(days), baseline)
+        np.testing.assert_allclose(
+            np.exp(fitted.hazard.log_ratio(x[300:])) * fitted.hazard.baseline(days)[:, None],
+            other.predict_cumulative_hazard(frame[300:], times=days),
+            rtol=1e-12,
+        )
+    other = CoxPHFitter(penalizer=0.1).fit(frame.assign(t=time, e=event == 1)[:300], "t", "e")
+    np.testing.assert_array_equal(again.linear_predictor(x[300:]), other.predict_log_partial_hazard(frame[300:]))
 
 
 def test_competing_incidences_match_the_planted_hazards():

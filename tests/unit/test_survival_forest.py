@@ -1,4 +1,5 @@
 import builtins
+import pickle
 
 import numpy as np
 import pytest
@@ -65,6 +66,18 @@ def test_competing_forests_give_probabilities_that_follow_their_own_signal(sksur
     assert (risks.sum(axis=1) <= 1 + 1e-9).all()
     assert np.corrcoef(risks[:, 0, 1], x[500:, 0])[0, 1] > 0.4
     assert np.corrcoef(risks[:, 1, 1], x[500:, 2])[0, 1] > 0.4
+
+
+def test_a_fitted_forest_holds_no_training_row(sksurv):  # noqa: ARG001
+    x, time, event = cohort(n=300, causes=2)
+    found = fit(x, time, event, causes=2)
+    for cause, fitted in enumerate(found._fitted, start=1):
+        np.testing.assert_array_equal(fitted.times, np.unique(time[event == cause]))
+        held = [*vars(fitted.forest).values(), *(value for drops in fitted.drops for value in vars(drops).values())]
+        held += [value for tree in fitted.forest.estimators_ for value in vars(tree).values()]
+        assert not [value for value in held if isinstance(value, np.ndarray) and len(value) == 300]
+    again = pickle.loads(pickle.dumps(found))
+    np.testing.assert_array_equal(again.predict(x, [500]), found.predict(x, [500]))
 
 
 def test_same_seed_same_digits_whatever_the_threads(sksurv):  # noqa: ARG001

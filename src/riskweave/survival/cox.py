@@ -21,11 +21,42 @@ CELLS = 4_000_000
 """Most values of an array of hazards (subjects x causes x event times) that predictions hold at once: 32 MB."""
 
 
-@dataclass
-class _Cause:
-    """One cause's fitted model; no model is a hazard of zero."""
+@dataclass(frozen=True)
+class _Hazard:
+    """What predictions need of a fitted model, and no more: lifelines' fitter holds every training row.
 
-    model: CoxPHFitter | None
+    Coefficients and the means they refer to, of shape (columns,); the baseline cumulative hazard, of shape (steps,),
+    from each of its times (days) on.
+    """
+
+    coefficients: np.ndarray
+    means: np.ndarray
+    times: np.ndarray
+    cumulative: np.ndarray
+
+    @classmethod
+    def of(cls, model: CoxPHFitter) -> "_Hazard":
+        baseline = model.baseline_cumulative_hazard_.iloc[:, 0]
+        # lifelines gives the times of censorings too, at which the hazard does not change.
+        steps = baseline[baseline.diff().fillna(baseline) > 0]
+        means = model._norm_mean.to_numpy(copy=True)
+        return cls(model.params_.to_numpy(copy=True), means, steps.index.to_numpy(copy=True), steps.to_numpy(copy=True))
+
+    def log_ratio(self, x: np.ndarray) -> np.ndarray:
+        """Return the log hazard ratio to the mean training subject, of shape (n,)."""
+        # Column by column, as lifelines: the same digits.
+        return np.asfortranarray(np.asarray(x, dtype=np.float64) - self.means) @ self.coefficients
+
+    def baseline(self, times: np.ndarray) -> np.ndarray:
+        """Return the cumulative hazard of the mean training subject at these days."""
+        return at_times(self.cumulative, grid=self.times, times=times)
+
+
+@dataclass(frozen=True)
+class _Cause:
+    """One cause's fitted model; no hazard is a hazard of zero."""
+
+    hazard: _Hazard | None
     penalty: float | None
     validation_log_likelihood: float | None
 
@@ -107,22 +138,23 @@ class CauseSpecificCox:
     def predict(self, x: np.ndarray, times: list[int]) -> np.ndarray:
         """Return the cumulative incidences, of shape (n, causes, times), at these days after the index time."""
         times = np.asarray(times, dtype=float)
-        jumps = [fitted.model.baseline_cumulative_hazard_ for fitted in self._fitted if fitted.model is not None]
+        jumps = [fitted.hazard.times for fitted in self._fitted if fitted.hazard is not None]
         # With one cause, 1 - exp(-A) needs the hazard at the wanted times only.
-        grid = times if self.causes == 1 else np.unique(np.concatenate([j.index.to_numpy() for j in jumps]))
+        grid = times if self.causes == 1 else np.unique(np.concatenate(jumps))
         chunk = max(1, CELLS // (self.causes * max(1, len(grid))))
         parts = [self._incidence(x[i : i + chunk], grid, times) for i in range(0, len(x), chunk)]
         return np.concatenate(parts) if parts else np.zeros((0, self.causes, len(times)))
 
     def linear_predictor(self, x: np.ndarray) -> np.ndarray:
         """Return the log hazard ratio of the target cause to the mean training subject, of shape (n,)."""
-        return self._log_hazard(self._fitted[0], x)
+        hazard = self._fitted[0].hazard
+        return np.zeros(len(x)) if hazard is None else hazard.log_ratio(x)
 
     def coefficients(self) -> pd.DataFrame:
         """Return the log hazard ratios per unit of each column, of shape (columns, causes)."""
         return pd.DataFrame(
             {
-                f"cause_{k}": np.zeros(len(self._names)) if f.model is None else f.model.params_.to_numpy()
+                f"cause_{k}": np.zeros(len(self._names)) if f.hazard is None else f.hazard.coefficients
                 for k, f in enumerate(self._fitted, start=1)
             },
             index=pd.Index(self._names, name="column"),
@@ -137,22 +169,14 @@ class CauseSpecificCox:
         frame = pd.DataFrame(np.asarray(x, dtype=np.float64), columns=self._names)
         return frame.assign(**{DURATION: np.asarray(time, dtype=np.float64), EVENT: event})
 
-    def _log_hazard(self, fitted: _Cause, x: np.ndarray) -> np.ndarray:
-        if fitted.model is None:
-            return np.zeros(len(x))
-        frame = pd.DataFrame(np.asarray(x, dtype=np.float64), columns=self._names)
-        return fitted.model.predict_log_partial_hazard(frame).to_numpy()
-
     def _incidence(self, x: np.ndarray, grid: np.ndarray, times: np.ndarray) -> np.ndarray:
         hazards = np.zeros((len(x), self.causes, len(grid)))
         for k, fitted in enumerate(self._fitted):
-            if fitted.model is None:
+            if fitted.hazard is None:
                 continue
-            baseline = fitted.model.baseline_cumulative_hazard_
-            at_grid = at_times(baseline.to_numpy()[:, 0], grid=baseline.index.to_numpy(), times=grid)
             # A subject far outside the training rows must not overflow: e^50 is certainty already.
-            ratio = np.exp(np.clip(self._log_hazard(fitted, x), -50, 50))
-            hazards[:, k] = ratio[:, None] * at_grid
+            ratio = np.exp(np.clip(fitted.hazard.log_ratio(x), -50, 50))
+            hazards[:, k] = ratio[:, None] * fitted.hazard.baseline(grid)
         return at_times(cumulative_incidence(hazards), grid=grid, times=times)
 
 
@@ -166,18 +190,18 @@ def _choose(train: pd.DataFrame, validation: pd.DataFrame, penalties: list[float
         logger.info("cause %d has no training events: its hazard is zero", cause)
         return _Cause(None, None, None)
     judged = bool(validation[EVENT].any())
-    best: _Cause | None = None
+    best, best_score, best_penalty = None, None, None
     # From the largest penalty down: its fit is the easiest, and starts the next one.
     for penalty in sorted(penalties, reverse=True):
-        model = _fit(train, penalty, start=None if best is None else best.model)
+        model = _fit(train, penalty, start=best)
         if model is None:
             logger.warning(
                 "cause %d: Cox model with penalty %g does not converge; larger penalties remain", cause, penalty
             )
             continue
         score = _score(model, validation) if judged else None
-        if best is None or (judged and score > best.validation_log_likelihood):
-            best = _Cause(model, penalty, score)
+        if best is None or (judged and score > best_score):
+            best, best_score, best_penalty = model, score, penalty
         if not judged:
             logger.warning("cause %d has no validation events: the largest penalty %g is kept", cause, penalty)
             break
@@ -189,7 +213,7 @@ def _choose(train: pd.DataFrame, validation: pd.DataFrame, penalties: list[float
             f"{columns} columns",
             "Give a larger penalty (models.<name>.penalty, such as 1.0), or fewer columns",
         )
-    return best
+    return _Cause(_Hazard.of(best), best_penalty, best_score)
 
 
 def _fit(train: pd.DataFrame, penalty: float, start: CoxPHFitter | None) -> CoxPHFitter | None:

@@ -42,15 +42,26 @@ def load_sksurv() -> tuple[ModuleType, ModuleType]:
     return ensemble, util
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Drops:
+    """The steps of the Kaplan-Meier curves of one tree's leaves, of shape (steps,), sorted by leaf, then time.
+
+    Which leaf, at which of the forest's event times (its position), and the logarithm of the factor by which the
+    survival drops.
+    """
+
+    leaf: np.ndarray
+    position: np.ndarray
+    factor: np.ndarray
+
+
+@dataclass(frozen=True)
 class _Cause:
-    """A forest and what its leaf curves are made from, training rows sorted by time."""
+    """A forest, the distinct times (days) of its events, and its leaves' curves, tree by tree."""
 
     forest: Any
-    order: np.ndarray
-    time: np.ndarray
-    event: np.ndarray
-    leaves: np.ndarray
+    times: np.ndarray
+    drops: list[_Drops]
 
 
 class CauseSpecificForest:
@@ -59,9 +70,12 @@ class CauseSpecificForest:
     For each cause a forest of log-rank trees (Ishwaran et al. 2008, Ann Appl Stat 2:841-860) in which the events of the
     other causes are censored. Its survival function is the mean over the trees of the Kaplan-Meier curve of the
     bootstrap rows in the leaf, as scikit-survival's ``predict_survival_function``; the cumulative hazard of the cause
-    is minus its logarithm. The curves are made at the wanted times only and from the training rows' leaves, so that a
-    forest needs no memory for curves in every node: scikit-survival keeps nodes x distinct times values per tree, which
-    is gigabytes for 10,000 subjects.
+    is minus its logarithm. The curves are kept as the steps of the leaves, so that a forest needs no memory for
+    curves in every node: scikit-survival keeps nodes x distinct times values per tree, which is gigabytes for 10,000
+    subjects.
+
+    A fitted forest holds no training row, but what its leaves predict with: the days of events among their few
+    subjects. Who shares it shares these.
 
     Parameters
     ----------
@@ -149,12 +163,23 @@ class CauseSpecificForest:
         )
         forest.fit(x, util.Surv.from_arrays(event, _split_times(time, event)))
         order = np.argsort(time, kind="stable")
-        leaves = forest.apply(x[order]).astype(np.int32)
-        return _Cause(forest, order, time[order], event[order], leaves)
+        leaves = forest.apply(x[order])
+        times = np.unique(time[event])
+        drops = [
+            _leaf_drops(
+                leaf=leaves[:, index],
+                weight=np.bincount(samples, minlength=len(time))[order],
+                time=time[order],
+                event=event[order],
+                times=times,
+            )
+            for index, samples in enumerate(forest.estimators_samples_)
+        ]
+        return _Cause(forest, times, drops)
 
     def _grid(self, times: np.ndarray) -> np.ndarray:
         """Return fine steps at which competing hazards are combined: the wanted times, and event times between."""
-        events = np.concatenate([fitted.time[fitted.event] for fitted in self._fitted if fitted is not None])
+        events = np.concatenate([fitted.times for fitted in self._fitted if fitted is not None])
         events = np.unique(events[events <= times.max()])
         if len(events) > 4 * SPLIT_TIMES:
             events = np.unique(np.quantile(events, np.linspace(0, 1, 4 * SPLIT_TIMES), method="nearest"))
@@ -174,57 +199,46 @@ def _split_times(time: np.ndarray, event: np.ndarray) -> np.ndarray:
 
 def _survival(fitted: _Cause, x: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """Return the forest's survival function, of shape (n, grid): the mean of the leaves' Kaplan-Meier curves."""
-    n = len(fitted.time)
-    interval = np.searchsorted(grid, fitted.time, side="left")
+    interval = np.searchsorted(grid, fitted.times, side="left")
     wanted = fitted.forest.apply(x)
     total = np.zeros((len(x), len(grid)))
-    trees = zip(fitted.forest.estimators_, fitted.forest.estimators_samples_, strict=True)
-    for index, (tree, samples) in enumerate(trees):
-        drawn = np.bincount(samples, minlength=n)[fitted.order]
-        curves = _leaf_curves(
-            leaf=fitted.leaves[:, index],
-            weight=drawn,
-            time=fitted.time,
-            event=fitted.event,
-            interval=interval,
-            nodes=tree.tree_.node_count,
-            steps=len(grid),
-        )
-        total += curves[wanted[:, index]]
-    return total / len(fitted.forest.estimators_)
+    for index, (tree, drops) in enumerate(zip(fitted.forest.estimators_, fitted.drops, strict=True)):
+        total += _leaf_curves(drops, interval=interval, nodes=tree.tree_.node_count, steps=len(grid))[wanted[:, index]]
+    return total / len(fitted.drops)
 
 
-def _leaf_curves(
-    *,
-    leaf: np.ndarray,
-    weight: np.ndarray,
-    time: np.ndarray,
-    event: np.ndarray,
-    interval: np.ndarray,
-    nodes: int,
-    steps: int,
-) -> np.ndarray:
-    """Return the Kaplan-Meier curve of each leaf, of shape (nodes, steps); rows are sorted by time."""
+def _leaf_drops(
+    *, leaf: np.ndarray, weight: np.ndarray, time: np.ndarray, event: np.ndarray, times: np.ndarray
+) -> _Drops:
+    """Return where the Kaplan-Meier curve of each leaf drops; rows are sorted by time."""
     order = np.argsort(leaf, kind="stable")
     order = order[weight[order] > 0]
-    leaf, weight, time, event, interval = leaf[order], weight[order], time[order], event[order], interval[order]
+    leaf, weight, time, event = leaf[order], weight[order], time[order], event[order]
     # Groups of equal time within a leaf: the rows are sorted by leaf, then time.
     new = np.append(True, (np.diff(leaf) != 0) | (np.diff(time) != 0))
     start = np.flatnonzero(new)
     weights = np.add.reduceat(weight, start)
     deaths = np.add.reduceat(weight * event, start)
     group_leaf = leaf[start]
-    size = np.bincount(leaf, weights=weight, minlength=nodes)
+    size = np.bincount(leaf, weights=weight)
     # At risk: the leaf's rows less those of its earlier groups.
     before = np.cumsum(weights) - weights
     first = np.append(True, np.diff(group_leaf) != 0)
     offset = before[first][np.cumsum(first) - 1]
     at_risk = size[group_leaf] - (before - offset)
-    keep = (deaths > 0) & (interval[start] < steps)
+    keep = deaths > 0
     with np.errstate(divide="ignore"):
         factor = np.log1p(-deaths[keep] / at_risk[keep])
-    cells = group_leaf[keep] * steps + interval[start][keep]
-    log_survival = np.bincount(cells, weights=factor, minlength=nodes * steps).reshape(nodes, steps)
+    position = np.searchsorted(times, time[start][keep])
+    return _Drops(group_leaf[keep].astype(np.int32), position.astype(np.int32), factor)
+
+
+def _leaf_curves(drops: _Drops, *, interval: np.ndarray, nodes: int, steps: int) -> np.ndarray:
+    """Return the Kaplan-Meier curve of each leaf, of shape (nodes, steps), from the steps' intervals of the grid."""
+    column = interval[drops.position]
+    keep = column < steps
+    cells = drops.leaf[keep] * np.int64(steps) + column[keep]
+    log_survival = np.bincount(cells, weights=drops.factor[keep], minlength=nodes * steps).reshape(nodes, steps)
     return np.exp(np.cumsum(log_survival, axis=1))
 
 
