@@ -1,7 +1,9 @@
 """What every job of the workflow does around its one call: a log file, and errors that a user can read."""
 
+import copy
 import logging
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from riskweave.errors import DataError, StudyError
 __all__ = ["job_log"]
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_WITHHELD = "message withheld, it may quote data; the terminal in which the job ran shows it"
 
 
 @contextmanager
@@ -20,7 +23,8 @@ def job_log(path: Path) -> Iterator[logging.Logger]:
 
     Messages from level INFO up and warnings are logged while the body runs. An error that leaves the body is logged
     once and raised again: a `DataError` or `StudyError`, which a user can act on, as its message alone; any other with
-    its traceback. Handlers, level and capture of warnings are put back at the end.
+    its traceback, in the file without its message, which may quote values of a subject. Handlers, level and capture of
+    warnings are put back at the end.
 
     Parameters
     ----------
@@ -47,8 +51,8 @@ def job_log(path: Path) -> Iterator[logging.Logger]:
         logging.StreamHandler(sys.stderr),
     ]
     level = root.level
-    for handler in handlers:
-        handler.setFormatter(logging.Formatter(_FORMAT))
+    for handler, formatter in zip(handlers, (_Withholding(_FORMAT), logging.Formatter(_FORMAT)), strict=True):
+        handler.setFormatter(formatter)
         handler.setLevel(logging.INFO)
         root.addHandler(handler)
     root.setLevel(logging.INFO)
@@ -70,6 +74,28 @@ def job_log(path: Path) -> Iterator[logging.Logger]:
             root.removeHandler(handler)
             # The stream belongs to the process: closing a StreamHandler flushes it and leaves it open.
             handler.close()
+
+
+class _Withholding(logging.Formatter):
+    """Writes of an error the frames and the type: the file stays, and the message may quote a subject's values."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        # A record keeps the first formatter's text of its error for the next one: neither take it nor leave one.
+        record = copy.copy(record)
+        record.exc_text = None
+        return super().format(record)
+
+    def formatException(self, ei) -> str:  # noqa: N802 - the name is logging's
+        chain, error = [], ei[1]
+        while error is not None and all(error is not other for other in chain):
+            chain.append(error)
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        parts = [
+            f"Traceback (most recent call last):\n{''.join(traceback.format_tb(one.__traceback__))}"
+            f"{type(one).__qualname__}: {_WITHHELD}"
+            for one in reversed(chain)
+        ]
+        return "\n\nwhich led to\n\n".join(parts)
 
 
 def _print_no_more(logged: Exception) -> None:

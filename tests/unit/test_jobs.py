@@ -52,12 +52,29 @@ def test_an_error_of_the_user_shows_its_message_once_and_no_traceback(tmp_path, 
         assert "Traceback" not in text
 
 
-def test_any_other_error_shows_its_traceback_once(tmp_path):
-    status, log, stderr = run(tmp_path, "{}['missing key']")
+def test_any_other_error_shows_its_traceback_once_and_its_message_on_stderr_only(tmp_path):
+    status, log, stderr = run(tmp_path, "float('patient' + str(6 * 7))")
     assert status == 1
     for text in (log, stderr):
         assert text.count("Traceback") == 1
-        assert text.count("KeyError: 'missing key'") == 1
+        assert text.count('script.py", line 10, in <module>') == 1
+    assert stderr.count("ValueError: could not convert string to float: 'patient42'") == 1
+    assert log.count("ValueError: message withheld") == 1
+    assert "patient42" not in log
+
+
+def test_what_led_to_an_error_is_withheld_too(tmp_path):
+    body = """
+    try:
+        {}['patient' + str(6 * 7)]
+    except KeyError as error:
+        raise RuntimeError('about ' + error.args[0]) from error
+"""
+    status, log, stderr = run(tmp_path, body)
+    assert status == 1
+    assert stderr.count("patient42") == 2
+    assert "patient42" not in log
+    assert log.index("KeyError: message withheld") < log.index("which led to") < log.index("RuntimeError: message")
 
 
 def test_logging_is_put_back(tmp_path, monkeypatch):
