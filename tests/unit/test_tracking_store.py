@@ -309,7 +309,7 @@ def test_an_unusable_store_is_a_clear_error_and_stays_as_it_was(tmp_path, store,
     with pytest.raises(DataError, match="cannot be written"):
         init_store(directory=tmp_path / "file")
     assert main(["ui", "--store", str(tmp_path / "nothing")]) == 1
-    assert "no store of runs yet" in capsys.readouterr().err
+    assert "there is no store of runs. Run `snakemake track --forcerun collect_runs`" in capsys.readouterr().err
 
 
 def test_records_that_do_not_belong_together_are_refused(tmp_path):

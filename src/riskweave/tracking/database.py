@@ -17,7 +17,7 @@ from riskweave.errors import DataError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["DATABASE", "init_store", "locked", "open_store", "private_settings", "relocate", "ui_command"]
+__all__ = ["DATABASE", "init_store", "locked", "open_store", "relocate", "ui_command"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +36,6 @@ _SETTINGS = {
     # A value that is too long is an error to us; mlflow would cut it in silence.
     "MLFLOW_TRUNCATE_LONG_VALUES": "false",
 }
-
-
-def private_settings() -> dict[str, str]:
-    """Return the environment under which mlflow runs here: no telemetry, no background workers, no values cut."""
-    return dict(_SETTINGS)
 
 
 def init_store(*, directory: Path) -> None:
@@ -230,7 +225,9 @@ def ui_command(*, directory: Path, port: int) -> tuple[list[str], dict[str, str]
     """
     database = _path(directory)
     if not database.is_file():
-        raise DataError(str(directory), "there is no store of runs yet", "Run `snakemake` first: it makes the store")
+        # Of a store that was deleted, snakemake does not know: that it has collected the records, it remembers.
+        remedy = "Run `snakemake track --forcerun collect_runs`: it makes the store from the run records"
+        raise DataError(str(directory), "there is no store of runs", remedy)
     artifacts = database.parent / ARTIFACTS
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", str(artifacts)]
