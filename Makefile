@@ -40,7 +40,7 @@ report: setup  ## Write report.html: figures and tables of the demo study, with 
 	@echo "Open report.html in a browser; compare the runs with: make ui"
 
 test: setup  ## Run all tests, on two processes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## Check style and workflow
 	$(BIN)/ruff check .

@@ -6,12 +6,6 @@ from pathlib import Path
 import pytest
 
 
-def pytest_itemcollected(item):
-    """Keep what shares a fixture on one worker: the tests of a file, and all that look at the one small study."""
-    group = "small study" if "finished" in item.fixturenames else item.path.name
-    item.add_marker(pytest.mark.xdist_group(group))
-
-
 def pytest_collection_modifyitems(items):
     """Start with the tests that run snakemake: they last longest, and two workers then end at about the same time."""
     items.sort(key=lambda item: item.get_closest_marker("workflow") is None)

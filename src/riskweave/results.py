@@ -61,7 +61,7 @@ class Results:
         return pd.read_csv(self.folder / "cohort" / "attrition" / f"{endpoint}.csv")
 
     def objectives(self) -> pd.DataFrame:
-        """The study's objectives and the verdict on each."""
+        """Return the study's objectives and the verdict on each."""
         return pd.read_csv(self.folder / "evaluation" / "objectives.csv")
 
     def curves(self, endpoint: str, experiment: str) -> pd.DataFrame:

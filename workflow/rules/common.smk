@@ -13,7 +13,7 @@ from pathlib import Path
 
 from riskweave.study.code import code_of
 from riskweave.study.files import read_mapping
-from riskweave.study.raw import fingerprint, raw_files
+from riskweave.study.raw import fingerprint, raw_files, weights_file
 from riskweave.study.study import parse_study
 from riskweave.survival.implementations import ESTIMATORS, NETWORKS
 
@@ -28,6 +28,7 @@ STORE = "results/mlflow"
 # Relative, so that moving the project changes no path that Snakemake remembers.
 BASE = Path(os.path.relpath(workflow.basedir))
 RAW = raw_files(STUDY.cohort) if STUDY.cohort.source == "tables" else {}
+WEIGHTS = {name: weights_file(name, STUDY.feature_sets[name]) for name in STUDY.encoders()}
 FINGERPRINTS = Path(".snakemake/riskweave/fingerprints.sqlite")
 
 MODALITIES = ("ehr", "ecg", "image")
@@ -87,8 +88,7 @@ def generated(output):
 
 def weights_fingerprint(name):
     """Return a digest of the weights file that an encoder starts from."""
-    weights = getattr(STUDY.feature_sets[name].encoder, "weights", "none")
-    return weights if weights == "none" else fingerprint([Path(weights)], FINGERPRINTS)
+    return "none" if WEIGHTS[name] is None else fingerprint([WEIGHTS[name]], FINGERPRINTS)
 
 
 def feature_table(name):
