@@ -1,8 +1,8 @@
 """Compare the NAFLD study with a figure from elsewhere, computed the way that figure was.
 
 A ridge Cox on hand-made features reached a five-fold Harrell concordance for incident MACE of 0.752 with age and sex,
-and 0.779 with body mass index, laboratory values and history, with death as a censoring. The leaderboard counts death as a
-competing event, which gives lower numbers for the same predictions. Run the study first:
+and 0.779 with body mass index, laboratory values and history, with death as a censoring. The leaderboard counts death
+as a competing event, which gives lower numbers for the same predictions. Run the study first:
 `snakemake --configfile config/studies/nafld.yaml`.
 """
 
