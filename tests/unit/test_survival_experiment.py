@@ -245,7 +245,7 @@ def test_columns_that_say_nothing_give_everybody_the_incidence_of_the_training_r
     found = read_predictions(train(study, sets=("ehr",)) / "predictions.parquet")
     days = risk_columns(found)[1]
     last = days[max(days)]
-    assert len(found[["fold", last]].drop_duplicates()) == 3
+    assert len(found[["fold", last]].drop_duplicates()) == found["fold"].nunique()
     assert (found["linear_predictor"] == 0).all()
     outcomes = read_table(study / "outcomes.parquet", OUTCOMES).set_index("subject_id")
     folds = read_table(study / "folds.parquet", FOLDS)

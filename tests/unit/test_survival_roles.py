@@ -6,7 +6,7 @@ import pytest
 
 from riskweave.cohort.tables import FOLDS, OUTCOMES, write_table
 from riskweave.errors import DataError
-from riskweave.survival.roles import check_training, concordance
+from riskweave.survival.roles import association, check_training, concordance
 
 IDS = [f"s{number:02d}" for number in range(24)]
 
@@ -63,3 +63,16 @@ def test_concordance_of_competing_events_by_hand():
     assert concordance(**values, risk=np.array([0.1, 0.9])) == 1
     assert concordance(**values, risk=np.array([0.9, 0.1])) == 0
     assert np.isnan(concordance(time=np.array([1.0]), event=np.array([1]), risk=np.array([0.5])))
+
+
+def test_association_tells_a_planted_signal_from_none():
+    random = np.random.default_rng(3)
+    score = random.normal(size=300)
+    time = random.exponential(np.exp(-0.5 * score))
+    event = random.random(300) < 0.6
+    assert association(time=time, event=event, risk=score) > 3
+    assert association(time=time, event=event, risk=-score) < -3
+    permuted = [association(time=time, event=event, risk=random.permutation(score)) for _ in range(40)]
+    assert np.mean(np.array(permuted) > 1.645) < 0.15
+    assert association(time=time, event=event, risk=np.ones(300)) == 0
+    assert association(time=time, event=np.zeros(300, dtype=bool), risk=score) == 0

@@ -70,7 +70,7 @@ def test_every_training_step_is_a_run_with_a_child_for_each_fold(finished):
     with store(finished) as connection:
         tags = pd.read_sql("select run_uuid, key, value from tags", connection)
     wide = tags.pivot_table(index="run_uuid", columns="key", values="value", aggfunc="first")
-    parents = wide[wide["mlflow.parentRunId"].isna()]
+    parents = wide[wide["mlflow.parentRunId"].isna() & wide["rule"].notna()]
     assert set(parents["experiment"].dropna()) == EXPERIMENTS
     assert set(parents["feature_set"].dropna()) == {"ecg", "image"}
     assert (wide["mlflow.parentRunId"].value_counts() == 2).all()
@@ -252,7 +252,7 @@ def test_editing_the_cohort_reruns_the_whole_study(project):
         ("src/riskweave/evaluation/figures.py", ["draw_evaluation evaluation/mace"]),
         ("src/riskweave/survival/cox.py", ["age_sex.cox", "ecg.cox", "ehr.cox", "image.cox"]),
         ("src/riskweave/tracking/store.py", []),
-        ("workflow/scripts/judge_objectives.py", [VERDICTS]),
+        ("workflow/scripts/judge_objectives.py", ["collect_runs tracking", VERDICTS]),
     ],
 )
 def test_editing_code_reruns_what_executes_it(project, module, expected):

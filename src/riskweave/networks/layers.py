@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ChannelScale", "Embedding", "HazardHead"]
+__all__ = ["ChannelScale", "Embedding", "HazardHead", "forget"]
 
 
 class ChannelScale(nn.Module):
@@ -104,3 +104,11 @@ class HazardHead(nn.Module):
         """Return the logits (n, causes, intervals) for `z` (n, inputs)."""
         varying = self.varying(z).view(-1, self.causes, self.intervals)
         return self.baseline + self.shared(z).unsqueeze(-1) + varying
+
+
+def forget(network: nn.Module) -> None:
+    """Reset a network's embedding, in place, to what it was before training: zeros for every input."""
+    for module in network.modules():
+        if isinstance(module, Embedding):
+            nn.init.zeros_(module.linear.weight)
+            nn.init.zeros_(module.linear.bias)

@@ -15,16 +15,20 @@ from riskweave.cohort.tables import FOLDS, OUTCOMES, ROLES, read_table
 from riskweave.errors import DataError
 from riskweave.modalities.base import Column, replacing, write_features
 from riskweave.networks.augment import jitter_images, jitter_recordings
+from riskweave.networks.layers import forget
 from riskweave.study.features import EcgFeatures, ImageFeatures, TcnEncoder
 from riskweave.survival.discrete import cumulative_incidence, cut_points
 from riskweave.survival.encoder_networks import build_network, read_weights, save_encoder
-from riskweave.survival.roles import check_encoder_rows, concordance, roles_at_risk
+from riskweave.survival.roles import association, check_encoder_rows, concordance, roles_at_risk
 from riskweave.survival.task import DiscreteTimeTask, fit, outputs
 from riskweave.tracking.record import recording
 
 __all__ = ["train_encoder"]
 
 logger = logging.getLogger(__name__)
+
+EVIDENCE = 1.645
+"""Smallest z of an encoder's risk in its validation rows with which it is used: one-sided 5 % of the normal."""
 
 AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor]] = {"ecg": jitter_recordings, "image": jitter_images}
 
@@ -91,11 +95,30 @@ def _plan(rows: pd.DataFrame, *, outcomes: pd.DataFrame, folds: pd.DataFrame) ->
     return plan
 
 
-def _train_fold(job: _Job, fold: int) -> tuple[DiscreteTimeTask, pd.DataFrame]:
-    """Train one fold's network; test rows are not looked at."""
+@dataclass(frozen=True)
+class _Trained:
+    """What one fold gives: embeddings of all rows of the inputs, and how they came about."""
+
+    task: DiscreteTimeTask
+    curves: pd.DataFrame
+    embeddings: np.ndarray
+    signal: bool
+    summary: dict[str, Any]
+
+    def state(self, cuts: np.ndarray) -> dict[str, Any]:
+        """Return what is stored of the fold."""
+        return {"net": self.task.net.state_dict(), "head": self.task.head.state_dict(), "cuts": cuts.tolist()}
+
+
+def _train_fold(job: _Job, fold: int) -> _Trained:
+    """Train one fold's network, keep it if its validation rows speak for it, and embed everybody.
+
+    An encoder without signal still fits its training rows, and a model on top of it would believe what it sees there.
+    So unless its risk is associated with the outcome of the validation rows, it is reset to embeddings of zeros.
+    """
     encoder = job.features.encoder
     train, validation = job.folds[fold]["train"], job.folds[fold]["validation"]
-    return fit(
+    task, curves = fit(
         lambda: build_network(encoder, channels=job.channels, state=job.state),
         x=job.inputs[train.row],
         time=train.time,
@@ -111,6 +134,26 @@ def _train_fold(job: _Job, fold: int) -> tuple[DiscreteTimeTask, pd.DataFrame]:
         fold=fold,
         augment=AUGMENTATIONS[job.features.modality],
     )
+    embeddings = outputs(task.net, job.inputs, threads=job.threads)
+    summary = _summary(job, fold, embeddings, task, curves)
+    evidence = association(
+        time=validation.time,
+        event=validation.event == 1,
+        risk=_risk(job, fold, embeddings[validation.row], task),
+    )
+    signal = evidence >= EVIDENCE
+    summary["metrics"]["validation_z"] = evidence
+    summary["params"]["signal"] = signal
+    if not signal:
+        forget(task.net)
+        embeddings = np.zeros_like(embeddings)
+    return _Trained(task, curves, embeddings, signal, summary)
+
+
+def _risk(job: _Job, fold: int, embeddings: np.ndarray, task: DiscreteTimeTask) -> np.ndarray:
+    """Return the target's cumulative incidence at the last cut, of shape (n,)."""
+    hazards = torch.sigmoid(torch.from_numpy(outputs(task.head, embeddings, threads=job.threads)))
+    return cumulative_incidence(hazards.numpy(), cuts=job.cuts[fold], times=job.cuts[fold][-1:])[:, 0, 0]
 
 
 def _summary(job: _Job, fold: int, embeddings: np.ndarray, task: DiscreteTimeTask, curves: pd.DataFrame) -> dict:
@@ -123,9 +166,8 @@ def _summary(job: _Job, fold: int, embeddings: np.ndarray, task: DiscreteTimeTas
         counts[f"{role}_subjects"] = len(rows.row)
         counts |= {f"{role}_events_cause_{k}": int((rows.event == k).sum()) for k in range(1, job.causes + 1)}
         if role != "train" and len(rows.row):
-            hazards = torch.sigmoid(torch.from_numpy(outputs(task.head, embeddings[rows.row], threads=job.threads)))
-            risk = cumulative_incidence(hazards.numpy(), cuts=job.cuts[fold], times=job.cuts[fold][-1:])
-            metrics[f"{role}_harrell_c"] = concordance(time=rows.time, event=rows.event, risk=risk[:, 0, 0])
+            risk = _risk(job, fold, embeddings[rows.row], task)
+            metrics[f"{role}_harrell_c"] = concordance(time=rows.time, event=rows.event, risk=risk)
     return {"metrics": metrics, "params": {"best_epoch": task.best_epoch}, "counts": counts}
 
 
@@ -177,8 +219,8 @@ def train_encoder(
     """Train one encoder in each fold and embed everybody who has the modality.
 
     Training rows are those at risk for the endpoint that have the modality; validation rows stop the training; outcomes
-    of test rows are used for nothing but a concordance in the record. An encoder that never beats the null model on its
-    validation rows gives embeddings of zeros.
+    of test rows are used for nothing but a concordance in the record. An encoder whose risk is not associated with the
+    outcome of its validation rows (z below 1.645 in a Cox model) gives embeddings of zeros.
 
     Parameters
     ----------
@@ -247,26 +289,21 @@ def train_encoder(
     ) as run:
         frames, histories, states = [], [], {}
         for fold in plan:
-            task, history = _train_fold(job, fold)
-            values = outputs(task.net, inputs, threads=threads)
-            summary = _summary(job, fold, values, task, history)
-            run.add_fold(fold, **summary)
-            run.architecture = _architecture(task, inputs.shape[1:])
+            trained = _train_fold(job, fold)
+            run.add_fold(fold, **trained.summary)
+            run.architecture = _architecture(trained.task, inputs.shape[1:])
             logger.info(
-                "%s, %s: fold %d (%d of %d): %d training subjects, best epoch %d of %d, validation concordance %.3f",
-                endpoint, feature_set, fold, len(states) + 1, len(plan), summary["counts"]["train_subjects"],
-                task.best_epoch, summary["counts"]["epochs"], summary["metrics"]["validation_harrell_c"],
+                "%s, %s: fold %d (%d of %d): %d training subjects, best epoch %d of %d, validation concordance %.3f%s",
+                endpoint, feature_set, fold, len(states) + 1, len(plan), trained.summary["counts"]["train_subjects"],
+                trained.task.best_epoch, trained.summary["counts"]["epochs"],
+                trained.summary["metrics"]["validation_harrell_c"], "" if trained.signal else ": no signal, not used",
             )  # fmt: skip
-            frame = pd.DataFrame(values[rows["row"].to_numpy()], columns=[column.name for column in columns])
+            frame = pd.DataFrame(trained.embeddings[rows["row"].to_numpy()], columns=[c.name for c in columns])
             frame.insert(0, "subject_id", rows["subject_id"].to_numpy())
             frame.insert(1, "fold", np.int16(fold))
             frames.append(frame)
-            histories.append(history)
-            states[fold] = {
-                "net": task.net.state_dict(),
-                "head": task.head.state_dict(),
-                "cuts": job.cuts[fold].tolist(),
-            }
+            histories.append(trained.curves)
+            states[fold] = trained.state(job.cuts[fold])
         for name in run.folds[0].metrics:
             run.metrics[name] = float(np.mean([fold.metrics[name] for fold in run.folds]))
         with replacing(Path(embeddings), Path(weights), Path(curves)) as (embeddings_part, weights_part, curves_part):

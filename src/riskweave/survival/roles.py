@@ -6,12 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from lifelines import CoxPHFitter
+from lifelines.exceptions import ConvergenceError
 from lifelines.utils import concordance_index
 
 from riskweave.cohort.tables import FOLDS, OUTCOMES, ROLES, read_table
 from riskweave.errors import DataError
 
-__all__ = ["Roles", "check_encoder_rows", "check_events", "check_training", "concordance", "roles_at_risk"]
+__all__ = [
+    "Roles",
+    "association",
+    "check_encoder_rows",
+    "check_events",
+    "check_training",
+    "concordance",
+    "roles_at_risk",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -158,3 +168,29 @@ def concordance(*, time: np.ndarray, event: np.ndarray, risk: np.ndarray) -> flo
         return float(concordance_index(time, -risk, event == 1))
     except ZeroDivisionError:
         return float("nan")
+
+
+def association(*, time: np.ndarray, event: np.ndarray, risk: np.ndarray) -> float:
+    """Return the Wald z of a risk in a Cox model of its own: how surely a higher risk goes with earlier events.
+
+    Parameters
+    ----------
+    time, event : array (n,)
+        Days, and whether the target event happened.
+    risk : array (n,)
+        Any score; higher means earlier.
+
+    Returns
+    -------
+    float
+        0 where the risk or the outcome does not vary, or the model does not converge.
+    """
+    spread = float(np.std(risk))
+    if not event.any() or spread < 1e-12:
+        return 0.0
+    frame = pd.DataFrame({"time": time, "event": event.astype(int), "risk": (risk - np.mean(risk)) / spread})
+    try:
+        fitted = CoxPHFitter().fit(frame, duration_col="time", event_col="event")
+    except ConvergenceError:
+        return 0.0
+    return float(fitted.summary.loc["risk", "z"])

@@ -26,7 +26,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message='"\\\\s" is an invalid escape sequence')
     from pycox.models.loss import NLLLogistiHazardLoss
 
-__all__ = ["CURVE_COLUMNS", "DiscreteTimeTask", "fit", "outputs"]
+__all__ = ["CURVE_COLUMNS", "Batches", "DiscreteTimeTask", "KeepBest", "fit", "outputs"]
 
 CURVE_COLUMNS = ("fold", "epoch", "metric", "value")
 
