@@ -72,7 +72,7 @@ def test_no_file_is_large():
 
 # Written in pieces, so that this file does not hold what it looks for.
 HOSTS = [".".join(parts) for parts in (
-    ("pypi", "org"), ("files", "pythonhosted", "org"), ("conda", "anaconda", "org"), ("repo", "anaconda", "com"),
+    ("pypi", "org"), ("files", "python" "hosted", "org"), ("conda", "anaconda", "org"), ("repo", "anaconda", "com"),
     ("download", "pytorch", "org"), ("registry", "npmjs", "org"), ("test", "pypi", "org"),
 )]  # fmt: skip
 FOLDERS = ["/" + folder + "/" for folder in ("work", "home", "root", "Users", "mnt", "tmp", "var", "scratch")]
