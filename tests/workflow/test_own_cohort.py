@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from small_project import REPOSITORY, copy_project
+from small_project import REPOSITORY, Project, copy_project
 
 pytestmark = pytest.mark.workflow
 
@@ -67,6 +67,23 @@ def test_the_files_that_the_page_names_exist(followed):
 def test_leading_zeros_of_identifiers_survive(followed):
     subjects = pd.read_parquet(followed / "results/mine/cohort/source/subjects.parquet")
     assert subjects["subject_id"].iloc[0] == "001"
+
+
+def test_raw_files_count_by_content(followed):
+    def planned() -> str:
+        done = Project(followed).snakemake("--configfile", "config/studies/mine.yaml", "--dry-run")
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    for path in (followed / "data").rglob("*"):
+        os.utime(path)
+    assert "Nothing to be done" in planned()
+    signal = followed / "data/ecg/e001.dat"
+    content = signal.read_bytes()
+    signal.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert "Read and check the source tables." in planned()
+    signal.write_bytes(content)
+    assert "Nothing to be done" in planned()
 
 
 def test_endpoint_from_columns(followed):
