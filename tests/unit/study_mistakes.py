@@ -86,7 +86,7 @@ MISTAKES = {
     ),
     "unknown key of a feature set": (
         put("feature_sets.age_sex.statics", ["age"]),
-        ["feature_sets.age_sex.statics: unknown key", "Did you mean 'static'?", "events, modality, static"],
+        ["feature_sets.age_sex.statics: unknown key", "Did you mean 'static'?", "Allowed: events, history"],
     ),
     "unknown key in a list": (
         put("feature_sets.labs.events.0.code", "LAB//"),
@@ -110,12 +110,12 @@ MISTAKES = {
     ),
     "key that is no text": (
         lambda config: config.update({3: 1}),
-        ["3: unknown key (value 3)", "Allowed: cohort, endpoints"],
+        ["3: unknown key (value 3)", "Allowed: allow, code_lists, cohort, endpoints"],
     ),
     # Unknown kinds.
     "unknown source": (
         put("cohort.source", "synthetics"),
-        ["cohort.source: 'synthetics' is not allowed", "Did you mean 'synthetic'?", "nafld, synthetic, tables"],
+        ["cohort.source: 'synthetics' is not allowed", "Did you mean 'synthetic'?", "omop, public, synthetic, tables"],
     ),
     "unknown modality": (
         put("feature_sets.ecg.modality", "egc"),
@@ -253,7 +253,7 @@ MISTAKES = {
     ),
     # Required keys.
     "no question": (drop("question"), ["question: this key is required and missing", "Allowed: text"]),
-    "no cohort": (drop("cohort"), ["cohort: this key is required and missing", "nafld, synthetic, tables"]),
+    "no cohort": (drop("cohort"), ["cohort: this key is required and missing", "omop, public, synthetic, tables"]),
     "no horizons": (drop("endpoints.mi.horizons"), ["endpoints.mi.horizons: this key is required and missing"]),
     # Impossible combinations.
     "experiment given twice": (
@@ -302,7 +302,7 @@ MISTAKES = {
     ),
     "ehr set with nothing in it": (
         put("feature_sets.age_sex", {"modality": "ehr"}),
-        ["feature_sets.age_sex: an ehr feature set needs `static` columns or `events`"],
+        ["feature_sets.age_sex: an ehr feature set needs `static` columns, `events` or a `history`"],
     ),
     "name of a column together with by_code": (
         both(put("feature_sets.labs.events.0.by_code", True), put("feature_sets.labs.events.0.name", "labs")),

@@ -13,7 +13,7 @@ from riskweave.cohort.checks import check_columns
 from riskweave.cohort.sources import ingest
 from riskweave.cohort.tables import SUBJECTS, read_table
 from riskweave.errors import DataError
-from riskweave.study.cohort import SyntheticSource, TableColumns, TablesSource
+from riskweave.study.sources import SyntheticSource, TableColumns, TablesSource
 
 SUBJECT_LINES = """subject_id,index_time,followup_end,age,sex,centre,years,died,empty,birthday
 001,2020-05-01,2024-05-01,61,f,north,3,1,,1959-02-01

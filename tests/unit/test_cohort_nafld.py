@@ -8,7 +8,8 @@ from riskweave.cohort.outcomes import define_outcomes
 from riskweave.cohort.sources import ingest
 from riskweave.cohort.sources.nafld import INDEX_DATE, MACE
 from riskweave.cohort.tables import EVENTS, OUTCOMES, SUBJECTS, read_table
-from riskweave.study.cohort import CodesEndpoint, NafldSource
+from riskweave.study.cohort import CodesEndpoint
+from riskweave.study.sources import NafldSource
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from riskweave.cohort.manifests import record_files
 from riskweave.cohort.sources import ingest
 from riskweave.cohort.tables import EVENTS, IMAGES, RECORDINGS, SUBJECTS, read_metadata, read_table
-from riskweave.study.cohort import SyntheticSource, TableColumns, TablesSource
+from riskweave.study.sources import SyntheticSource, TableColumns, TablesSource
 
 
 def write_text(path: Path, *lines: str) -> str:

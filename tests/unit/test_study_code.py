@@ -13,9 +13,9 @@ import pytest
 from riskweave.cohort.manifests import record_files
 from riskweave.errors import StudyError
 from riskweave.study.code import code_of
-from riskweave.study.cohort import TablesSource
 from riskweave.study.features import EhrFeatures, ImageFeatures
 from riskweave.study.raw import fingerprint, raw_files, weights_file
+from riskweave.study.sources import TablesSource
 
 
 @pytest.fixture

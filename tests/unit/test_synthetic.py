@@ -10,7 +10,7 @@ import pytest
 from lifelines.utils import concordance_index
 
 from riskweave.errors import DataError
-from riskweave.study.cohort import SyntheticSource
+from riskweave.study.sources import SyntheticSource
 from riskweave.synthetic import generate
 from riskweave.synthetic.ecg import LEADS, Ecg, synthesise
 from riskweave.synthetic.image import Radiograph, render

@@ -6,7 +6,7 @@ from pydantic import TypeAdapter
 
 from riskweave.cohort.sources import ingest
 from riskweave.jobs import job_log
-from riskweave.study.cohort import Cohort
+from riskweave.study.sources import Cohort
 
 with job_log(Path(snakemake.log[0])):
     synthetic = snakemake.input.get("synthetic")

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from riskweave.jobs import job_log
-from riskweave.study.cohort import SyntheticSource
 from riskweave.study.raw import fingerprint
+from riskweave.study.sources import SyntheticSource
 from riskweave.synthetic.generate import generate
 
 with job_log(Path(snakemake.log[0])):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Block", "Days", "Fraction", "Name", "Positive"]
+__all__ = ["Block", "Codes", "Days", "Fraction", "Name", "Positive"]
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
 
@@ -14,6 +14,9 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Positive = Annotated[int, Field(gt=0)]
 Days = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+Codes = Annotated[list[str], Field(min_length=1)]
+"""Codes by prefix. `I21` is every code that starts so, `I21$` exactly this one, `@mi` the code list of that name."""
 
 
 class Block(BaseModel):

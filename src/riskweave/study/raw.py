@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from riskweave.errors import StudyError
-from riskweave.study.cohort import TablesSource
 from riskweave.study.features import FeatureSet
+from riskweave.study.sources import TablesSource
 
 __all__ = ["fingerprint", "raw_files", "weights_file"]
 

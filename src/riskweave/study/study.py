@@ -1,22 +1,24 @@
 """The study file as a whole: its model, the checks across blocks, and the errors that answer a wrong one."""
 
-from collections.abc import Iterable, Mapping
-from importlib.util import find_spec
-from math import isfinite
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from riskweave.errors import StudyError, nearest
+from riskweave.errors import StudyError
 from riskweave.study.base import Block, Name
-from riskweave.study.cohort import CodesEndpoint, Cohort, ColumnsEndpoint, Endpoint, Folds
+from riskweave.study.checks import check_study
+from riskweave.study.codes import resolve_lists
+from riskweave.study.cohort import Allowed, CohortReport, Endpoint, Folds
 from riskweave.study.evaluation import Evaluation, Objective
 from riskweave.study.experiments import Experiment, ExperimentBlock, expand
 from riskweave.study.explain import explain
 from riskweave.study.features import FeatureSet
 from riskweave.study.files import read_mapping
 from riskweave.study.models import Model
+from riskweave.study.population import Population
+from riskweave.study.sources import Cohort
 
 __all__ = ["Study", "load_study", "parse_study"]
 
@@ -29,6 +31,13 @@ class Study(Block):
     seed: Annotated[int, Field(ge=0)] = Field(default=1, description="Seed of all training.")
     objectives: dict[Name, Objective] = Field(default={}, description="Expected results, by name.")
     cohort: Cohort = Field(description="Where the data come from.")
+    code_lists: dict[Name, str] = Field(
+        default={},
+        description="Files of code lists (YAML with source, version and codes), by name; `@name` stands for its codes.",
+    )
+    population: Population = Field(
+        default=Population(), description="Who is in the study, and when their risk is predicted."
+    )
     endpoints: Annotated[dict[Name, Endpoint], Field(min_length=1)] = Field(description="What is predicted, by name.")
     folds: Folds = Field(default=Folds(), description="How the subjects are divided.")
     feature_sets: Annotated[dict[Name, FeatureSet], Field(min_length=1)] = Field(
@@ -39,6 +48,8 @@ class Study(Block):
         description="What is trained and compared, by name."
     )
     evaluation: Evaluation = Field(description="How experiments are compared.")
+    allow: list[Allowed] = Field(default=[], description="Findings of the leak gates that may pass, with reasons.")
+    report: CohortReport = Field(default=CohortReport(), description="What is reported about the cohort.")
 
     def matrix(self) -> list[Experiment]:
         """All experiments of the study, in the order of the file."""
@@ -96,168 +107,6 @@ class Study(Block):
         return self.folds.stratify or next(iter(self.endpoints))
 
 
-def _known(key: str, value: str, allowed: Iterable[str], what: str) -> list[str]:
-    allowed = list(allowed)
-    if value in allowed:
-        return []
-    return [f"{key}: there is no {what} {value!r}.{nearest(value, allowed)} Allowed: {', '.join(allowed)}"]
-
-
-def _check_names(study: Study) -> list[str]:
-    """Find names that no block defines."""
-    problems = []
-    for name, block in study.experiments.items():
-        key = f"experiments.{name}"
-        for field in ("feature_sets", "all_subsets_of", "always"):
-            for used in getattr(block, field):
-                problems += _known(f"{key}.{field}", used, study.feature_sets, "feature set")
-        for used in block.models:
-            problems += _known(f"{key}.models", used, study.models, "model")
-        for used in block.endpoints or []:
-            problems += _known(f"{key}.endpoints", used, study.endpoints, "endpoint")
-    if study.folds.stratify is None and len(study.endpoints) > 1:
-        problems.append(
-            "folds.stratify: this key is required where there are several endpoints. "
-            f"Allowed: {', '.join(study.endpoints)}"
-        )
-    elif study.folds.stratify is not None:
-        problems += _known("folds.stratify", study.folds.stratify, study.endpoints, "endpoint")
-    return problems
-
-
-def _check_experiments(study: Study) -> list[str]:
-    """Find experiments that objectives or the evaluation name and the matrix lacks."""
-    try:
-        study.matrix()
-    except ValueError as error:
-        return [str(error)]
-    problems = []
-    for endpoint in study.endpoints:
-        names = [experiment.name for experiment in study.of_endpoint(endpoint)]
-        if not names:
-            problems.append(
-                f"endpoints.{endpoint}: no experiment predicts it. Name it in `experiments`, or remove the endpoint"
-            )
-        else:
-            problems += _known(
-                "evaluation.reference", study.evaluation.reference, names, f"experiment of endpoint {endpoint!r} named"
-            )
-    for name, objective in study.objectives.items():
-        key = f"objectives.{name}"
-        problems += _known(f"{key}.endpoint", objective.endpoint, study.endpoints, "endpoint")
-        if objective.endpoint in study.endpoints:
-            names = [experiment.name for experiment in study.of_endpoint(objective.endpoint)]
-            what = f"experiment of endpoint {objective.endpoint!r} named"
-            problems += _known(f"{key}.experiment", objective.experiment, names, what)
-            if objective.compared_with is not None:
-                problems += _known(f"{key}.compared_with", objective.compared_with, names, what)
-        if (objective.above is None) == (objective.below is None):
-            problems.append(f"{key}: give one of `above` and `below`")
-    return problems
-
-
-def _check_combinations(study: Study) -> list[str]:
-    """Find settings that are each allowed and impossible together."""
-    problems = []
-    cohort = study.cohort
-    if cohort.source == "tables":
-        for name, block in study.feature_sets.items():
-            needed = {"ecg": "recordings", "image": "images"}.get(block.modality)
-            if block.modality == "ehr" and block.events:
-                needed = "events"
-            if needed and getattr(cohort, needed) is None:
-                problems.append(
-                    f"feature_sets.{name}: modality {block.modality} needs cohort.{needed}, which is not given. "
-                    "Give the path, or remove the feature set"
-                )
-        for name, endpoint in study.endpoints.items():
-            if isinstance(endpoint, CodesEndpoint):
-                if cohort.events is None:
-                    problems.append(f"endpoints.{name}: kind codes needs cohort.events, which is not given")
-                problems += [
-                    f"endpoints.{name}: kind codes needs cohort.columns.{column}, which is null"
-                    for column in ("index_time", "followup_end")
-                    if getattr(cohort.columns, column) is None
-                ]
-        dated = [table for table in ("events", "recordings", "images") if getattr(cohort, table)]
-        if dated and cohort.columns.index_time is None:
-            problems.append(f"cohort.columns.index_time: is null, but cohort.{dated[0]} is dated. Name the column")
-    elif cohort.source == "nafld":
-        problems += [
-            f"feature_sets.{name}: the source nafld has no {block.modality} data. Allowed: ehr"
-            for name, block in study.feature_sets.items()
-            if block.modality != "ehr"
-        ]
-    return problems
-
-
-def _check_extras(study: Study) -> list[str]:
-    """Find models of experiments that need an extra of the package which is not installed."""
-    used = {name for block in study.experiments.values() for name in block.models}
-    return [
-        f"models.{name}: kind random_survival_forest needs scikit-survival, which is not installed. Install the extra: "
-        "pip install 'riskweave[forest]' (scikit-survival is GPL-3), or remove the model from the study"
-        for name, block in study.models.items()
-        if name in used and block.kind == "random_survival_forest" and find_spec("sksurv") is None
-    ]
-
-
-def _twice(key: str, values: Iterable[object]) -> list[str]:
-    values = list(values)
-    repeated = sorted({str(value) for value in values if values.count(value) > 1})
-    return [f"{key}: names {', '.join(repeated)} twice. Name it once"] if repeated else []
-
-
-def _check_leaks(study: Study) -> list[str]:
-    """Find static features that are no features: identifiers, dates, and above all outcomes."""
-    reserved = {}
-    if study.cohort.source == "tables":
-        columns = study.cohort.columns
-        reserved = {
-            getattr(columns, key): f"cohort.columns.{key}" for key in ("subject_id", "index_time", "followup_end")
-        }
-    for name, endpoint in study.endpoints.items():
-        if isinstance(endpoint, ColumnsEndpoint):
-            reserved |= {getattr(endpoint, key): f"endpoints.{name}.{key}" for key in ("time", "event")}
-    return [
-        f"feature_sets.{name}.static: {column!r} is {reserved[column]}, which cannot be a feature. Remove it"
-        for name, block in study.feature_sets.items()
-        if block.modality == "ehr"
-        for column in block.static
-        if column in reserved
-    ]
-
-
-def _check_contradictions(study: Study) -> list[str]:
-    """Find settings that contradict each other within a block."""
-    problems = []
-    for name, block in study.feature_sets.items():
-        if block.modality == "ehr":
-            problems += _twice(f"feature_sets.{name}.static", block.static)
-    for name, endpoint in study.endpoints.items():
-        problems += _twice(f"endpoints.{name}.horizons", endpoint.horizons)
-        if isinstance(endpoint, CodesEndpoint):
-            if "" in (*endpoint.target, *endpoint.competing):
-                problems.append(f"endpoints.{name}: an empty code is the prefix of every code. Give a code")
-            problems += [
-                f"endpoints.{name}.competing: {code!r} is an event of the target too. Remove it from one"
-                for code in endpoint.competing
-                if code and code.startswith(tuple(filter(None, endpoint.target)))
-            ]
-    for name, block in study.experiments.items():
-        both = [used for used in block.always if used in block.all_subsets_of]
-        if both:
-            problems.append(
-                f"experiments.{name}: `always` and `all_subsets_of` both name {', '.join(both)}. Name it once"
-            )
-    for name, objective in study.objectives.items():
-        if objective.compared_with == objective.experiment:
-            problems.append(f"objectives.{name}.compared_with: {objective.experiment!r} is compared with itself")
-        if not all(isfinite(value) for value in (objective.above, objective.below) if value is not None):
-            problems.append(f"objectives.{name}: `above` and `below` need a finite number")
-    return problems
-
-
 def parse_study(config: Mapping[str, Any], origin: str = "study") -> Study:
     """Check a study given as nested dictionaries.
 
@@ -274,13 +123,10 @@ def parse_study(config: Mapping[str, Any], origin: str = "study") -> Study:
         With a line for each problem: key, value, what is allowed and the nearest name.
     """
     try:
-        study = Study.model_validate(dict(config))
+        study = Study.model_validate(resolve_lists(config))
     except ValidationError as error:
         raise StudyError(_message(origin, explain(error, Study))) from None
-    problems = _check_names(study)
-    if not problems:
-        checks = (_check_experiments, _check_combinations, _check_extras, _check_leaks, _check_contradictions)
-        problems = [problem for check in checks for problem in check(study)]
+    problems = check_study(study)
     if problems:
         raise StudyError(_message(origin, problems))
     return study

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from riskweave.errors import DataError
-from riskweave.study.cohort import SyntheticSource
+from riskweave.study.sources import SyntheticSource
 from riskweave.synthetic.codes import CODES
 from riskweave.synthetic.ecg import LEADS, SAMPLING_RATE, Ecg, synthesise
 from riskweave.synthetic.ehr import draw_events

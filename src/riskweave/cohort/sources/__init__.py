@@ -16,7 +16,7 @@ from riskweave.cohort.sources.synthetic import read_synthetic, synthetic_tables
 from riskweave.cohort.sources.tables import CanonicalTables, read_tables
 from riskweave.cohort.tables import EVENTS, IMAGES, RECORDINGS, SUBJECTS, TableSchema, read_arrow, write_table
 from riskweave.errors import DataError
-from riskweave.study.cohort import Cohort, TablesSource
+from riskweave.study.sources import Cohort, TablesSource
 
 __all__ = ["content_sha256", "ingest"]
 

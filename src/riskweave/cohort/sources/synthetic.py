@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from riskweave.cohort.sources.tables import CanonicalTables, read_tables
-from riskweave.study.cohort import TablesSource
+from riskweave.study.sources import TablesSource
 
 __all__ = ["read_synthetic", "synthetic_tables"]
 

@@ -13,7 +13,7 @@ from riskweave.cohort.reading import InputFile, pick, read_file
 from riskweave.cohort.tables import EVENTS, RECORDINGS, SUBJECTS
 from riskweave.cohort.times import EPOCH, end_of
 from riskweave.errors import DataError, nearest
-from riskweave.study.cohort import TableColumns, TablesSource
+from riskweave.study.sources import TableColumns, TablesSource
 
 __all__ = ["CanonicalTables", "empty_events", "empty_manifest", "read_tables"]
 
