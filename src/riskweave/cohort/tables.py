@@ -23,6 +23,7 @@ __all__ = [
     "OUTCOMES",
     "RECORDINGS",
     "ROLES",
+    "SOURCE_SUBJECTS",
     "SUBJECTS",
     "Rule",
     "TableSchema",
@@ -103,10 +104,19 @@ def _manifest(name: str, what: str) -> TableSchema:
     )
 
 
+SOURCE_SUBJECTS = TableSchema(
+    "source subjects",
+    pa.schema([_SUBJECT_ID]),
+    order=("subject_id",),
+    key=("subject_id",),
+    extra=True,
+)
+
 SUBJECTS = TableSchema(
     "subjects",
     pa.schema([
-        _SUBJECT_ID,
+        _field("subject_id", pa.string(), "Identifier of a person at one index time; the person's own where there is one"),
+        _field("person_id", pa.string(), "The person: subject_id of the source's tables (events, recordings, images)"),
         _field("index_time", TIME, "Moment of prediction; 1970-01-01 in a study without dates"),
         _field("followup_end", TIME, "End of the observation", nullable=True),
     ]),
@@ -123,8 +133,9 @@ EVENTS = TableSchema(
         _field("code", pa.string(), "Code of the event"),
         _field("numeric_value", pa.float32(), "Measured value", nullable=True),
         _field("text_value", pa.string(), "Value in words", nullable=True),
+        _field("unit", pa.string(), "Unit of the measured value, where the source gives one", nullable=True),
     ]),
-    order=("subject_id", "time", "code", "numeric_value", "text_value"),
+    order=("subject_id", "time", "code", "numeric_value", "text_value", "unit"),
 )  # fmt: skip
 
 RECORDINGS = _manifest("recordings", "ECG")
