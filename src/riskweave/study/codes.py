@@ -33,7 +33,7 @@ def read_code_list(path: str | Path) -> list[str]:
     StudyError
         When the file is missing, is no YAML mapping, has no source, version or codes, or repeats a code.
     """
-    content = read_mapping(path)
+    content = read_mapping(path, "code list")
     unknown = sorted(set(content) - {"source", "version", "codes"})
     if unknown:
         raise StudyError(f"{path}: unknown key {unknown[0]!r} in a code list. {_ALLOWED}")

@@ -36,13 +36,15 @@ def _where(error: yaml.YAMLError) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem or 'cannot be read'}"
 
 
-def read_mapping(path: str | Path) -> dict[str, Any]:
+def read_mapping(path: str | Path, what: str = "study file") -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
     Parameters
     ----------
     path : str or Path
         The file, in UTF-8.
+    what : str
+        What messages call it.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise StudyError(f"{path}: there is no such study file. Give the path of a YAML file")
+        raise StudyError(f"{path}: there is no such {what}. Give the path of a YAML file")
     try:
         content = yaml.load(
             path.read_text(encoding="utf-8"), Loader=_UniqueKeys
@@ -61,5 +63,5 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise StudyError(f"{path} is not valid YAML: it is not text in UTF-8. Save it in UTF-8") from None
     if not isinstance(content, dict):
-        raise StudyError(f"{path}: a study file is a YAML mapping of keys to values, with `study`, `cohort`, ...")
+        raise StudyError(f"{path}: a {what} is a YAML mapping of keys to values")
     return content
