@@ -13,7 +13,7 @@ from riskweave.cohort.convert import as_identifiers, as_text, as_times
 from riskweave.cohort.reading import InputFile, pick, read_file
 from riskweave.errors import DataError
 
-__all__ = ["image_files", "read_manifest", "record_files", "relative"]
+__all__ = ["image_files", "read_manifest", "record_files", "relative", "with_fingerprints"]
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 1 << 20
@@ -154,11 +154,38 @@ def read_manifest(
         problem = f"{times.null_count} of {raw.num_rows} rows have no time"
         raise DataError(file.column("time"), problem, "Give each row its time, or remove it")
     named = as_text(path, file.column("path"), what="path").to_pylist()
+    listed = pa.table({"subject_id": subject_id, "time": times, "path": named})
+    return with_fingerprints(listed, file, files_of=files_of), zoned
+
+
+def with_fingerprints(listed: pa.Table, file: InputFile, *, files_of: Callable[[Path], list[Path]]) -> pa.Table:
+    """Return a manifest of the files that a list names.
+
+    Parameters
+    ----------
+    listed : pyarrow.Table, shape (n_rows, 3)
+        Columns subject_id, time, path; paths are relative to the folder that holds the list.
+    file : InputFile
+        The list.
+    files_of : callable
+        From a path to the files behind it: `record_files` or `image_files`.
+
+    Returns
+    -------
+    pyarrow.Table, shape (n_rows, 4)
+        Columns subject_id, time, path (relative to the working folder), sha256.
+
+    Raises
+    ------
+    DataError
+        When a file is missing, empty, malformed, or listed twice or for several subjects.
+    """
+    named = listed.column("path").to_pylist()
     if files_of is record_files:
         named = [name.removesuffix(".hea") for name in named]
     paths = [file.path.parent / name for name in named]
     shown = pa.array([relative(path).as_posix() for path in paths], pa.string())
-    table = pa.table({"subject_id": subject_id, "time": times, "path": shown})
+    table = pa.table({"subject_id": listed.column("subject_id"), "time": listed.column("time"), "path": shown})
     _refuse_repeats(table, file)
     digests = _fingerprints(paths, files_of, file.where)
-    return table.append_column("sha256", pa.array(digests, pa.string())), zoned
+    return table.append_column("sha256", pa.array(digests, pa.string()))
