@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from riskweave.cohort.attrition import Step, write_attrition
 from riskweave.cohort.checks import check_columns
 from riskweave.cohort.folds import assign_folds
 from riskweave.cohort.outcomes import define_outcomes
@@ -19,12 +20,19 @@ from riskweave.study.cohort import CodesEndpoint, ColumnsEndpoint, Folds
 def write_cohort(tmp_path: Path, *, count: int = 40, **columns) -> dict[str, Path]:
     ids = [f"s{number:03d}" for number in range(count)]
     index = pd.Timestamp("2020-01-01")
-    frame = {"subject_id": ids, "index_time": index, "followup_end": index + pd.Timedelta(days=400), **columns}
+    write_attrition([Step("subjects", "All", 0, count, count)], tmp_path / "selected.csv")
+    frame = {
+        "subject_id": ids,
+        "person_id": ids,
+        "index_time": index,
+        "followup_end": index + pd.Timedelta(days=400),
+        **columns,
+    }
     write_table(pd.DataFrame(frame), tmp_path / "subjects.parquet", SUBJECTS)
     times = [index + pd.Timedelta(days=30)] * 10 + [index + pd.Timedelta(days=60)] * 5
     codes = ["ICD10//I21.0"] * 10 + ["MEDS_DEATH"] * 5
     events = pd.DataFrame({"subject_id": ids[:15], "time": times, "code": codes}).assign(
-        numeric_value=1.0, text_value=None
+        numeric_value=1.0, text_value=None, unit=None
     )
     write_table(events, tmp_path / "events.parquet", EVENTS)
     return {"subjects": tmp_path / "subjects.parquet", "events": tmp_path / "events.parquet"}
@@ -35,6 +43,7 @@ def endpoint_refused(tmp_path: Path, endpoint) -> str:
         define_outcomes(
             subjects=tmp_path / "subjects.parquet",
             events=tmp_path / "events.parquet",
+            selected=tmp_path / "selected.csv",
             name="mi",
             endpoint=endpoint,
             outcomes=tmp_path / "outcomes.parquet",

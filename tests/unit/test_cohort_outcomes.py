@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from riskweave.cohort.attrition import Step, attrition_table
+from riskweave.cohort.attrition import Step, read_attrition, write_attrition
 from riskweave.cohort.folds import assign_folds
 from riskweave.cohort.outcomes import define_outcomes
 from riskweave.cohort.tables import EVENTS, FOLDS, OUTCOMES, SUBJECTS, read_metadata, read_table, write_table
@@ -20,9 +20,11 @@ def days(number) -> pd.Timestamp:
 def write_cohort(tmp_path, people: dict[str, tuple], **columns) -> None:
     """Write subjects (id: end of follow-up in days, then (code, day) pairs)."""
     ends = [days(end[0]) if end[0] is not None else pd.NaT for end in people.values()]
-    subjects = pd.DataFrame({"subject_id": list(people), "index_time": INDEX, "followup_end": ends, **columns})
+    subjects = pd.DataFrame({"subject_id": list(people), "person_id": list(people), "index_time": INDEX})
+    subjects = subjects.assign(followup_end=ends, **columns)
     write_table(subjects, tmp_path / "subjects.parquet", SUBJECTS)
-    rows = [(name, days(day), code, None, None) for name, (_, *events) in people.items() for code, day in events]
+    write_attrition([Step("subjects", "All", 0, len(people), len(people))], tmp_path / "selected.csv")
+    rows = [(name, days(day), code, None, None, None) for name, (_, *events) in people.items() for code, day in events]
     events = pd.DataFrame(rows, columns=EVENTS.columns.names)
     write_table(events, tmp_path / "events.parquet", EVENTS)
 
@@ -31,6 +33,7 @@ def define(tmp_path, endpoint) -> tuple[dict, pd.DataFrame]:
     define_outcomes(
         subjects=tmp_path / "subjects.parquet",
         events=tmp_path / "events.parquet",
+        selected=tmp_path / "selected.csv",
         name="mi",
         endpoint=endpoint,
         outcomes=tmp_path / "outcomes.parquet",
@@ -84,9 +87,9 @@ def test_first_event_after_index_counts(tmp_path):
         "ends_with_death": (70, 2),
         "target_before_death": (60, 1),
     }
-    assert attrition["step"].tolist() == ["subjects", "index_time", "observed", "free", "at_risk"]
-    assert attrition["excluded"].tolist() == [0, 0, 2, 2, 0]
-    assert attrition["remaining"].tolist() == [16, 16, 14, 12, 12]
+    assert attrition["step"].tolist() == ["subjects", "observed", "free", "at_risk"]
+    assert attrition["excluded"].tolist() == [0, 2, 2, 0]
+    assert attrition["remaining"].tolist() == attrition["people"].tolist() == [16, 14, 12, 12]
 
 
 def test_nobody_is_at_risk_after_death(tmp_path):
@@ -128,13 +131,13 @@ def test_subjects_kept_because_they_died_are_told(tmp_path, caplog):
     )
 
 
-def test_subjects_without_index_time_are_in_the_attrition(tmp_path):
+def test_steps_of_the_selection_come_first(tmp_path):
     write_cohort(tmp_path, {"a": (500, ("I21", 50)), "b": (500,)})
-    subjects = read_table(tmp_path / "subjects.parquet", SUBJECTS)
-    facts = {"source_rows": "5", "without_index_time": "3"}
-    write_table(subjects, tmp_path / "subjects.parquet", SUBJECTS, facts)
+    before = [Step("subjects", "All", 0, 5, 5), Step("index_time", "With an index time", 3, 2, 2)]
+    write_attrition(before, tmp_path / "selected.csv")
     _, attrition = define(tmp_path, CodesEndpoint(kind="codes", target=["I21"], horizons=[100]))
     assert attrition["remaining"].tolist() == [5, 2, 2, 2, 2]
+    assert read_attrition(tmp_path / "attrition.csv")[:2] == before
 
 
 def test_unmatched_code_among_several_is_told(tmp_path, caplog):
@@ -149,12 +152,7 @@ def test_columns_endpoint(tmp_path):
     endpoint = ColumnsEndpoint(kind="columns", time="years", event="died", horizons=[100])
     found, attrition = define(tmp_path, endpoint)
     assert found == {"a": (10, 1), "c": (3.5, 2), "d": (400, 0)}
-    assert attrition["remaining"].tolist() == [4, 4, 3, 3, 3]
-
-
-def test_attrition_counts_down():
-    table = attrition_table(total=10, steps=[Step("a", "All", 0), Step("b", "Some", 4), Step("c", "Few", 5)])
-    assert table["remaining"].tolist() == [10, 6, 1]
+    assert attrition["remaining"].tolist() == [4, 3, 3, 3]
 
 
 def write_outcomes(tmp_path, *, count=400, at_risk=360, seed=0, centres=4):
@@ -163,6 +161,7 @@ def write_outcomes(tmp_path, *, count=400, at_risk=360, seed=0, centres=4):
     subjects = pd.DataFrame(
         {
             "subject_id": ids,
+            "person_id": ids,
             "index_time": INDEX,
             "followup_end": days(500),
             "centre": rng.choice([f"c{i}" for i in range(centres)], count),

@@ -47,7 +47,9 @@ def run(folder, rows, *, features=FEATURES, subjects=("a", "b", "c"), threads=1)
     frame = pd.DataFrame(rows, columns=["subject_id", "time", "path"]).astype({"path": str})
     frame["time"] = INDEX + pd.to_timedelta(frame["time"], "D")
     frame.to_parquet(folder / "recordings.parquet")
-    pd.DataFrame({"subject_id": list(subjects), "index_time": INDEX}).to_parquet(folder / "subjects.parquet")
+    pd.DataFrame({"subject_id": list(subjects), "person_id": list(subjects), "index_time": INDEX}).to_parquet(
+        folder / "subjects.parquet"
+    )
     out = folder / "out"
     read_recordings(
         subjects=folder / "subjects.parquet",

@@ -141,7 +141,9 @@ def run(folder, rows, *, threads=1):
     frame["time"] = INDEX + pd.to_timedelta(frame["time"], "D")
     frame.to_parquet(folder / "images.parquet")
     subjects = sorted({row[0] for row in rows})
-    pd.DataFrame({"subject_id": subjects, "index_time": INDEX}).to_parquet(folder / "subjects.parquet")
+    pd.DataFrame({"subject_id": subjects, "person_id": subjects, "index_time": INDEX}).to_parquet(
+        folder / "subjects.parquet"
+    )
     out = folder / "out"
     read_images(
         subjects=folder / "subjects.parquet",
@@ -186,7 +188,7 @@ def test_an_image_dated_to_the_day_may_be_later_than_the_index(tmp_path, picture
     frame = pd.DataFrame(rows, columns=["subject_id", "time", "path"]).astype({"path": str})
     frame["time"] = pd.to_datetime(frame["time"], format="ISO8601")
     frame.to_parquet(tmp_path / "images.parquet")
-    subjects = pd.DataFrame({"subject_id": list(index_times)})
+    subjects = pd.DataFrame({"subject_id": list(index_times), "person_id": list(index_times)})
     subjects["index_time"] = pd.to_datetime(list(index_times.values()), format="ISO8601")
     subjects.to_parquet(tmp_path / "subjects.parquet")
     chosen = last_files(subjects=tmp_path / "subjects.parquet", manifest=tmp_path / "images.parquet")

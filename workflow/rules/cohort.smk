@@ -1,9 +1,10 @@
 """From raw data to who is in the study, what happened to them, and how they are divided.
 
 REQUIRED INPUTS: the raw files that the study's cohort block names (none for the sources synthetic and nafld).
-OUTPUTS: cohort/source/*.parquet (canonical tables), cohort/outcomes/<endpoint>.parquet,
-  cohort/attrition/<endpoint>.csv, cohort/folds.parquet, and cohort/checked: all inputs of training were read and found
-  usable. Training waits for the last one and is not repeated because of it.
+OUTPUTS: cohort/source/*.parquet (canonical tables), cohort/subjects.parquet (who is in the study) with
+  cohort/attrition.csv, cohort/outcomes/<endpoint>.parquet, cohort/attrition/<endpoint>.csv, cohort/folds.parquet, and
+  cohort/checked: all inputs of training were read and found usable. Training waits for the last one and is not repeated
+  because of it.
 
 Outputs of rules that read raw data are marked `update`: when new data cannot be used, the tables made before stay.
 """
@@ -63,11 +64,34 @@ rule ingest:
         "../scripts/ingest.py"
 
 
+rule select_cohort:
+    input:
+        code=code("select_cohort"),
+        subjects=rules.ingest.output.subjects,
+        events=rules.ingest.output.events,
+    output:
+        subjects=update(f"{RESULTS}/cohort/subjects.parquet"),
+        attrition=update(f"{RESULTS}/cohort/attrition.csv"),
+    log:
+        f"{RESULTS}/logs/select_cohort.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/select_cohort.tsv"
+    conda:
+        "../../envs/riskweave.yaml"
+    params:
+        population=dump(STUDY.population),
+    message:
+        "Select the subjects of the study and count who is left out."
+    script:
+        "../scripts/select_cohort.py"
+
+
 rule define_outcomes:
     input:
         code=code("define_outcomes"),
-        subjects=rules.ingest.output.subjects,
+        subjects=rules.select_cohort.output.subjects,
         events=rules.ingest.output.events,
+        selected=rules.select_cohort.output.attrition,
     output:
         outcomes=update(f"{RESULTS}/cohort/outcomes/{{endpoint}}.parquet"),
         attrition=report(
@@ -91,7 +115,7 @@ rule define_outcomes:
 rule assign_folds:
     input:
         code=code("assign_folds"),
-        subjects=rules.ingest.output.subjects,
+        subjects=rules.select_cohort.output.subjects,
         outcomes=f"{RESULTS}/cohort/outcomes/{STUDY.stratify()}.parquet",
     output:
         folds=update(f"{RESULTS}/cohort/folds.parquet"),
@@ -110,7 +134,7 @@ rule assign_folds:
 rule check_inputs:
     input:
         code=code("check_inputs"),
-        subjects=rules.ingest.output.subjects,
+        subjects=rules.select_cohort.output.subjects,
         folds=rules.assign_folds.output.folds,
         outcomes=expand(rules.define_outcomes.output.outcomes, endpoint=sorted(STUDY.endpoints)),
         features=feature_tables(),

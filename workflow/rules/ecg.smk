@@ -1,6 +1,6 @@
 """ECG recordings to signals and plain measurements.
 
-REQUIRED INPUTS: cohort/source/{subjects,recordings}.parquet and the WFDB records that the manifest names.
+REQUIRED INPUTS: cohort/subjects.parquet, cohort/source/recordings.parquet and the WFDB records that the manifest names.
 OUTPUTS: features/<feature_set>/features.parquet (measurements, quality), signals.npy and index.parquet (encoder input).
 """
 
@@ -8,7 +8,7 @@ OUTPUTS: features/<feature_set>/features.parquet (measurements, quality), signal
 rule read_ecg:
     input:
         code=code("read_ecg"),
-        subjects=rules.ingest.output.subjects,
+        subjects=rules.select_cohort.output.subjects,
         recordings=rules.ingest.output.recordings,
     output:
         features=update(f"{RESULTS}/features/{{ecg_set}}/features.parquet"),

@@ -1,6 +1,6 @@
 """EHR events and static columns to feature tables.
 
-REQUIRED INPUTS: cohort/source/{subjects,events}.parquet.
+REQUIRED INPUTS: cohort/subjects.parquet, cohort/source/events.parquet.
 OUTPUTS: features/<feature_set>/features.parquet.
 """
 
@@ -8,7 +8,7 @@ OUTPUTS: features/<feature_set>/features.parquet.
 rule aggregate_events:
     input:
         code=code("aggregate_events"),
-        subjects=rules.ingest.output.subjects,
+        subjects=rules.select_cohort.output.subjects,
         events=rules.ingest.output.events,
     output:
         features=update(f"{RESULTS}/features/{{ehr_set}}/features.parquet"),

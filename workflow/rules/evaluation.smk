@@ -10,7 +10,7 @@ rule evaluate_endpoint:
     input:
         code=code("evaluate_endpoint"),
         predictions=lambda wildcards: predictions_of(wildcards.endpoint),
-        subjects=rules.ingest.output.subjects,
+        subjects=rules.select_cohort.output.subjects,
         availability=list(availability_tables().values()),
         outcomes=rules.define_outcomes.output.outcomes,
     output:

@@ -1,6 +1,6 @@
 """Images to arrays of one size and intensity range.
 
-REQUIRED INPUTS: cohort/source/{subjects,images}.parquet and the files that the manifest names.
+REQUIRED INPUTS: cohort/subjects.parquet, cohort/source/images.parquet and the files that the manifest names.
 OUTPUTS: features/<feature_set>/features.parquet, pixels.npy and index.parquet (encoder input).
 """
 
@@ -8,7 +8,7 @@ OUTPUTS: features/<feature_set>/features.parquet, pixels.npy and index.parquet (
 rule read_images:
     input:
         code=code("read_images"),
-        subjects=rules.ingest.output.subjects,
+        subjects=rules.select_cohort.output.subjects,
         images=rules.ingest.output.images,
     output:
         features=update(f"{RESULTS}/features/{{image_set}}/features.parquet"),

@@ -12,6 +12,7 @@ with job_log(Path(snakemake.log[0])):
     define_outcomes(
         subjects=Path(snakemake.input.subjects),
         events=Path(snakemake.input.events),
+        selected=Path(snakemake.input.selected),
         name=snakemake.wildcards.endpoint,
         endpoint=TypeAdapter(Endpoint).validate_python(snakemake.params.endpoint),
         outcomes=Path(snakemake.output.outcomes),

@@ -23,7 +23,9 @@ class UnreadableFileError(ValueError):
 
 
 def last_files(*, subjects: Path, manifest: Path) -> pd.DataFrame:
-    """Choose the last file of each subject at or before the index time.
+    """Choose the last file of each subject's person at or before the subject's index time.
+
+    A person with several index times is several subjects, and a file may be the last one of more than one of them.
 
     A file of the very instant of the index time counts. A file dated at midnight is dated to the day only and may be of
     any hour of it: on the day of an index time with an hour it does not count. Of several files of one instant the last
@@ -32,9 +34,9 @@ def last_files(*, subjects: Path, manifest: Path) -> pd.DataFrame:
     Parameters
     ----------
     subjects : Path
-        Table of subjects (subject_id, index_time).
+        Table of subjects (subject_id, person_id, index_time).
     manifest : Path
-        Table of recordings or images (subject_id, time, path).
+        Table of recordings or images (subject_id: the person, time, path).
 
     Returns
     -------
@@ -47,10 +49,11 @@ def last_files(*, subjects: Path, manifest: Path) -> pd.DataFrame:
     DataError
         When no subject has a file at or before the index time.
     """
-    index_times = pd.read_parquet(subjects, columns=["subject_id", "index_time"])
+    index_times = pd.read_parquet(subjects, columns=["subject_id", "person_id", "index_time"])
     listed = pd.read_parquet(manifest, columns=["subject_id", "time", "path"])
+    listed = listed.rename(columns={"subject_id": "person_id"})
     listed["row"] = np.arange(1, len(listed) + 1)
-    files = listed.merge(index_times, on="subject_id")
+    files = listed.merge(index_times, on="person_id")
     time, index_time = files["time"], files["index_time"]
     # A midnight covers its whole day, unless the index time is that midnight.
     usable = files[(time == index_time) | ((time < index_time) & (time != index_time.dt.normalize()))]

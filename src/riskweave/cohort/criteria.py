@@ -1,0 +1,150 @@
+"""What is known of the subjects at their index times: columns derived from events, and the conditions of the study."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from riskweave.cohort.history import History, values_condition
+from riskweave.errors import DataError, nearest
+from riskweave.study.population import Criterion, DerivedColumn, Values
+
+__all__ = ["derive_column", "meets_by_codes", "meets_by_column"]
+
+
+def _microseconds(days: float) -> int:
+    return round(days * 86_400_000_000)
+
+
+def meets_by_codes(criterion: Criterion, numbers: list[int], history: History, count: int) -> np.ndarray:
+    """Tell which subjects have enough of the events that a criterion asks for.
+
+    Parameters
+    ----------
+    criterion : Criterion
+        With codes.
+    numbers : list of int
+        The numbers of its codes.
+    history : History
+        With these events gathered, and the table `frame` (subject, person, index_time).
+    count : int
+        Number of subjects.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (count,)
+        Events without a time count where the window has no start: they hold at any time.
+    """
+    low, high = criterion.window
+    condition, parameters = values_condition(criterion.values)
+    within = []
+    if low is not None:
+        within.append("e.time >= f.index_time + to_microseconds(?)")
+        parameters.append(_microseconds(low))
+    if high is not None:
+        undated = "e.time IS NULL OR " if low is None else ""
+        within.append(f"({undated}e.time <= f.index_time + to_microseconds(?))")
+        parameters.append(_microseconds(high))
+    found = history.query(
+        f"SELECT f.subject FROM hits e JOIN frame f ON e.person = f.person WHERE e.code IN (SELECT unnest(?)) AND "
+        f"{condition} AND {' AND '.join(within) or 'TRUE'} GROUP BY f.subject HAVING count(*) >= ?",
+        [numbers, *parameters, criterion.count],
+    )
+    meets = np.zeros(count, dtype=bool)
+    meets[found["subject"].to_numpy(np.int64)] = True
+    return meets
+
+
+def meets_by_column(column: pa.ChunkedArray, values: Values | None, where: str) -> np.ndarray:
+    """Tell which subjects have a value in a column that is as a criterion asks; a missing value never is.
+
+    Raises
+    ------
+    DataError
+        When numbers are asked of a column that holds none.
+    """
+    found = column.to_pandas()
+    given = found.notna().to_numpy()
+    if values is None:
+        return given
+    numeric = pd.api.types.is_numeric_dtype(found)
+    asks_numbers = values.above is not None or values.below is not None
+    if asks_numbers and not numeric:
+        problem = f"has the type {column.type} for all {len(found)} subjects, and the criterion compares numbers"
+        raise DataError(where, problem, "Allowed with text: values: {equals: [...]}")
+    meets = given.copy()
+    if values.above is not None:
+        meets &= (found > values.above).to_numpy()
+    if values.below is not None:
+        meets &= (found < values.below).to_numpy()
+    if values.equals:
+        meets &= _equals(found, values, numeric=numeric, where=where)
+    return meets
+
+
+def _equals(found: pd.Series, values: Values, *, numeric: bool, where: str) -> np.ndarray:
+    wanted = [value for value in values.equals if isinstance(value, str) != numeric]
+    same = found.isin(wanted).to_numpy()
+    if not same.any():
+        kind = "numbers" if numeric else "text"
+        words = sorted(found.dropna().astype(str).unique())
+        hint = "" if numeric else nearest(str(values.equals[0]), words)
+        problem = f"none of {len(found)} subjects has one of the {len(values.equals)} values that the criterion names"
+        raise DataError(where, problem, f"The column holds {kind} of {len(words)} different values.{hint}")
+    return same
+
+
+def derive_column(
+    column: DerivedColumn, numbers: list[int], history: History, count: int
+) -> tuple[pa.Array, dict[bytes, bytes]]:
+    """Return for each subject what its last matching event at or before the index time says.
+
+    Events without a time hold at any time and come before those with one. Of several events of one instant the last in
+    order of code and value is taken.
+
+    Parameters
+    ----------
+    column : DerivedColumn
+        The study's block.
+    numbers : list of int
+        The numbers of its codes.
+    history : History
+        With these events gathered, and the table `frame` (subject, person, index_time).
+    count : int
+        Number of subjects.
+
+    Returns
+    -------
+    values : pyarrow.Array, length count
+        float64 for `number`, else text; null where there is no such event.
+    metadata : dict
+        Description, for the schema.
+    """
+    value = {"number": "e.number", "text": "e.words"}.get(column.take, "e.code")
+    found = history.query(
+        f"SELECT f.subject, max({{'time': coalesce(e.time, TIMESTAMP '0001-01-01'), 'code': e.code, 'value': {value}}})"
+        f"['value'] AS value FROM hits e JOIN frame f ON e.person = f.person WHERE e.code IN (SELECT unnest(?)) "
+        f"AND {value} IS NOT NULL AND (e.time <= f.index_time OR e.time IS NULL) GROUP BY f.subject",
+        [numbers],
+    )
+    subjects, values = found["subject"].to_numpy(np.int64), found["value"]
+    if column.take == "number":
+        made = np.full(count, np.nan)
+        made[subjects] = values.to_numpy(np.float64)
+        return pa.array(made, from_pandas=True), {b"description": b"Number of the last event"}
+    if column.take != "text":
+        spelt = history.codes if column.take == "code" else _suffixes(history.codes.loc[numbers], column.codes)
+        values = values.map(spelt)
+    words = np.full(count, None, dtype=object)
+    words[subjects] = values.to_numpy(object)
+    return pa.array(words, pa.string(), from_pandas=True), {b"description": b"From the last event"}
+
+
+def _suffixes(codes: pd.Series, patterns: list[str]) -> pd.Series:
+    """Return what follows the longest prefix of each code; nothing where the code is the whole pattern."""
+    prefixes = sorted((pattern.removesuffix("$") for pattern in patterns), key=len, reverse=True)
+
+    def suffix(code: str) -> str | None:
+        prefix = next(prefix for prefix in prefixes if code.startswith(prefix))
+        return code[len(prefix) :] or None
+
+    return codes.map(suffix)

@@ -1,0 +1,169 @@
+"""Outcomes of endpoints from codes: the first event after each subject's index time, and what ends its observation."""
+
+import logging
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from riskweave.cohort.history import DEATH, History, open_history
+from riskweave.cohort.times import DAY, end_of
+from riskweave.errors import DataError
+from riskweave.study.cohort import CodesEndpoint
+
+__all__ = ["outcomes_from_codes"]
+
+_LOG = logging.getLogger(__name__)
+
+
+def _numbers(history: History, name: str, endpoint: CodesEndpoint) -> tuple[list[int], dict[int, list[int]]]:
+    """Return the numbers of the target codes, and those of each competing cause."""
+    where = f"endpoints.{name}"
+    target = history.find(endpoint.target, f"{where}.target")
+    remedy = "Correct the code, or remove it: without it the subjects who have the event count as censored"
+    competing = {}
+    for cause, patterns in enumerate(endpoint.competing, start=2):
+        own = [patterns] if isinstance(patterns, str) else patterns
+        competing[cause] = history.find(own, f"{where}.competing", remedy)
+        if both := set(target) & set(competing[cause]):
+            problem = f"{len(both)} codes of the cohort count as the target and as competing event {cause}"
+            raise DataError(f"{where}.competing", problem, "Make target and competing codes exclude each other")
+    return target, competing
+
+
+def _first(history: History, numbers: list[int], subjects: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Return for each subject the first time of all such events and the first after the index time."""
+    undated = history.query(
+        "SELECT count(*) AS events, count(DISTINCT person) AS people FROM hits "
+        "WHERE time IS NULL AND code IN (SELECT unnest(?))",
+        [numbers],
+    ).iloc[0]
+    if undated["events"]:
+        problem = f"{int(undated['events'])} events of {int(undated['people'])} subjects have no time"
+        raise DataError(f"{where} (events, column time)", problem, "Date these events, or remove them")
+    found = history.query(
+        "SELECT f.subject, min(e.time) AS first, min(e.time) FILTER (e.time > f.index_time) AS later "
+        "FROM hits e JOIN frame f ON e.person = f.person WHERE e.code IN (SELECT unnest(?)) GROUP BY f.subject",
+        [numbers],
+    ).set_index("subject")
+    return found.reindex(range(len(subjects))).set_axis(subjects.index).astype("datetime64[us]")
+
+
+def _deaths(subjects: pd.DataFrame, dates: pd.DataFrame, where: str) -> pd.Series:
+    """Return the date of death; refuse deaths before the index time."""
+    death = dates["first"].reindex(subjects.index).astype("datetime64[us]")
+    early = int((end_of(death) < subjects["index_time"]).sum())
+    if early:
+        remedy = "Correct the dates of death or the index times, or remove these subjects"
+        raise DataError(where, f"{early} of {len(subjects)} subjects died before their index time", remedy)
+    return death
+
+
+def outcomes_from_codes(
+    subjects: pd.DataFrame, events: Path, name: str, endpoint: CodesEndpoint, scratch: Path
+) -> tuple[pd.DataFrame, dict[str, tuple[str, pd.Series]]]:
+    """Find time and event of each subject.
+
+    Parameters
+    ----------
+    subjects : pandas.DataFrame
+        Canonical subjects, subject_id as index.
+    events : Path
+        The source's canonical events.
+    name, endpoint : str, CodesEndpoint
+        The study's block.
+    scratch : Path
+        Folder for what exceeds DuckDB's memory.
+
+    Returns
+    -------
+    outcome : pandas.DataFrame
+        Columns time (days) and event of all subjects; meaningless for those not at risk.
+    steps : dict of str to (str, pandas.Series of bool)
+        Steps of the attrition: description, and who meets it.
+
+    Raises
+    ------
+    DataError
+        When codes find no event, events have no time, or deaths come before index times.
+    """
+    where = f"endpoints.{name}"
+    people = pd.Series(subjects["person_id"].unique())
+    person = pd.Index(people).get_indexer(subjects["person_id"])
+    with open_history(events, scratch) as history:
+        target_numbers, competing_numbers = _numbers(history, name, endpoint)
+        dead = history.numbers([DEATH])
+        history.gather(people, [*target_numbers, *chain(*competing_numbers.values()), *dead])
+        frame = {"subject": np.arange(len(subjects)), "person": person, "index_time": subjects["index_time"].to_numpy()}
+        history.connection.register("frame", pd.DataFrame(frame))
+        target = _first(history, target_numbers, subjects, f"{where}.target")
+        competing = {
+            cause: _first(history, numbers, subjects, f"{where}.competing")["later"]
+            for cause, numbers in competing_numbers.items()
+        }
+        death = _deaths(subjects, _first(history, dead, subjects, where), f"{events}, code {DEATH}")
+    index, end = subjects["index_time"], _end_of_observation(subjects, death, where)
+    observed, free = end > index, ~(target["first"] <= index)
+    first_time, first_event = _earliest(target["later"], competing)
+    happened = first_time <= end_of(end)
+    time = (first_time.where(happened, end) - index) / DAY
+    outcome = pd.DataFrame({"time": time, "event": np.where(happened, first_event, 0)}, index=subjects.index)
+    last = end_of(end) if endpoint.until is None else end_of(end).clip(upper=index + endpoint.until * DAY)
+    at_risk = observed & (free | endpoint.recurrent)
+    _tell_of_censored_deaths(outcome[at_risk], death <= last, where)
+    steps = {"observed": ("Observed after the index time (end of follow-up known and later)", observed)}
+    if endpoint.recurrent:
+        steps["free"] = ("Free of the endpoint or not (recurrent: the next event counts)", observed | True)
+    else:
+        steps["free"] = ("Free of the endpoint at the index time (no target code so far)", free)
+    return outcome, steps
+
+
+def _end_of_observation(subjects: pd.DataFrame, death: pd.Series, where: str) -> pd.Series:
+    """Return the end of follow-up, or the death that comes before it or stands in for it."""
+    followup = subjects["followup_end"]
+    # Where death is the end, it is also the last moment at which something counts.
+    end = followup.where(~(death < followup), death).fillna(death)
+    unknown, dead = int(end.isna().sum()), int((followup.isna() & death.notna()).sum())
+    place = f"{where} (subjects, column followup_end)"
+    if unknown and followup.isna().all():
+        problem = f"all {len(subjects)} subjects lack an end of follow-up"
+        remedy = "Give the column: cohort.columns.followup_end, or say in population.followup when observation ends"
+        raise DataError(place, problem, remedy)
+    if unknown and dead:
+        _LOG.warning(
+            "%s: of %d subjects without a value %d are excluded and the %d who died are kept, which overstates risks; "
+            "fill the column for those alive",
+            place,
+            unknown + dead,
+            unknown,
+            dead,
+        )
+    return end
+
+
+def _tell_of_censored_deaths(outcome: pd.DataFrame, died: pd.Series, where: str) -> None:
+    """Tell how many subjects at risk die without an event that the endpoint counts."""
+    censored = int((died.loc[outcome.index] & (outcome["event"] == 0)).sum())
+    if censored:
+        _LOG.warning(
+            "%s.competing: %d of %d subjects at risk die without an event and count as censored, which overstates "
+            "the risk of the target; add %s to competing",
+            where,
+            censored,
+            len(outcome),
+            DEATH,
+        )
+
+
+def _earliest(target: pd.Series, competing: dict[int, pd.Series]) -> tuple[pd.Series, np.ndarray]:
+    """Return time and number of the earliest event; see the module for ties."""
+    time, event = target.copy(), np.where(target.notna(), 1, 0)
+    rival = pd.Series(pd.NaT, index=target.index, dtype="datetime64[us]")
+    cause = np.zeros(len(target), dtype=np.int64)
+    for number, when in competing.items():
+        sooner = (when < rival) | (when.notna() & rival.isna())
+        rival, cause = rival.mask(sooner, when), np.where(sooner, number, cause)
+    rival_first = rival.notna() & ~(target <= end_of(rival))
+    return time.mask(rival_first, rival), np.where(rival_first, cause, event)
