@@ -7,10 +7,10 @@ a count that agree with all that is shown.
 
 :func:`protect` leaves out every count from 1 to below the threshold, and then further ones until that range reaches,
 for each small count, from 0 to the threshold or above. Which further ones: those that a least change of the shown
-counts moves when the small count is moved to either end (the network flow heuristic of complementary cell suppression:
+counts moves when the small count is moved to either end (the network flow heuristic of complementary suppression:
 Fischetti and Salazar-Gonzalez, Oper Res 2001;49:405; Hundepool et al., Statistical Disclosure Control, Wiley 2012,
-chapter 4); those that turn out not to be needed are shown again. :func:`intervals` computes the ranges on its own and is
-the audit. All counts that are not shown carry the same mark, so the mark does not tell which of them are small.
+chapter 4); those that turn out not to be needed are shown again. :func:`intervals` computes the ranges on its own and
+is the audit. All counts that are not shown carry the same mark, so the mark does not tell which of them are small.
 """
 
 from collections.abc import Hashable, Iterable, Mapping
@@ -241,7 +241,7 @@ def intervals(counts: Counts, shown: Iterable[Hashable]) -> dict[Hashable, tuple
 
 
 def unprotected(counts: Counts, shown: Iterable[Hashable], threshold: int) -> Mapping[Hashable, tuple[float, float]]:
-    """Return the small counts that are shown, or whose range does not reach from 0 to the threshold, with that range."""
+    """Return the small counts that are shown or whose range does not reach from 0 to the threshold, with the range."""
     shown = set(shown)
     ranges = intervals(counts, shown)
     values = counts.values
