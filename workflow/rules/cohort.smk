@@ -139,6 +139,7 @@ rule check_inputs:
         outcomes=expand(rules.define_outcomes.output.outcomes, endpoint=sorted(STUDY.endpoints)),
         features=feature_tables(),
         indices=[f"{RESULTS}/features/{name}/index.parquet" for name in sorted(STUDY.encoders())],
+        findings=f"{RESULTS}/cohort/leaks/findings.csv",
     output:
         checked=touch(f"{RESULTS}/cohort/checked"),
     log:

@@ -96,6 +96,11 @@ def feature_table(name):
     return f"{RESULTS}/features/{name}/features.parquet"
 
 
+def used_sets():
+    """Return the feature sets that some experiment uses."""
+    return [name for modality in MODALITIES for name in STUDY.sets_of(modality)]
+
+
 def feature_tables():
     """Return the tables of all feature sets that some experiment uses."""
     return [feature_table(name) for modality in MODALITIES for name in STUDY.sets_of(modality)]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from riskweave.cohort.checks import check_columns
 from riskweave.jobs import job_log
+from riskweave.leaks.allowed import check_findings
 from riskweave.survival.roles import check_training
 
 with job_log(Path(snakemake.log[0])):
@@ -14,3 +15,4 @@ with job_log(Path(snakemake.log[0])):
         encoders=snakemake.params.trainings,
         present=dict(zip(snakemake.params.encoders, map(Path, snakemake.input.indices), strict=True)),
     )
+    check_findings(Path(snakemake.input.findings))

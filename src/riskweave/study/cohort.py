@@ -2,9 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from riskweave.errors import nearest
 from riskweave.study.base import Block, Codes, Days, Name
+from riskweave.study.gates import GATES
 
 __all__ = ["Allowed", "CodesEndpoint", "CohortReport", "ColumnsEndpoint", "DaysEndpoint", "Endpoint", "Folds"]
 
@@ -112,6 +114,16 @@ class Allowed(Block):
 
     finding: str = Field(description="Name of the finding, as the report and the error spell it (gate:place).")
     why: Annotated[str, Field(min_length=10)] = Field(description="Why it is no leak; the report shows it.")
+
+    @field_validator("finding")
+    @classmethod
+    def _of_a_gate(cls, finding: str) -> str:
+        gate, colon, place = finding.partition(":")
+        if gate not in GATES:
+            raise ValueError(f"there is no leak gate {gate!r}.{nearest(gate, GATES)} Allowed: {', '.join(GATES)}")
+        if not colon or not place:
+            raise ValueError(f"a finding is named gate:place, as in {gate}:ehr.los")
+        return finding
 
 
 class CohortReport(Block):
