@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from riskweave.cohort.checks import check_columns
+from riskweave.cohort.selection import select_cohort
 from riskweave.cohort.sources import ingest
-from riskweave.cohort.tables import SUBJECTS, read_table
+from riskweave.cohort.tables import SOURCE_SUBJECTS, read_table
 from riskweave.errors import DataError
+from riskweave.study.population import Population
 from riskweave.study.sources import SyntheticSource, TableColumns, TablesSource
 
 SUBJECT_LINES = """subject_id,index_time,followup_end,age,sex,centre,years,died,empty,birthday
@@ -62,12 +64,25 @@ def refused(cohort=None) -> str:
     return str(caught.value)
 
 
+def selected(cohort) -> Path:
+    """Ingest and select, and return the table of the study's subjects."""
+    ingest(cohort=cohort, output=Path("out"))
+    select_cohort(
+        subjects=Path("out/subjects.parquet"),
+        events=Path("out/events.parquet"),
+        population=Population(),
+        output=Path("selected.parquet"),
+        attrition=Path("attrition.csv"),
+    )
+    return Path("selected.parquet")
+
+
 def refused_column(column: str, cohort=None) -> str:
     """Ingest, then expect that a static feature set's column is refused; the message names the user's own file."""
-    ingest(cohort=cohort or source(), output=Path("out"))
+    subjects = selected(cohort or source())
     with pytest.raises(DataError) as caught:
-        check_columns(subjects=Path("out/subjects.parquet"), study_columns={"feature_sets.base.static[0]": column})
-    assert "out/" not in str(caught.value)
+        check_columns(subjects=subjects, study_columns={"feature_sets.base.static[0]": column})
+    assert "selected" not in str(caught.value)
     return str(caught.value)
 
 
@@ -79,9 +94,8 @@ def replace(name: str, old: str, new: str, count: int = -1) -> None:
 
 
 def test_the_unspoilt_cohort_is_read(folder):
-    ingest(cohort=source(), output=folder / "out")
-    check_columns(subjects=folder / "out" / "subjects.parquet", study_columns={"feature_sets.ehr.static[0]": "age"})
-    assert len(read_table(folder / "out" / "subjects.parquet", SUBJECTS)) == 3
+    check_columns(subjects=selected(source()), study_columns={"feature_sets.ehr.static[0]": "age"})
+    assert len(read_table(folder / "out" / "subjects.parquet", SOURCE_SUBJECTS)) == 3
 
 
 # Each case: the file, what is replaced by what, and what the message must say.

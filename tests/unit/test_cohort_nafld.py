@@ -5,10 +5,12 @@ import pytest
 
 from riskweave.cohort.checks import check_columns
 from riskweave.cohort.outcomes import define_outcomes
+from riskweave.cohort.selection import select_cohort
 from riskweave.cohort.sources import ingest
 from riskweave.cohort.sources.nafld import INDEX_DATE, MACE
 from riskweave.cohort.tables import EVENTS, OUTCOMES, SUBJECTS, read_table
 from riskweave.study.cohort import CodesEndpoint
+from riskweave.study.population import Population
 from riskweave.study.sources import NafldSource
 
 
@@ -16,7 +18,14 @@ from riskweave.study.sources import NafldSource
 def cohort(tmp_path_factory):
     folder = tmp_path_factory.mktemp("nafld")
     static = {"feature_sets.static[0]": "age", "feature_sets.static[1]": "sex", "feature_sets.static[2]": "bmi"}
-    ingest(cohort=NafldSource(source="nafld"), output=folder)
+    ingest(cohort=NafldSource(source="nafld"), output=folder / "source")
+    select_cohort(
+        subjects=folder / "source" / "subjects.parquet",
+        events=folder / "source" / "events.parquet",
+        population=Population(),
+        output=folder / "subjects.parquet",
+        attrition=folder / "attrition.csv",
+    )
     check_columns(subjects=folder / "subjects.parquet", study_columns=static)
     return folder
 
@@ -25,7 +34,8 @@ def outcomes(folder, name, target, competing=()):
     endpoint = CodesEndpoint(kind="codes", target=list(target), competing=list(competing), horizons=[1825, 3650])
     define_outcomes(
         subjects=folder / "subjects.parquet",
-        events=folder / "events.parquet",
+        events=folder / "source" / "events.parquet",
+        selected=folder / "attrition.csv",
         name=name,
         endpoint=endpoint,
         outcomes=folder / f"{name}.parquet",
@@ -37,7 +47,15 @@ def outcomes(folder, name, target, competing=()):
 
 def test_published_counts(cohort):
     mace, attrition = outcomes(cohort, "mace", MACE, ["MEDS_DEATH"])
-    assert attrition == {"subjects": 17549, "index_time": 17549, "observed": 17549, "free": 15557, "at_risk": 15557}
+    assert attrition == {
+        "subjects": 17549,
+        "index_time": 17549,
+        "alive": 17549,
+        "followup": 17549,
+        "observed": 17549,
+        "free": 15557,
+        "at_risk": 15557,
+    }
     assert len(mace) == 15557
     assert (mace["event"] == 1).sum() == 1058
     death, attrition = outcomes(cohort, "death", ["MEDS_DEATH"])
@@ -46,7 +64,7 @@ def test_published_counts(cohort):
 
 
 def test_events(cohort):
-    events = read_table(cohort / "events.parquet", EVENTS)
+    events = read_table(cohort / "source" / "events.parquet", EVENTS)
     kinds = events["code"].str.split("//").str[0].value_counts().to_dict()
     assert kinds == {"LAB": 400_123, "DX": 34_340, "MEDS_DEATH": 1364}
     subjects = read_table(cohort / "subjects.parquet", SUBJECTS)

@@ -11,7 +11,7 @@ import pytest
 
 from riskweave.cohort.manifests import record_files
 from riskweave.cohort.sources import ingest
-from riskweave.cohort.tables import EVENTS, IMAGES, RECORDINGS, SUBJECTS, read_metadata, read_table
+from riskweave.cohort.tables import EVENTS, IMAGES, RECORDINGS, SOURCE_SUBJECTS, read_metadata, read_table
 from riskweave.study.sources import SyntheticSource, TableColumns, TablesSource
 
 
@@ -28,7 +28,7 @@ def tables(tmp_path: Path, *subjects: str, **other) -> TablesSource:
 def made(tmp_path: Path, cohort, **arguments) -> dict[str, pd.DataFrame]:
     output = tmp_path / "source"
     ingest(cohort=cohort, output=output, **arguments)
-    schemas = {"subjects": SUBJECTS, "events": EVENTS, "recordings": RECORDINGS, "images": IMAGES}
+    schemas = {"subjects": SOURCE_SUBJECTS, "events": EVENTS, "recordings": RECORDINGS, "images": IMAGES}
     return {name: read_table(output / f"{name}.parquet", schema) for name, schema in schemas.items()}
 
 
@@ -98,12 +98,10 @@ def test_zoned_parquet_becomes_utc(tmp_path):
 
 def test_study_without_dates(tmp_path):
     cohort = tables(tmp_path, "subject_id,years,died", "1,3,0", "2,4,1", columns=TableColumns(index_time=None))
-    subjects = made(tmp_path, cohort)["subjects"]
-    assert set(subjects["index_time"]) == {pd.Timestamp("1970-01-01")}
-    assert subjects["followup_end"].isna().all()
+    assert made(tmp_path, cohort)["subjects"].columns.tolist() == ["subject_id", "years", "died"]
 
 
-def test_subjects_without_index_time_are_left_out_and_counted(tmp_path):
+def test_people_without_index_time_stay_for_the_selection_to_count(tmp_path):
     cohort = tables(
         tmp_path,
         HEADER,
@@ -112,11 +110,9 @@ def test_subjects_without_index_time_are_left_out_and_counted(tmp_path):
         events=write_text(tmp_path / "e.csv", "subject_id,time,code", "1,2020-01-01,A", "2,2020-01-01,A", "2,,B"),
     )
     found = made(tmp_path, cohort)
-    assert found["subjects"]["subject_id"].tolist() == found["events"]["subject_id"].tolist() == ["1"]
-    facts = read_metadata(tmp_path / "source" / "subjects.parquet")
-    assert (facts["source_rows"], facts["without_index_time"]) == ("2", "1")
-    left_out = json.loads((tmp_path / "source" / "data.json").read_text())["excluded"]
-    assert left_out == {"subjects_without_index_time": 1, "rows_of_those": {"events": 2}}
+    assert found["subjects"]["index_time"].isna().tolist() == [False, True]
+    assert found["events"]["subject_id"].tolist() == ["1", "2", "2"]
+    assert read_metadata(tmp_path / "source" / "subjects.parquet")["where"].startswith("cohort.subjects (")
 
 
 def test_meds_shards(tmp_path):

@@ -39,7 +39,7 @@ rule synthesise_cohort:
 
 rule ingest:
     input:
-        code=code("ingest"),
+        code=code("ingest", f"riskweave.cohort.sources.{STUDY.cohort.source}"),
         synthetic=ancient(generated("directory")),
         fingerprint=generated("fingerprint"),
         raw=ancient([str(files[0]) for files in RAW.values() if files]),
@@ -55,6 +55,9 @@ rule ingest:
         f"{RESULTS}/benchmarks/ingest.tsv"
     conda:
         "../../envs/riskweave.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
     params:
         cohort=dump(STUDY.cohort),
         raw=raw_fingerprints(),

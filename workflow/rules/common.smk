@@ -27,7 +27,7 @@ STORE = "results/mlflow"
 
 # Relative, so that moving the project changes no path that Snakemake remembers.
 BASE = Path(os.path.relpath(workflow.basedir))
-RAW = raw_files(STUDY.cohort) if STUDY.cohort.source == "tables" else {}
+RAW = raw_files(STUDY.cohort)
 WEIGHTS = {name: weights_file(name, STUDY.feature_sets[name]) for name in STUDY.encoders()}
 FINGERPRINTS = Path(".snakemake/riskweave/fingerprints.sqlite")
 

@@ -14,4 +14,5 @@ with job_log(Path(snakemake.log[0])):
         cohort=TypeAdapter(Cohort).validate_python(snakemake.params.cohort),
         output=Path(snakemake.output.data).parent,
         synthetic=Path(synthetic) if synthetic else None,
+        threads=snakemake.threads,
     )

@@ -11,7 +11,7 @@ from riskweave.cohort.reading import InputFile
 from riskweave.cohort.tables import SUBJECTS, read_arrow, read_metadata
 from riskweave.errors import DataError, nearest
 
-__all__ = ["check_columns", "check_zones", "keep_known"]
+__all__ = ["check_columns", "check_known", "check_zones"]
 
 # From this share of numbers on, the text in a column is taken for a slip and not for categories.
 _MOSTLY_NUMBERS = 0.9
@@ -81,10 +81,8 @@ def check_zones(zones: Mapping[str, bool | None]) -> None:
         raise DataError(zoned[0], problem, "Write the time zone in all tables of the cohort, or in none")
 
 
-def keep_known(
-    *, table: pa.Table, file: InputFile, subjects: pa.ChunkedArray, excluded: pa.ChunkedArray
-) -> tuple[pa.Table, int]:
-    """Keep the rows of the cohort's subjects.
+def check_known(*, table: pa.Table, file: InputFile, subjects: pa.ChunkedArray) -> None:
+    """Refuse rows of subjects that the subject table lacks.
 
     Parameters
     ----------
@@ -92,27 +90,18 @@ def keep_known(
         With a column subject_id.
     file : InputFile
         Where it came from.
-    subjects, excluded : pyarrow.ChunkedArray of str
-        Identifiers of the subjects that stay in the cohort, and of those left out for want of an index time.
-
-    Returns
-    -------
-    table : pyarrow.Table
-        The rows of `subjects`.
-    dropped : int
-        Number of rows of `excluded`.
+    subjects : pyarrow.ChunkedArray of str
+        Identifiers of the subject table.
 
     Raises
     ------
     DataError
-        When rows belong to subjects in neither.
+        With the number of rows and subjects, and of those that differ in leading zeros alone.
     """
     known = pc.is_in(table.column("subject_id"), value_set=subjects.combine_chunks())
-    left_out = pc.is_in(table.column("subject_id"), value_set=excluded.combine_chunks())
-    unknown = table.filter(pc.invert(pc.or_(known, left_out))).column("subject_id")
+    unknown = table.filter(pc.invert(known)).column("subject_id")
     if len(unknown):
-        everyone = pa.chunked_array([*subjects.chunks, *excluded.chunks], type=pa.string())
-        bare = pc.unique(pc.utf8_ltrim(everyone, characters="0"))
+        bare = pc.unique(pc.utf8_ltrim(subjects, characters="0"))
         same = count_true(pc.is_in(pc.utf8_ltrim(pc.unique(unknown), characters="0"), value_set=bare))
         hint = (
             f" {same} of them differ from a known subject in leading zeros alone: identifiers are text." if same else ""
@@ -122,4 +111,3 @@ def keep_known(
             f"subject table"
         )
         raise DataError(file.column("subject_id"), problem, f"Add these subjects, or remove their rows.{hint}")
-    return table.filter(known), count_true(left_out)

@@ -5,14 +5,39 @@ Times
     (``Z``, ``+02:00``) in all rows or in none. Zoned times become naive UTC; times without a zone stay as they are.
 """
 
+import datetime as dt
+
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from riskweave.cohort.reading import InputFile
 from riskweave.errors import DataError
 
-__all__ = ["as_identifiers", "as_numbers", "as_static", "as_text", "as_times", "count_true", "is_number"]
+__all__ = [
+    "RELATIVE_INDEX",
+    "UNITS",
+    "YEARS",
+    "as_identifiers",
+    "as_moments",
+    "as_numbers",
+    "as_static",
+    "as_text",
+    "as_times",
+    "check_years",
+    "count_true",
+    "is_number",
+]
+
+YEARS = (1800, 2500)
+"""First and last year of a date: others are placeholders (0001, 9999); de-identified records may be centuries off."""
+
+RELATIVE_INDEX = dt.datetime(2000, 1, 1)
+"""The index time where times are numbers that count from it."""
+
+UNITS = {"days": 86_400_000_000, "hours": 3_600_000_000, "minutes": 60_000_000}
+"""Microseconds in each unit of such numbers."""
 
 _CLOCK = r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?"
 _ZONE = r"(Z|[+-]\d{2}(:\d{2})?)"
@@ -118,6 +143,53 @@ def as_times(column: pa.ChunkedArray, where: str) -> tuple[pa.ChunkedArray, bool
     if 0 < zoned < given:
         raise DataError(where, f"{zoned} rows have a time zone and {given - zoned} have none", _TIME_REMEDY)
     return (_to_utc(times, text), True) if zoned else (times, None if given == 0 else False)
+
+
+def as_moments(column: pa.ChunkedArray, where: str, unit: str) -> tuple[pa.ChunkedArray, bool | None]:
+    """Return times given as dates, or as numbers that count from the index time.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+    where : str
+        What error messages call it.
+    unit : str
+        ``dates`` (see `as_times`), or the unit of the numbers: a key of `UNITS`. The index time is `RELATIVE_INDEX`.
+
+    Raises
+    ------
+    DataError
+        See `as_times` and `as_numbers`; when dates stand where numbers should, and when numbers are centuries.
+    """
+    if unit == "dates":
+        return as_times(column, where)
+    if pa.types.is_temporal(column.type):
+        problem = f"times have the type {column.type} in all {len(column)} rows"
+        raise DataError(where, problem, f"With time_unit {unit} they are numbers; for dates set time_unit: dates")
+    numbers = as_numbers(column, where)
+    far = count_true(pc.greater(pc.abs(numbers), 100 * 366 * UNITS["days"] / UNITS[unit]))
+    if far:
+        problem = f"{far} of {len(numbers)} rows are more than 100 years from the index time"
+        raise DataError(where, problem, f"Check that times count in {unit} from the index time")
+    ticks = pc.round(pc.multiply(numbers, float(UNITS[unit]))).cast(pa.int64())
+    start = int(np.datetime64(RELATIVE_INDEX, "us").astype(np.int64))
+    return pc.add(ticks, start).cast(pa.timestamp("us")), None
+
+
+def check_years(times: pa.ChunkedArray, where: str) -> None:
+    """Refuse dates that are placeholders.
+
+    Raises
+    ------
+    DataError
+        When years are outside `YEARS`.
+    """
+    low, high = YEARS
+    years = pc.year(times)
+    outside = count_true(pc.or_(pc.less(years, low), pc.greater(years, high)))
+    if outside:
+        problem = f"{outside} of {len(times)} rows have a year outside {low} to {high}"
+        raise DataError(where, problem, "Leave the cell empty where the date is unknown or still to come")
 
 
 def _to_utc(times: pa.ChunkedArray, text: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from riskweave.cohort.convert import as_identifiers, as_text, as_times
+from riskweave.cohort.convert import as_identifiers, as_moments, as_text
 from riskweave.cohort.reading import InputFile, pick, read_file
 from riskweave.errors import DataError
 
@@ -118,7 +118,7 @@ def _refuse_repeats(table: pa.Table, file: InputFile) -> None:
 
 
 def read_manifest(
-    file: InputFile, *, files_of: Callable[[Path], list[Path]], allow_empty: bool = False
+    file: InputFile, *, files_of: Callable[[Path], list[Path]], allow_empty: bool = False, unit: str = "dates"
 ) -> tuple[pa.Table, bool | None]:
     """Read a manifest (subject_id, time, path) and fingerprint the files it names.
 
@@ -130,6 +130,8 @@ def read_manifest(
         From a path to the files behind it: `record_files` or `image_files`.
     allow_empty : bool
         Whether a manifest without rows is accepted.
+    unit : str
+        ``dates``, or the unit of numbers that count from the index time (`riskweave.cohort.convert.as_moments`).
 
     Returns
     -------
@@ -149,7 +151,7 @@ def read_manifest(
         kinds = (pa.string(), pa.timestamp("us"), pa.string(), pa.string())
         return pa.table([pa.array([], kind) for kind in kinds], names=["subject_id", "time", "path", "sha256"]), None
     subject_id = as_identifiers(subject_id, file.column("subject_id"))
-    times, zoned = as_times(time, file.column("time"))
+    times, zoned = as_moments(time, file.column("time"), unit)
     if times.null_count:
         problem = f"{times.null_count} of {raw.num_rows} rows have no time"
         raise DataError(file.column("time"), problem, "Give each row its time, or remove it")

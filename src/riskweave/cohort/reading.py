@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from riskweave.errors import DataError, nearest
 
-__all__ = ["InputFile", "pick", "read_file"]
+__all__ = ["InputFile", "is_csv", "parquet_schema", "pick", "read_file"]
 
 _FORMATS = "Give a CSV file (.csv or .csv.gz, UTF-8, separated by commas) or a Parquet file (.parquet)"
 
@@ -36,7 +36,8 @@ class InputFile:
         return f"{self.where}, column {name}"
 
 
-def _is_csv(path: Path) -> bool:
+def is_csv(path: Path) -> bool:
+    """Tell whether a file is read as CSV."""
     return path.name.lower().endswith((".csv", ".csv.gz"))
 
 
@@ -54,7 +55,7 @@ def _shards(file: InputFile) -> list[Path]:
         near = nearest(path.name, [other.name for other in path.parent.iterdir()]) if path.parent.is_dir() else ""
         remedy = f"Correct {file.key}: paths are relative to the folder in which snakemake runs.{near}"
         raise DataError(file.where, "there is no such file or folder", remedy)
-    if not (_is_csv(path) or path.suffix.lower() == ".parquet"):
+    if not (is_csv(path) or path.suffix.lower() == ".parquet"):
         raise DataError(file.where, f"files of type {path.suffix or 'without a suffix'!r} are not read", _FORMATS)
     return [path]
 
@@ -64,7 +65,7 @@ def _header(file: InputFile, path: Path, names: list[str]) -> None:
     if repeated:
         problem = f"{len(repeated)} column names occur more than once: {', '.join(repeated)}"
         raise DataError(file.where, problem, "Rename the columns: each name may occur once")
-    if len(names) == 1 and _is_csv(path):
+    if len(names) == 1 and is_csv(path):
         for mark, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
             if mark in names[0]:
                 problem = f"the header is 1 column: the file seems to be separated by {word}"
@@ -110,8 +111,40 @@ def _read_parquet(file: InputFile, path: Path, columns: Collection[str] | None) 
             # Where none of the wanted columns is there, the error that follows lists those that are.
             return parquet.read(columns=wanted) if wanted else parquet.schema_arrow.empty_table()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
-        shown = "" if path == file.path else f" (shard {path.relative_to(file.path).as_posix()})"
-        raise DataError(file.where, f"1 file is not readable Parquet{shown}", _FORMATS) from None
+        raise _unreadable(file, path) from None
+
+
+def _unreadable(file: InputFile, path: Path) -> DataError:
+    shown = "" if path == file.path else f" (shard {path.relative_to(file.path).as_posix()})"
+    return DataError(file.where, f"1 file is not readable Parquet{shown}", _FORMATS)
+
+
+def _unlike(file: InputFile, shards: int) -> DataError:
+    problem = f"the columns of the {shards} shards have types that do not fit together"
+    return DataError(file.where, problem, "Write all shards with the same schema")
+
+
+def parquet_schema(file: InputFile) -> tuple[list[Path], pa.Schema, int]:
+    """Return the files of a Parquet table, the columns that they have together, and their number of rows.
+
+    Raises
+    ------
+    DataError
+        When there is no such file, one is not Parquet, or shards do not fit together. No row is read.
+    """
+    shards, schemas, rows = _shards(file), [], 0
+    for path in shards:
+        try:
+            with pq.ParquetFile(path) as parquet:
+                schemas.append(parquet.schema_arrow.remove_metadata())
+                rows += parquet.metadata.num_rows
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
+            raise _unreadable(file, path) from None
+        _header(file, path, schemas[-1].names)
+    try:
+        return shards, pa.unify_schemas(schemas, promote_options="permissive"), rows
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        raise _unlike(file, len(shards)) from None
 
 
 def read_file(file: InputFile, *, columns: Collection[str] | None = None, allow_empty: bool = False) -> pa.Table:
@@ -137,15 +170,14 @@ def read_file(file: InputFile, *, columns: Collection[str] | None = None, allow_
         When the file is missing, of another kind, unreadable, or empty; when shards do not fit together.
     """
     shards = _shards(file)
-    if _is_csv(shards[0]):
+    if is_csv(shards[0]):
         table = _read_csv(file, shards[0])
     else:
         tables = [_read_parquet(file, shard, columns) for shard in shards]
         try:
             table = pa.concat_tables(tables, promote_options="permissive")
         except (pa.ArrowInvalid, pa.ArrowTypeError):
-            problem = f"the columns of the {len(shards)} shards have types that do not fit together"
-            raise DataError(file.where, problem, "Write all shards with the same schema") from None
+            raise _unlike(file, len(shards)) from None
     if table.num_rows == 0 and not allow_empty:
         raise DataError(
             file.where, "the table has 0 rows", f"Give a file with data, or remove {file.key} from the study"

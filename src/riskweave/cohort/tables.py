@@ -27,6 +27,7 @@ __all__ = [
     "SUBJECTS",
     "Rule",
     "TableSchema",
+    "facts_of",
     "read_arrow",
     "read_metadata",
     "read_table",
@@ -221,6 +222,11 @@ def _validate(table: pa.Table, schema: TableSchema, where: str) -> None:
             raise DataError(where, problem, "Each may occur once")
 
 
+def facts_of(schema: TableSchema, metadata: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the metadata of a table's file: its name, and facts about the whole table."""
+    return {_PREFIX + key: str(value) for key, value in {"table": schema.name, **(metadata or {})}.items()}
+
+
 def write_table(
     frame: pd.DataFrame | pa.Table, path: Path, schema: TableSchema, metadata: Mapping[str, str] | None = None
 ) -> None:
@@ -247,8 +253,7 @@ def write_table(
     table = _conform(table, schema, path.name)
     _validate(table, schema, path.name)
     table = table.sort_by([(name, "ascending") for name in schema.order])
-    facts = {"table": schema.name, **(metadata or {})}
-    table = table.replace_schema_metadata({_PREFIX + key: str(value) for key, value in facts.items()})
+    table = table.replace_schema_metadata(facts_of(schema, metadata))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:

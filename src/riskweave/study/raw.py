@@ -17,7 +17,7 @@ from pathlib import Path
 
 from riskweave.errors import StudyError
 from riskweave.study.features import FeatureSet
-from riskweave.study.sources import TablesSource
+from riskweave.study.sources import Cohort, FileSource, MedsSource, MimicSource, OmopSource, TablesSource
 
 __all__ = ["fingerprint", "raw_files", "weights_file"]
 
@@ -98,41 +98,86 @@ def _listed(manifest: Path, *, records: bool) -> list[Path]:
     return sorted(files)
 
 
-def raw_files(cohort: TablesSource) -> dict[str, list[Path]]:
+_TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet", ".json")
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Return the tables in a folder and below it, in the order of their names."""
+    tables = (path for path in folder.rglob("*") if path.name.lower().endswith(_TABLE_SUFFIXES))
+    return sorted(path for path in tables if path.is_file())
+
+
+def _in_folder(folder: Path, parts: Iterable[str]) -> list[Path]:
+    """Return the tables in those parts of a folder that exist; of the folder itself where none does."""
+    found = [folder / part for part in parts if (folder / part).exists()]
+    return [path for part in found for path in (_inside(part) if part.is_dir() else [part])] or _inside(folder)
+
+
+def _given(key: str, configured: str, kind: str) -> Path:
+    path = Path(configured)
+    if not (path.is_dir() if kind == "folder" else path.exists()):
+        raise StudyError(
+            f"{key}: there is no {kind} {configured!r}. Paths are relative to the folder snakemake runs in"
+        )
+    return path
+
+
+def _source_files(cohort: FileSource) -> dict[str, list[Path]]:
+    """Return the files of a source's own tables."""
+    match cohort:
+        case TablesSource():
+            subjects = _given("cohort.subjects", cohort.subjects, "file")
+            found = {"subjects": [subjects]}
+            if cohort.events is not None:
+                events = _given("cohort.events", cohort.events, "file")
+                found["events"] = sorted(events.rglob("*.parquet")) if events.is_dir() else [events]
+            return found
+        case MedsSource():
+            return {"meds": _in_folder(_given("cohort.path", cohort.path, "folder"), ("data", "metadata"))}
+        case OmopSource():
+            path = _given("cohort.path", cohort.path, "file or folder")
+            return {"omop": _inside(path) if path.is_dir() else [path]}
+        case MimicSource():
+            found = {"mimic_iv": _in_folder(_given("cohort.path", cohort.path, "folder"), ("hosp", "icu"))}
+            for key, names in (("ecg", "record_list.csv*"), ("cxr", "mimic-cxr-*.csv*")):
+                if (configured := getattr(cohort, key)) is not None:
+                    found[key] = sorted(_given(f"cohort.{key}", configured, "folder").glob(names))
+            return found
+    return {}
+
+
+def raw_files(cohort: Cohort) -> dict[str, list[Path]]:
     """Return the raw files of each table that the study names.
 
     Parameters
     ----------
-    cohort : TablesSource
+    cohort : Cohort
         The cohort block of a study.
 
     Returns
     -------
     dict of str to list of Path
-        For each configured table (`subjects`, `events`, `recordings`, `images`) its file or files; the first is the
-        table or manifest itself. Files that a manifest names and that do not exist are left out here: reading the
-        manifest reports them all at once.
+        For each configured table (`subjects`, `events`, `recordings`, `images`, `further[0]`, ..., or `meds`, `omop`,
+        `mimic_iv`, `ecg`, `cxr` for a whole source) its file or files; of a manifest, the manifest itself comes first.
+        Files that a manifest names and that do not exist are left out here: reading the manifest reports them all at
+        once. Of MIMIC-IV-ECG and MIMIC-CXR-JPG the lists count, which say what there is: nobody edits the hundreds of
+        thousands of files behind them, and reading them has a fingerprint of each. Empty for sources without files.
 
     Raises
     ------
     StudyError
-        When a configured table does not exist; names key and path.
+        When a configured file or folder does not exist; names key and path.
     """
-    found: dict[str, list[Path]] = {}
-    for key in ("subjects", "events", "recordings", "images"):
-        configured = getattr(cohort, key)
-        if configured is None:
-            continue
-        path = Path(configured)
-        if path.is_dir() and key == "events":
-            found[key] = sorted(path.rglob("*.parquet"))
-        elif path.is_file():
-            listed = _listed(path, records=key == "recordings") if key in ("recordings", "images") else []
-            found[key] = [path, *listed]
-        else:
-            raise StudyError(
-                f"cohort.{key}: there is no file {configured!r}. Paths are relative to the folder snakemake runs in"
-            )
+    if not isinstance(cohort, FileSource):
+        return {}
+    found = _source_files(cohort)
+    for key in ("recordings", "images"):
+        if (configured := getattr(cohort, key)) is not None:
+            manifest = _given(f"cohort.{key}", configured, "file")
+            found[key] = [manifest, *_listed(manifest, records=key == "recordings")]
+    for number, configured in enumerate(cohort.further):
+        key = f"further[{number}]"
+        found[key] = [_given(f"cohort.{key}", configured, "file")]
     return found
 
 

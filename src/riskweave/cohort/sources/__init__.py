@@ -1,98 +1,53 @@
 """From a source to the canonical tables: the stage "ingest"."""
 
-import hashlib
-import json
+import logging
 import os
-from collections.abc import Mapping
+import tempfile
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv as pacsv
 
-from riskweave import __version__
-from riskweave.cohort.manifests import relative
-from riskweave.cohort.sources.nafld import read_nafld
-from riskweave.cohort.sources.synthetic import read_synthetic, synthetic_tables
-from riskweave.cohort.sources.tables import CanonicalTables, read_tables
-from riskweave.cohort.tables import EVENTS, IMAGES, RECORDINGS, SUBJECTS, TableSchema, read_arrow, write_table
+from riskweave.cohort.checks import check_zones
+from riskweave.cohort.events import store_events
+from riskweave.cohort.sources.base import CanonicalTables
+from riskweave.cohort.sources.shared import with_further, with_manifests
+from riskweave.cohort.tables import IMAGES, RECORDINGS, SOURCE_SUBJECTS, TIME, read_arrow, write_table
+from riskweave.cohort.version import describe_data, log_changes, read_data, table_facts, write_data
 from riskweave.errors import DataError
-from riskweave.study.sources import Cohort, TablesSource
+from riskweave.study.sources import Cohort, FileSource, SyntheticSource
 
-__all__ = ["content_sha256", "ingest"]
+__all__ = ["ingest"]
 
-_TABLES = {"subjects": SUBJECTS, "events": EVENTS, "recordings": RECORDINGS, "images": IMAGES}
-
-
-class _Digest:
-    """A file that keeps the sha256 of what is written to it and nothing else."""
-
-    closed = False
-
-    def __init__(self):
-        self.sha256 = hashlib.sha256()
-
-    def write(self, data) -> int:
-        self.sha256.update(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def close(self) -> None:
-        """Nothing is open."""
+_LOG = logging.getLogger(__name__)
+_SMALL = {"subjects": SOURCE_SUBJECTS, "recordings": RECORDINGS, "images": IMAGES}
 
 
-def content_sha256(table: pa.Table) -> str:
-    """Return the sha256 of a table's content, written as CSV with its types.
-
-    Where files lie is no content (column path): their own sha256 is.
-    """
-    table = table.drop_columns(["path"]) if "path" in table.column_names else table
-    digest = _Digest()
-    digest.write(json.dumps([(field.name, str(field.type)) for field in table.schema]).encode())
-    pacsv.write_csv(table, pa.PythonFile(digest, mode="w"))
-    return digest.sha256.hexdigest()
-
-
-def _files(source: TablesSource) -> list[str]:
-    given = (source.subjects, source.events, source.recordings, source.images)
-    return [relative(Path(path)).as_posix() for path in given if path is not None]
+def _read(cohort: Cohort, synthetic: Path | None) -> CanonicalTables:
+    """Read a source by its own module, and what every source of files may have beside its tables."""
+    module = import_module(f"riskweave.cohort.sources.{cohort.source}")
+    if isinstance(cohort, SyntheticSource):
+        if synthetic is None or not Path(synthetic).is_dir():
+            where = f"cohort (source synthetic, folder {synthetic})"
+            raise DataError(where, "the generated cohort is not there", "Run the rule that generates it")
+        return module.read_synthetic(Path(synthetic))
+    tables = getattr(module, f"read_{cohort.source}")(cohort)
+    if isinstance(cohort, FileSource):
+        tables = with_manifests(with_further(tables, cohort), cohort)
+    return tables
 
 
-def _describe(cohort: Cohort, tables: CanonicalTables, files: list[str], stored: Mapping[str, pa.Table]) -> dict:
-    described = {
-        name: {
-            "rows": table.num_rows,
-            "subjects": len(table.column("subject_id").unique()),
-            "sha256": content_sha256(table),
-        }
-        for name, table in stored.items()
-    }
-    together = "\n".join(f"{name} {facts['sha256']}" for name, facts in described.items())
-    return {
-        "source": cohort.source,
-        "fingerprint": hashlib.sha256(together.encode()).hexdigest(),
-        "tables": described,
-        "version": tables.version or f"riskweave {__version__}",
-        "files": files,
-        "excluded": {"subjects_without_index_time": tables.without_index_time, "rows_of_those": tables.dropped_rows},
-    }
+def _typed(subjects: pa.Table) -> pa.Table:
+    """Return the subject table with times in microseconds."""
+    for name in ("index_time", "followup_end"):
+        if name in subjects.column_names:
+            place = subjects.column_names.index(name)
+            subjects = subjects.set_column(place, name, subjects.column(name).cast(TIME))
+    return subjects
 
 
-def _read(cohort: Cohort, synthetic: Path | None) -> tuple[CanonicalTables, list[str]]:
-    match cohort.source:
-        case "tables":
-            return read_tables(cohort), _files(cohort)
-        case "synthetic":
-            if synthetic is None or not Path(synthetic).is_dir():
-                where = f"cohort (source synthetic, folder {synthetic})"
-                raise DataError(where, "the generated cohort is not there", "Run the rule that generates it")
-            return read_synthetic(synthetic), _files(synthetic_tables(synthetic))
-        case _:
-            return read_nafld(), []
-
-
-def ingest(*, cohort: Cohort, output: Path, synthetic: Path | None = None) -> None:
+def ingest(*, cohort: Cohort, output: Path, synthetic: Path | None = None, threads: int = 2) -> None:
     """Read and check a source, and write the canonical tables and `data.json`.
 
     Parameters
@@ -100,33 +55,37 @@ def ingest(*, cohort: Cohort, output: Path, synthetic: Path | None = None) -> No
     cohort : Cohort
         The study's block.
     output : Path
-        Folder for subjects, events, recordings and images (Parquet; all four, some without rows) and data.json: source,
-        fingerprint (sha256 over the content of all tables, wherever their files lie), rows, subjects and sha256 of each
-        table, version, the files as configured, and what was left out.
+        Folder for subjects, events, recordings and images (Parquet; all four, some without rows) and data.json, the
+        version of the data (`riskweave.cohort.version`). The metadata of the subject table hold what messages call it.
     synthetic : Path, optional
         The generator's folder, for source synthetic.
+    threads : int
+        Threads that sort the events; what is written does not depend on it.
 
     Raises
     ------
     DataError
         For data that cannot be used as they are. Nothing is written then.
     """
-    tables, files = _read(cohort, synthetic)
     output = Path(output)
-    facts = {
-        "where": tables.where,
-        "source_rows": str(tables.source_rows),
-        "without_index_time": str(tables.without_index_time),
-    }
-    stored: dict[str, pa.Table] = {}
-    for name, schema in _TABLES.items():
-        stored[name] = _store(getattr(tables, name), output / f"{name}.parquet", schema, facts)
-    text = json.dumps(_describe(cohort, tables, files, stored), indent=2) + "\n"
-    partial = output / ".data.json.partial"
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, output / "data.json")
-
-
-def _store(table: pa.Table, path: Path, schema: TableSchema, facts: Mapping[str, str]) -> pa.Table:
-    write_table(table, path, schema, facts if schema is SUBJECTS else None)
-    return read_arrow(path, schema)
+    tables = _read(cohort, synthetic)
+    check_zones(tables.zones)
+    tables = replace(tables, subjects=_typed(tables.subjects))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as name:
+        work = Path(name)
+        facts = {}
+        for key, schema in _SMALL.items():
+            known = {"where": tables.where} if key == "subjects" else None
+            write_table(getattr(tables, key), work / f"{key}.parquet", schema, known)
+            facts[key] = table_facts(read_arrow(work / f"{key}.parquet", schema))
+        events = store_events(tables, work / "events.parquet", work=work, threads=threads)
+        facts["events"] = {"rows": events.rows, "subjects": events.subjects, "sha256": events.sha256}
+        _LOG.info("%d subjects, %d events", facts["subjects"]["rows"], events.rows)
+        previous = read_data(output / "data.json")
+        data = describe_data(cohort=cohort, tables=tables, events=events, facts=facts, previous=previous)
+        log_changes(data, previous)
+        output.mkdir(exist_ok=True)
+        for key in facts:
+            os.replace(work / f"{key}.parquet", output / f"{key}.parquet")
+        write_data(data, output / "data.json")

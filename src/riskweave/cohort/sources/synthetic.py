@@ -3,7 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from riskweave.cohort.sources.tables import CanonicalTables, read_tables
+from riskweave.cohort.sources.base import CanonicalTables
+from riskweave.cohort.sources.shared import with_manifests
+from riskweave.cohort.sources.tables import read_tables
 from riskweave.study.sources import TablesSource
 
 __all__ = ["read_synthetic", "synthetic_tables"]
@@ -28,4 +30,6 @@ def read_synthetic(directory: Path) -> CanonicalTables:
     """Read the demo cohort; see `riskweave.cohort.sources.tables.read_tables`."""
     from riskweave import __version__
 
-    return replace(read_tables(synthetic_tables(directory), allow_empty=True), version=f"riskweave {__version__}")
+    source = synthetic_tables(directory)
+    tables = with_manifests(read_tables(source), source, allow_empty=True)
+    return replace(tables, version=f"riskweave {__version__}")

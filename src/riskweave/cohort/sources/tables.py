@@ -1,74 +1,42 @@
-"""The user's own tables: CSV or Parquet, with manifests of recordings and images."""
+"""The user's own tables: CSV or Parquet, dated, or with times that count from the index time."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from riskweave.cohort.checks import check_zones, keep_known
-from riskweave.cohort.convert import as_identifiers, as_numbers, as_static, as_text, as_times, count_true
-from riskweave.cohort.manifests import image_files, read_manifest, record_files
-from riskweave.cohort.reading import InputFile, pick, read_file
-from riskweave.cohort.tables import EVENTS, RECORDINGS, SUBJECTS
-from riskweave.cohort.times import EPOCH, end_of
+from riskweave.cohort.convert import (
+    RELATIVE_INDEX,
+    as_identifiers,
+    as_moments,
+    as_numbers,
+    as_static,
+    as_text,
+    check_years,
+    count_true,
+    is_number,
+)
+from riskweave.cohort.manifests import relative
+from riskweave.cohort.reading import InputFile, is_csv, parquet_schema, pick, read_file
+from riskweave.cohort.sources.base import (
+    CanonicalTables,
+    EventQuery,
+    empty_events,
+    empty_manifest,
+    float_sql,
+    parquet_sql,
+)
+from riskweave.cohort.tables import EVENTS, SUBJECTS
+from riskweave.cohort.times import end_of
 from riskweave.errors import DataError, nearest
-from riskweave.study.sources import TableColumns, TablesSource
+from riskweave.study.sources import EventColumns, TableColumns, TablesSource
 
-__all__ = ["CanonicalTables", "empty_events", "empty_manifest", "read_tables"]
+__all__ = ["read_tables"]
 
-# Dates outside are placeholders (0001-01-01, 9999-12-31); de-identified records may be shifted by centuries.
-_YEARS = (1800, 2500)
-
-
-@dataclass(frozen=True)
-class CanonicalTables:
-    """A cohort in the canonical tables.
-
-    Attributes
-    ----------
-    subjects, events, recordings, images : pyarrow.Table
-        See `riskweave.cohort.tables`.
-    source_rows : int
-        Subjects in the source.
-    without_index_time : int
-        Those of them that are left out because they have no index time.
-    version : str or None
-        Package and version that the data come from.
-    where : str
-        What error messages call the subject table.
-    dropped_rows : dict of str to int
-        For each table, its rows of subjects without an index time.
-    """
-
-    subjects: pa.Table
-    events: pa.Table
-    recordings: pa.Table
-    images: pa.Table
-    source_rows: int
-    without_index_time: int
-    where: str
-    version: str | None = None
-    dropped_rows: dict[str, int] = field(default_factory=dict)
-
-
-def empty_events() -> pa.Table:
-    """Return an event table without rows."""
-    return EVENTS.columns.empty_table()
-
-
-def empty_manifest() -> pa.Table:
-    """Return a manifest of recordings or images without rows."""
-    return RECORDINGS.columns.empty_table()
-
-
-def _check_dates(times: pa.ChunkedArray, where: str) -> None:
-    low, high = _YEARS
-    years = pc.year(times)
-    outside = count_true(pc.or_(pc.less(years, low), pc.greater(years, high)))
-    if outside:
-        problem = f"{outside} of {len(times)} rows have a year outside {low} to {high}"
-        raise DataError(where, problem, "Leave the cell empty where the date is unknown or still to come")
+_WHY_NULL = {
+    "index_time": "the study makes it from events, or nothing is dated",
+    "followup_end": "all endpoints come from columns",
+}
 
 
 def _identifiers(raw: pa.Table, file: InputFile, columns: TableColumns) -> pa.ChunkedArray:
@@ -84,86 +52,168 @@ def _identifiers(raw: pa.Table, file: InputFile, columns: TableColumns) -> pa.Ch
 
 
 def _dates(
-    raw: pa.Table, file: InputFile, columns: TableColumns, zones: dict[str, bool | None]
-) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    """Return index time and end of follow-up; note in `zones` whether they have time zones."""
-    rows, kind = raw.num_rows, pa.timestamp("us")
-    if columns.index_time is None:
-        # Nothing is dated: the index time is a constant, and a date of follow-up would mean nothing.
-        return pa.chunked_array([pa.array([EPOCH] * rows, kind)]), pa.chunked_array([pa.nulls(rows, kind)])
-    times = {}
+    raw: pa.Table, file: InputFile, columns: TableColumns, unit: str, zones: dict[str, bool | None]
+) -> dict[str, pa.ChunkedArray]:
+    """Return the index time and the end of follow-up, where there are any; note in `zones` whether they have zones."""
+    rows = raw.num_rows
+    times: dict[str, pa.ChunkedArray] = {}
+    if unit != "dates":
+        times["index_time"] = pa.chunked_array([pa.array([RELATIVE_INDEX] * rows, pa.timestamp("us"))])
     for key in ("index_time", "followup_end"):
         name = getattr(columns, key)
-        if name is None:
-            times[key] = pa.chunked_array([pa.nulls(rows, kind)])
+        # Without an index column the end of follow-up may be missing too, unless the study names it.
+        absent = columns.index_time is None and name not in raw.column_names
+        if name is None or (absent and name == TableColumns.model_fields[key].default):
             continue
-        why = "nothing is dated" if key == "index_time" else "all endpoints come from columns"
         remedy = (
-            f"Name the column in cohort.columns.{key}, or set that to null where {why}."
+            f"Name the column in cohort.columns.{key}, or set that to null where {_WHY_NULL[key]}."
             f"{nearest(name, raw.column_names)}"
         )
         column = pick(raw, file, name, remedy=remedy)
-        times[key], zones[file.column(name)] = as_times(column, file.column(name))
-        _check_dates(times[key], file.column(name))
+        times[key], zones[file.column(name)] = as_moments(column, file.column(name), unit)
+        check_years(times[key], file.column(name))
         if times[key].null_count == rows:
             raise DataError(file.column(name), f"all {rows} subjects lack a value", remedy)
-    index, end = times["index_time"], times["followup_end"]
+    if len(times) == 2:
+        _check_order(times["index_time"], times["followup_end"], file.column(columns.followup_end))
+    return times
+
+
+def _check_order(index: pa.ChunkedArray, end: pa.ChunkedArray, where: str) -> None:
     early = int((end_of(end.to_pandas()) < index.to_pandas()).sum())
     if early:
-        problem = f"for {early} of {rows} subjects the follow-up ends before the index time (negative follow-up)"
-        raise DataError(file.column(columns.followup_end), problem, "Correct the dates, or remove these subjects")
-    return index, end
+        problem = f"for {early} of {len(index)} subjects the follow-up ends before the index time (negative follow-up)"
+        raise DataError(where, problem, "Correct the dates, or remove these subjects")
 
 
-def _read_subjects(
-    file: InputFile, columns: TableColumns, zones: dict[str, bool | None]
-) -> tuple[pa.Table, pa.ChunkedArray]:
-    """Return the canonical subjects, and the identifiers of those that are left out for want of an index time."""
-    raw = read_file(file)
-    mapped = [name for name in (columns.subject_id, columns.index_time, columns.followup_end) if name is not None]
+def _births(
+    raw: pa.Table, file: InputFile, source: TablesSource, subject_id: pa.ChunkedArray, zones: dict[str, bool | None]
+) -> pa.Table:
+    """Return the birth of each subject as an event."""
+    name = source.columns.birth_time
+    if name is None:
+        return empty_events()
+    where = file.column(name)
+    column = pick(raw, file, name, remedy=f"Name it in cohort.columns.birth_time.{nearest(name, raw.column_names)}")
+    times, zones[where] = as_moments(column, where, source.event_columns.time_unit)
+    check_years(times, where)
+    known = pc.is_valid(times)
+    table = pa.table({"subject_id": subject_id, "time": times}).filter(known)
+    nulls = {field.name: pa.nulls(len(table), field.type) for field in EVENTS.columns if field.nullable}
+    codes = pa.array(["MEDS_BIRTH"] * len(table), pa.string())
+    arrays = {**nulls, "subject_id": table["subject_id"], "time": table["time"], "code": codes}
+    return pa.table([arrays[name] for name in EVENTS.columns.names], names=EVENTS.columns.names)
+
+
+def _read_subjects(file: InputFile, source: TablesSource, zones: dict[str, bool | None]) -> tuple[pa.Table, pa.Table]:
+    """Return the canonical subjects, and their births as events."""
+    raw, columns = read_file(file), source.columns
     subject_id = _identifiers(raw, file, columns)
-    index, end = _dates(raw, file, columns, zones)
+    times = _dates(raw, file, columns, source.event_columns.time_unit, zones)
+    births = _births(raw, file, source, subject_id, zones)
+    mapped = {columns.subject_id, columns.index_time, columns.followup_end, columns.birth_time}
     further = [name for name in raw.column_names if name not in mapped]
     taken = [name for name in further if name in SUBJECTS.columns.names]
     if taken:
         problem = f"{len(taken)} columns have reserved names that cohort.columns gives to others: {', '.join(taken)}"
         raise DataError(file.where, problem, "Rename them in the file, or name them in cohort.columns")
-    arrays = {"subject_id": subject_id, "index_time": index, "followup_end": end}
-    arrays |= {name: as_static(pick(raw, file, name), file, name) for name in further}
-    table = pa.table(arrays)
-    undated = pc.is_null(index)
-    return table.filter(pc.invert(undated)), subject_id.filter(undated)
+    static = {name: as_static(pick(raw, file, name), file, name) for name in further}
+    return pa.table({"subject_id": subject_id, **times, **static}), births
 
 
-def _read_events(file: InputFile) -> tuple[pa.Table, bool | None]:
-    """Return the canonical events and whether their times have a zone. The columns of values may be absent."""
-    raw = read_file(file, columns=EVENTS.columns.names)
-    subject_id = as_identifiers(pick(raw, file, "subject_id"), file.column("subject_id"))
-    times, zoned = as_times(pick(raw, file, "time"), file.column("time"))
-    code = as_text(pick(raw, file, "code"), file.column("code"), what="code")
-    values, words = pa.nulls(raw.num_rows, pa.float32()), pa.nulls(raw.num_rows, pa.string())
-    if "numeric_value" in raw.column_names:
-        numbers = as_numbers(pick(raw, file, "numeric_value"), file.column("numeric_value"))
-        values = numbers.cast(pa.float32(), safe=False)
-    if "text_value" in raw.column_names:
-        words = pick(raw, file, "text_value").cast(pa.string())
-    return pa.table([subject_id, times, code, values, words], names=EVENTS.columns.names), zoned
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
-def read_tables(source: TablesSource, *, allow_empty: bool = False) -> CanonicalTables:
+def _streamed(file: InputFile, names: EventColumns, zones: dict[str, bool | None]) -> EventQuery | None:
+    """Return the query that reads Parquet events whose columns have plain types; None for others."""
+    if is_csv(file.path):
+        return None
+    paths, schema, rows = parquet_schema(file)
+    if not rows:
+        return None
+    kinds = {field.name: field.type for field in schema}
+    present = {key: name for key in EVENTS.columns.names if (name := getattr(names, key)) in kinds}
+    relative_times = names.time_unit != "dates"
+
+    def plain(key: str) -> bool:
+        kind = kinds[present[key]]
+        if key == "subject_id":
+            return _is_text(kind) or pa.types.is_integer(kind)
+        if key == "time":
+            return not relative_times and (pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+        return is_number(kind) if key == "numeric_value" else _is_text(kind)
+
+    if not {"subject_id", "time", "code"} <= set(present) or not all(map(plain, present)):
+        return None
+    quoted = {key: '"' + name.replace('"', '""') + '"' for key, name in present.items()}
+    kind = kinds[present["time"]]
+    zones[file.column(present["time"])] = pa.types.is_timestamp(kind) and kind.tz is not None
+    columns = {
+        "subject_id": f"CAST({quoted['subject_id']} AS VARCHAR)",
+        # The microseconds of a zoned time are those of UTC.
+        "time": f"make_timestamp(epoch_us({quoted['time']}))",
+        "code": f"CAST({quoted['code']} AS VARCHAR)",
+        "numeric_value": float_sql(quoted["numeric_value"]) if "numeric_value" in quoted else "CAST(NULL AS FLOAT)",
+        "text_value": f"CAST({quoted.get('text_value', 'NULL')} AS VARCHAR)",
+        "unit": f"CAST({quoted.get('unit', 'NULL')} AS VARCHAR)",
+    }
+    selected = ", ".join(f"{sql} AS {key}" for key, sql in columns.items())
+    return EventQuery(f"SELECT {selected} FROM {parquet_sql([path.as_posix() for path in paths])}")
+
+
+def _read_events(file: InputFile, names: EventColumns, zones: dict[str, bool | None]) -> pa.Table:
+    """Return the canonical events, read strictly. The columns of values may be absent."""
+    wanted = {key: getattr(names, key) for key in EVENTS.columns.names}
+    raw = read_file(file, columns=wanted.values())
+
+    def column(key: str) -> tuple[pa.ChunkedArray, str]:
+        name = wanted[key]
+        near = nearest(name, raw.column_names)
+        remedy = f"Add or rename the column, or name yours in cohort.event_columns.{key}.{near}"
+        return pick(raw, file, name, remedy=remedy), file.column(name)
+
+    subject_id = as_identifiers(*column("subject_id"))
+    times, zones[file.column(wanted["time"])] = as_moments(*column("time"), names.time_unit)
+    code = as_text(*column("code"), what="code")
+    values = pa.nulls(raw.num_rows, pa.float32())
+    texts = {"text_value": pa.nulls(raw.num_rows, pa.string()), "unit": pa.nulls(raw.num_rows, pa.string())}
+    if wanted["numeric_value"] in raw.column_names:
+        values = as_numbers(*column("numeric_value")).cast(pa.float32(), safe=False)
+    for key in texts:
+        if wanted[key] in raw.column_names:
+            texts[key] = column(key)[0].cast(pa.string())
+    arrays = [subject_id, times, code, values, texts["text_value"], texts["unit"]]
+    return pa.table(arrays, names=EVENTS.columns.names)
+
+
+def _with_births(events: pa.Table | EventQuery, births: pa.Table) -> pa.Table | EventQuery:
+    if not len(births):
+        return events
+    if isinstance(events, pa.Table):
+        return pa.concat_tables([events, births])
+    rows = "SELECT subject_id, time, code, numeric_value, text_value, unit FROM"
+    return EventQuery(
+        f"{rows} ({events.sql}) UNION ALL {rows} births", events.setup, {**events.tables, "births": births}
+    )
+
+
+def read_tables(source: TablesSource) -> CanonicalTables:
     """Read a cohort from the user's tables.
 
     Parameters
     ----------
     source : TablesSource
-        The study's block `cohort`.
-    allow_empty : bool
-        Whether manifests without rows are accepted (a generated cohort may have no recording).
+        The study's block `cohort`. Its manifests and further tables are read for every source of files alike
+        (`riskweave.cohort.sources.shared`).
 
     Returns
     -------
     CanonicalTables
-        Subjects without an index time are left out, with their rows in the other tables, and counted.
+        With an index time and an end of follow-up where the tables have them. Parquet events are read when they are
+        stored.
 
     Raises
     ------
@@ -172,26 +222,22 @@ def read_tables(source: TablesSource, *, allow_empty: bool = False) -> Canonical
     """
     zones: dict[str, bool | None] = {}
     subject_file = InputFile("cohort.subjects", Path(source.subjects))
-    subjects, excluded = _read_subjects(subject_file, source.columns, zones)
-    tables = {"events": empty_events(), "recordings": empty_manifest(), "images": empty_manifest()}
-    files = {name: InputFile(f"cohort.{name}", Path(path)) for name in tables if (path := getattr(source, name))}
-    readers = {
-        "events": _read_events,
-        "recordings": lambda file: read_manifest(file, files_of=record_files, allow_empty=allow_empty),
-        "images": lambda file: read_manifest(file, files_of=image_files, allow_empty=allow_empty),
-    }
-    dropped = {}
-    for name, file in files.items():
-        table, zones[file.column("time")] = readers[name](file)
-        tables[name], dropped[name] = keep_known(
-            table=table, file=file, subjects=subjects.column("subject_id"), excluded=excluded
-        )
-    check_zones(zones)
+    subjects, births = _read_subjects(subject_file, source, zones)
+    events: pa.Table | EventQuery = empty_events()
+    files, events_where, names = [source.subjects], "cohort.events", source.event_columns
+    if source.events is not None:
+        file = InputFile("cohort.events", Path(source.events))
+        events, events_where = _streamed(file, names, zones) or _read_events(file, names, zones), file.where
+        files.append(source.events)
     return CanonicalTables(
         subjects=subjects,
-        **tables,
-        source_rows=subjects.num_rows + len(excluded),
-        without_index_time=len(excluded),
+        events=_with_births(events, births),
+        recordings=empty_manifest(),
+        images=empty_manifest(),
         where=subject_file.where,
-        dropped_rows=dropped,
+        events_where=events_where,
+        event_names={key: getattr(names, key) for key in EVENTS.columns.names},
+        dated=names.time_unit == "dates",
+        zones=zones,
+        files=tuple(relative(Path(path)).as_posix() for path in files),
     )
