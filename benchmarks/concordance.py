@@ -46,7 +46,7 @@ def bootstrap(time_: np.ndarray, event: np.ndarray, risk: np.ndarray, count: int
     outcomes = sort_outcomes(time_, event)
     rank, limits = risk_ranks(risk)[outcomes.order], outcomes.through(np.array([HORIZON]))
     found = []
-    for weights in resamples(subjects=len(risk), count=count, seed=1, batch=20):
+    for weights in resamples(people=np.arange(len(risk)), count=count, seed=1, batch=20):
         rows = np.ascontiguousarray(weights[:, outcomes.order])
         uncensored = kernel.still_uncensored(outcomes.kind, outcomes.starts, rows)
         found.append(kernel.concordance(rank, outcomes.kind, outcomes.starts, rows, uncensored, limits))

@@ -35,7 +35,9 @@ def study(tmp_path):
     ids = np.array([f"{i:04d}" for i in range(N)])
     outcomes = pd.DataFrame({"subject_id": ids, "endpoint": "mace", "time": time, "event": event})
     write_table(outcomes, tmp_path / "outcomes.parquet", OUTCOMES)
-    subjects = pd.DataFrame({"subject_id": ids, "index_time": pd.Timestamp(0), "followup_end": pd.NaT})
+    subjects = pd.DataFrame(
+        {"subject_id": ids, "person_id": ids, "index_time": pd.Timestamp(0), "followup_end": pd.NaT}
+    )
     write_table(subjects, tmp_path / "subjects.parquet", SUBJECTS)
     risks = {}
     for name, strength in STRENGTHS.items():
@@ -92,7 +94,7 @@ def pick(table, **values):
 def test_intervals_and_differences_equal_resampling_rows(study):
     made = run(study)
     table, differences = pd.read_parquet(made["metrics"]), pd.read_parquet(made["differences"])
-    rows = np.concatenate(list(resamples(subjects=N, count=EVALUATION.bootstrap, seed=EVALUATION.seed)))
+    rows = np.concatenate(list(resamples(people=np.arange(N), count=EVALUATION.bootstrap, seed=EVALUATION.seed)))
     columns = [ENDPOINT.time_grid().index(horizon) for horizon in ENDPOINT.horizons]
 
     def brute(name, drawn):
@@ -197,7 +199,7 @@ def test_intervals_cover_the_truth():
     for seed in range(120):
         values = sample(150)
         outcomes = sort_outcomes(values["time"], values["event"])
-        rows = next(resamples(subjects=150, count=150, seed=seed, batch=150))[:, outcomes.order].copy()
+        rows = next(resamples(people=np.arange(150), count=150, seed=seed, batch=150))[:, outcomes.order].copy()
         uncensored = kernel.still_uncensored(outcomes.kind, outcomes.starts, rows)
         rank, limits = metrics.risk_ranks(values["risk"])[outcomes.order], np.array([150])
         draws = kernel.concordance(rank, outcomes.kind, outcomes.starts, rows, uncensored, limits)
@@ -207,8 +209,8 @@ def test_intervals_cover_the_truth():
 
 
 def test_resamples_do_not_depend_on_the_batch():
-    one = np.concatenate(list(resamples(subjects=30, count=25, seed=1, batch=7)))
-    assert np.array_equal(one, np.concatenate(list(resamples(subjects=30, count=25, seed=1, batch=100))))
+    one = np.concatenate(list(resamples(people=np.arange(30), count=25, seed=1, batch=7)))
+    assert np.array_equal(one, np.concatenate(list(resamples(people=np.arange(30), count=25, seed=1, batch=100))))
     assert (one.sum(axis=1) == 30).all()
 
 
@@ -226,6 +228,7 @@ def judged(study, objectives):
         endpoints={"mace": ENDPOINT},
         predictions={"mace": {name: folder / f"{name}.parquet" for name in STRENGTHS}},
         outcomes={"mace": folder / "outcomes.parquet"},
+        subjects=folder / "subjects.parquet",
         evaluation=EVALUATION,
         output=folder / "objectives.csv",
     )

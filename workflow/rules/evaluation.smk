@@ -72,6 +72,7 @@ rule judge_objectives:
     input:
         code=code("judge_objectives"),
         predictions=[prediction_table(endpoint, name) for endpoint, name in STUDY.judged()],
+        subjects=rules.select_cohort.output.subjects,
         outcomes=expand(rules.define_outcomes.output.outcomes, endpoint=sorted(STUDY.endpoints)),
     output:
         verdicts=report(

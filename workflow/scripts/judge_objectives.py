@@ -19,6 +19,7 @@ with job_log(Path(snakemake.log[0])):
         endpoints={name: TypeAdapter(Endpoint).validate_python(block) for name, block in endpoints.items()},
         predictions=predictions,
         outcomes=dict(zip(sorted(endpoints), map(Path, snakemake.input.outcomes), strict=True)),
+        subjects=Path(snakemake.input.subjects),
         evaluation=Evaluation.model_validate(snakemake.params.evaluation),
         output=Path(snakemake.output.verdicts),
     )

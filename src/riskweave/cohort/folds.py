@@ -9,6 +9,9 @@
     with target events on both sides; else they are drawn from each fold's other rows, stratified by type of event. The
     metadata of the table tell which (``validation``). Either way no group of a test fold is trained on or tuned with.
 
+What is divided are people. Subjects of one person (several index times) have the same role in every fold; a person
+counts by the target event where one of its subjects has it, else by a competing event, else as censored.
+
 Subjects not at risk are divided too, as a stratum of their own: they have a fold in which their features are made.
 Competing causes (and the subjects not at risk) with fewer subjects than folds are divided together with the censored.
 """
@@ -31,10 +34,16 @@ _NOT_AT_RISK = -1
 _CENSORED, _TARGET = 0, 1
 
 
-def _strata(subjects: pd.DataFrame, outcome: pd.DataFrame, folds: Folds) -> np.ndarray:
-    """Return the type of event of each subject, rare types counted with the censored."""
+def _strata(subjects: pd.DataFrame, outcome: pd.DataFrame, person: np.ndarray, folds: Folds) -> np.ndarray:
+    """Return the type of event of each person, rare types counted with the censored."""
     events = outcome.set_index("subject_id")["event"]
-    strata = subjects["subject_id"].map(events).fillna(_NOT_AT_RISK).astype(np.int64).to_numpy()
+    own = subjects["subject_id"].map(events).fillna(_NOT_AT_RISK).astype(np.int64).to_numpy()
+    # Of a person's subjects the event of the lowest rank counts: target, competing by cause, censored, not at risk.
+    last = np.iinfo(np.int64).max
+    ranks = np.where(own > _CENSORED, own, last - (own == _CENSORED))
+    strata = np.full(person.max() + 1, last)
+    np.minimum.at(strata, person, ranks)
+    strata = np.select([strata == last, strata == last - 1], [_NOT_AT_RISK, _CENSORED], strata)
     targets = int((strata == _TARGET).sum())
     if targets < folds.count:
         problem = f"{targets} subjects have the target event, too few for {folds.count} folds with at least one each"
@@ -46,8 +55,8 @@ def _strata(subjects: pd.DataFrame, outcome: pd.DataFrame, folds: Folds) -> np.n
     return np.where(np.isin(strata, rare), _CENSORED, strata)
 
 
-def _groups(subjects: pd.DataFrame, folds: Folds) -> np.ndarray:
-    """Return the group of each subject as numbers."""
+def _groups(subjects: pd.DataFrame, person: np.ndarray, folds: Folds) -> np.ndarray:
+    """Return the group of each person as numbers."""
     where = "folds.group"
     further = [name for name in subjects.columns if name not in SUBJECTS.columns.names]
     if folds.group not in further:
@@ -61,7 +70,13 @@ def _groups(subjects: pd.DataFrame, folds: Folds) -> np.ndarray:
     if len(names) < folds.count:
         problem = f"column {folds.group} holds {len(names)} groups, fewer than the {folds.count} folds"
         raise DataError(where, problem, f"Allowed for folds.count: 2 to {len(names)}, or use strategy: stratified")
-    return groups
+    first, last = np.full(person.max() + 1, len(names)), np.full(person.max() + 1, -1)
+    np.minimum.at(first, person, groups)
+    np.maximum.at(last, person, groups)
+    if mixed := int((first != last).sum()):
+        problem = f"{mixed} of {len(first)} people have subjects in several groups (column {folds.group})"
+        raise DataError(where, problem, "Take a column that is the same at all index times of a person")
+    return first
 
 
 def _stratified_part(strata: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
@@ -145,22 +160,23 @@ def assign_folds(*, subjects: Path, outcomes: Path, folds: Folds, output: Path) 
     ------
     DataError
         When there are fewer target events or groups than folds, a group is missing, or a part of a fold has no target
-        event.
+        event, or a person is in several groups.
     """
     table = read_table(subjects, SUBJECTS)
-    strata = _strata(table, read_table(outcomes, OUTCOMES), folds)
+    person, _ = pd.factorize(table["person_id"])
+    strata = _strata(table, read_table(outcomes, OUTCOMES), person, folds)
     groups = None
     if folds.strategy == "group":
-        groups = _groups(table, folds)
-        splits = GroupKFold(n_splits=folds.count).split(table, groups=groups)
+        groups = _groups(table, person, folds)
+        splits = GroupKFold(n_splits=folds.count).split(strata, groups=groups)
     else:
-        splits = StratifiedKFold(n_splits=folds.count, shuffle=True, random_state=folds.seed).split(table, strata)
+        splits = StratifiedKFold(n_splits=folds.count, shuffle=True, random_state=folds.seed).split(strata, strata)
     rests = [rest for rest, _ in splits]
     parts, drawn_by = _validation(rests, strata, groups, folds)
     frames = []
     for fold, (rest, held_out) in enumerate(zip(rests, parts, strict=True)):
-        roles = np.full(len(table), "test", dtype=object)
+        roles = np.full(len(strata), "test", dtype=object)
         roles[rest] = np.where(held_out, "validation", "train")
         _check_roles(roles, strata, fold, folds)
-        frames.append(pd.DataFrame({"subject_id": table["subject_id"], "fold": np.int16(fold), "role": roles}))
+        frames.append(pd.DataFrame({"subject_id": table["subject_id"], "fold": np.int16(fold), "role": roles[person]}))
     write_table(pd.concat(frames, ignore_index=True), output, FOLDS, {"validation": drawn_by})

@@ -1,4 +1,8 @@
-"""Resamples of subjects, the same for every experiment and every group, and their percentile intervals."""
+"""Resamples of people, the same for every experiment and every group, and their percentile intervals.
+
+A person with several index times is several subjects whose outcomes hang together: all of them are drawn, or none.
+Drawing single subjects would take repetitions of a person for new information and make intervals too narrow.
+"""
 
 from collections.abc import Iterator
 
@@ -10,31 +14,35 @@ __all__ = ["percentile_interval", "resamples"]
 MAX_UNDEFINED = 0.05
 
 
-def resamples(*, subjects: int, count: int, seed: int, batch: int = 100) -> Iterator[np.ndarray]:
-    """Draw bootstrap resamples of subjects as multiplicities.
+def resamples(*, people: np.ndarray, count: int, seed: int, batch: int = 100) -> Iterator[np.ndarray]:
+    """Draw bootstrap resamples of people as multiplicities of their subjects.
 
     Parameters
     ----------
-    subjects : int
-        Number of subjects.
+    people : (subjects,) int64 array
+        The person of each subject: 0 to the number of people - 1.
     count : int
         Number of resamples.
     seed : int
-        Seed: the same seed and number of subjects give the same resamples, whatever the batch.
+        Seed: the same seed and people give the same resamples, whatever the batch.
     batch : int, default 100
         Most resamples held in memory at once.
 
     Yields
     ------
     (at most batch, subjects) int64 array
-        How often each subject was drawn; every row sums to `subjects`.
+        How often each subject's person was drawn. Over people, every row sums to their number.
+
+    References
+    ----------
+    Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8 (resampling of whole clusters).
     """
     rng = np.random.default_rng(seed)
+    number = int(people.max()) + 1
     for start in range(0, count, batch):
         size = min(batch, count - start)
-        yield np.stack(
-            [np.bincount(rng.integers(0, subjects, subjects), minlength=subjects) for _ in range(size)]
-        ).astype(np.int64)
+        drawn = [np.bincount(rng.integers(0, number, number), minlength=number)[people] for _ in range(size)]
+        yield np.stack(drawn).astype(np.int64)
 
 
 def percentile_interval(values: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:

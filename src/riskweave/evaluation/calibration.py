@@ -58,12 +58,18 @@ def risk_group_members(risk: np.ndarray, groups: int) -> np.ndarray:
     return np.unique(np.searchsorted(edges, risk, side="left"), return_inverse=True)[1] + 1
 
 
-def calibration_groups(panel: Panel) -> list[CalibrationGroup]:
+def calibration_groups(panel: Panel, people: np.ndarray) -> list[CalibrationGroup]:
     """Divide the subjects by predicted risk, for each experiment and horizon.
 
-    Deciles with at least 100 target events, else quintiles.
+    Deciles where at least 100 people have a target event, else quintiles.
+
+    Parameters
+    ----------
+    panel : Panel
+    people : (n,) int64 array
+        The person of each subject of the comparison.
     """
-    events = np.count_nonzero(panel.outcomes.kind == kernel.TARGET)
+    events = len(np.unique(people[panel.outcomes.order[panel.outcomes.kind == kernel.TARGET]]))
     wanted = DECILES if events >= EVENTS_FOR_DECILES else QUINTILES
     groups = []
     for e in range(len(panel.risk)):
@@ -109,18 +115,19 @@ def observed_incidence(
     return observed
 
 
-def _no_event_bound(group: CalibrationGroup, horizon: int, confidence: float) -> float:
+def _no_event_bound(group: CalibrationGroup, people: np.ndarray, horizon: int, confidence: float) -> float:
     """Upper bound of the incidence where no event was seen, for which a bootstrap would say 0 for certain.
 
-    The exact binomial bound for the subjects still under observation at the horizon: the conservative choice.
+    The exact binomial bound for the people still under observation at the horizon: the conservative choice.
     """
-    followed = int((group.outcomes.time >= horizon).sum())
+    followed = len(np.unique(people[group.outcomes.order[group.outcomes.time >= horizon]]))
     return 1 - ((1 - confidence) / 2) ** (1 / followed) if followed else 1.0
 
 
 def calibration_table(
     *,
     groups: list[CalibrationGroup],
+    people: np.ndarray,
     resampled: np.ndarray,
     experiments: list[str],
     endpoint: str,
@@ -134,6 +141,8 @@ def calibration_table(
     Parameters
     ----------
     groups : list of CalibrationGroup
+    people : (n,) int64 array
+        The person of each subject of the comparison.
     resampled : (resamples, groups) float64 array
         From :func:`observed_incidence`.
     experiments : list of str
@@ -147,18 +156,19 @@ def calibration_table(
     -------
     DataFrame
         experiment, endpoint, horizon, risk_group, n, events (target events up to the horizon), expected, observed,
-        lower, upper. In groups of fewer than 10 subjects all numbers are null; counts of fewer than 10 events are null.
+        lower, upper. In groups of fewer than 10 people all numbers are null, and counts of the events of fewer than 10
+        people are.
     """
     estimate = observed_incidence(groups, horizons)[0]
     lower, upper = percentile_interval(resampled, confidence)
     rows = []
     for g, group in enumerate(groups):
         outcomes, horizon = group.outcomes, horizons[group.column]
-        n = len(outcomes.time)
-        events = int(((outcomes.kind == kernel.TARGET) & (outcomes.time <= horizon)).sum())
-        high = upper[g] if events else _no_event_bound(group, horizon, confidence)
-        numbers = (group.expected, estimate[g], lower[g], high) if n >= FEWEST_SHOWN else (np.nan,) * 4
-        counts = (n if n >= FEWEST_SHOWN else None, events if min(n, events) >= FEWEST_SHOWN else None)
+        who, had = people[outcomes.order], (outcomes.kind == kernel.TARGET) & (outcomes.time <= horizon)
+        shown, events_shown = (len(np.unique(part)) >= FEWEST_SHOWN for part in (who, who[had]))
+        high = upper[g] if had.any() else _no_event_bound(group, people, horizon, confidence)
+        numbers = (group.expected, estimate[g], lower[g], high) if shown else (np.nan,) * 4
+        counts = (len(who) if shown else None, int(had.sum()) if events_shown else None)
         rows.append((experiments[group.experiment], endpoint, horizon, group.number, *counts, *numbers))
     columns = ["experiment", "endpoint", "horizon", "risk_group", "n", "events"]
     table = pd.DataFrame(rows, columns=[*columns, "expected", "observed", "lower", "upper"])

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from riskweave.cohort.tables import SUBJECTS, read_table
-from riskweave.errors import DataError, StudyError, nearest
+from riskweave.errors import StudyError, nearest
 from riskweave.evaluation.bootstrap import percentile_interval, resamples
 from riskweave.evaluation.calibration import calibration_groups, calibration_table, observed_incidence
 from riskweave.evaluation.inputs import FEWEST_SHOWN, Comparison, availability_patterns, read_comparison
@@ -49,10 +48,10 @@ def _bootstrap(
     comparison: Comparison, panels: dict[tuple[str, str], Panel], evaluation: Evaluation
 ) -> tuple[dict[tuple[str, str], np.ndarray], pd.DataFrame]:
     """Scores (resamples, experiments, columns) of each panel, and the calibration table, on the same resamples."""
-    calibration = calibration_groups(panels[EVERYONE])
+    calibration = calibration_groups(panels[EVERYONE], comparison.people)
     scores: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in panels}
     observed, done, reported = [], 0, 0
-    rows = resamples(subjects=len(comparison.time), count=evaluation.bootstrap, seed=evaluation.seed)
+    rows = resamples(people=comparison.people, count=evaluation.bootstrap, seed=evaluation.seed)
     for weights in rows:
         for key, panel in panels.items():
             everyone = len(panel.outcomes.time) == len(comparison.time)
@@ -65,6 +64,7 @@ def _bootstrap(
             logger.info("endpoint %s: %d of %d resamples", comparison.endpoint, done, evaluation.bootstrap)
     table = calibration_table(
         groups=calibration,
+        people=comparison.people,
         resampled=np.concatenate(observed),
         experiments=comparison.experiments,
         endpoint=comparison.endpoint,
@@ -75,12 +75,14 @@ def _bootstrap(
 
 
 def _counts(comparison: Comparison, members: np.ndarray, key: tuple[str, str]) -> tuple[int | None, int | None, bool]:
-    """Subjects, target events, and whether the group is large enough to be shown."""
-    counts = int(members.sum()), int((comparison.event[members] == 1).sum())
+    """Subjects, target events, and whether the group is large enough to be shown: in people, not in index times."""
+    parts = members, members & (comparison.event == 1)
+    counts = [int(part.sum()) for part in parts]
     if key == EVERYONE:
         return *counts, True
-    n, events = (count if count >= FEWEST_SHOWN else None for count in counts)
-    return n, events, min(counts) >= FEWEST_SHOWN
+    enough = [len(np.unique(comparison.people[part])) >= FEWEST_SHOWN for part in parts]
+    n, events = (count if shown else None for count, shown in zip(counts, enough, strict=True))
+    return n, events, all(enough)
 
 
 def _long_table(
@@ -164,8 +166,9 @@ def evaluate_endpoint(
 
     Metrics (see :mod:`riskweave.evaluation.metrics`): at each horizon `harrell_c`, `uno_c`, `brier`, `brier_null`,
     `observed_expected`; over the grid to the last horizon `ibs`, `ibs_null`, `ipa` (their `horizon` is the last).
-    Intervals are percentile bootstrap intervals over subjects, the models being kept as trained: they tell how well
-    these predictions are measured, not how a model would vary if it were trained again.
+    Intervals are percentile bootstrap intervals over people (all index times of a person are drawn together), the
+    models being kept as trained: they tell how well these predictions are measured, not how a model would vary if it
+    were trained again.
 
     Parameters
     ----------
@@ -176,7 +179,7 @@ def evaluate_endpoint(
     availability : dict of modality to Path
         Parquet table with a row for each subject that has the modality. Metrics are repeated for each pattern of
         available modalities (group ``modalities``, group_value ``ehr+ecg``); patterns with fewer than 10 subjects or
-        target events have null estimates, and counts below 10 are null.
+        target events have null estimates, and counts of fewer than 10 people are null.
     endpoint_name, endpoint : str, Endpoint
         The study's block.
     outcomes : Path
@@ -201,16 +204,13 @@ def evaluate_endpoint(
         When tables break their contract, experiments predict other subjects than those at risk, or a horizon is beyond
         the follow-up.
     """
-    comparison = read_comparison(predictions=predictions, outcomes=outcomes, name=endpoint_name, endpoint=endpoint)
+    comparison = read_comparison(
+        predictions=predictions, outcomes=outcomes, subjects=subjects, name=endpoint_name, endpoint=endpoint
+    )
     if reference not in comparison.experiments:
         raise StudyError(
             f"evaluation.reference: endpoint {endpoint_name!r} has no experiment {reference!r}."
             f"{nearest(reference, comparison.experiments)} Allowed: {', '.join(comparison.experiments)}"
-        )
-    unknown = int((~np.isin(comparison.subject_id, read_table(subjects, SUBJECTS)["subject_id"].to_numpy(str))).sum())
-    if unknown:
-        raise DataError(
-            f"{outcomes}, column subject_id", f"{unknown} subjects are not in {subjects}", "Run the cohort stage again"
         )
     groups = _groups(comparison, availability)
     panels = {key: make_panel(comparison, members) for key, members in groups.items()}

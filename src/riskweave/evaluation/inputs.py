@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from riskweave.cohort.tables import OUTCOMES, read_table
+from riskweave.cohort.tables import OUTCOMES, SUBJECTS, read_table
 from riskweave.errors import DataError
 from riskweave.study.cohort import Endpoint
 from riskweave.survival.predictions import read_predictions
@@ -34,6 +34,8 @@ class Comparison:
         Names, in the order of the files.
     subject_id : (n,) array of str
         Sorted.
+    people : (n,) int64 array
+        The person of each subject, numbered in order of appearance.
     time, event : (n,) arrays
         Days, and 0 censored, 1 target, 2 and up competing.
     times : (k,) int64 array
@@ -47,6 +49,7 @@ class Comparison:
     endpoint: str
     experiments: list[str]
     subject_id: np.ndarray
+    people: np.ndarray
     time: np.ndarray
     event: np.ndarray
     times: np.ndarray
@@ -111,7 +114,20 @@ def _read_risks(path: Path, endpoint: str, times: list[int], subject_id: np.ndar
     return str(table["experiment"].iloc[0]), table[columns].to_numpy(float)[np.argsort(found)]
 
 
-def read_comparison(*, predictions: list[Path], outcomes: Path, name: str, endpoint: Endpoint) -> Comparison:
+def _people(subjects: Path, subject_id: np.ndarray, outcomes: Path) -> np.ndarray:
+    """Return the person of each subject as a number."""
+    table = read_table(subjects, SUBJECTS).set_index("subject_id")["person_id"]
+    unknown = int((~np.isin(subject_id, table.index.to_numpy(str))).sum())
+    if unknown:
+        raise DataError(
+            f"{outcomes}, column subject_id", f"{unknown} subjects are not in {subjects}", "Run the cohort stage again"
+        )
+    return pd.factorize(table.loc[subject_id])[0].astype(np.int64)
+
+
+def read_comparison(
+    *, predictions: list[Path], outcomes: Path, subjects: Path, name: str, endpoint: Endpoint
+) -> Comparison:
     """Read the outcomes of an endpoint and the predictions of its experiments.
 
     Parameters
@@ -120,6 +136,8 @@ def read_comparison(*, predictions: list[Path], outcomes: Path, name: str, endpo
         Prediction tables, one experiment each.
     outcomes : Path
         Outcome table of the endpoint: the subjects at risk.
+    subjects : Path
+        Subject table of the cohort, which knows the person of each subject.
     name : str
         Name of the endpoint.
     endpoint : Endpoint
@@ -129,13 +147,14 @@ def read_comparison(*, predictions: list[Path], outcomes: Path, name: str, endpo
     ------
     DataError
         When a table breaks its contract, an experiment is given twice or predicts other subjects than those at risk,
-        nobody has the target event, or a horizon is beyond the follow-up.
+        subjects are not in the subject table, nobody has the target event, or a horizon is beyond the follow-up.
     """
     times = endpoint.time_grid()
     horizons = sorted(set(endpoint.horizons))
     table = _read_outcomes(Path(outcomes), horizons)
     # the order of the subjects decides what a seed draws: by identifier, whatever the files' order
     subject_id = table["subject_id"].to_numpy(str)
+    people = _people(Path(subjects), subject_id, Path(outcomes))
     risks: dict[str, np.ndarray] = {}
     for path in predictions:
         experiment, values = _read_risks(Path(path), name, times, subject_id)
@@ -146,6 +165,7 @@ def read_comparison(*, predictions: list[Path], outcomes: Path, name: str, endpo
         endpoint=name,
         experiments=list(risks),
         subject_id=subject_id,
+        people=people,
         time=table["time"].to_numpy(float),
         event=table["event"].to_numpy(np.int64),
         times=np.array(times, dtype=np.int64),

@@ -52,7 +52,7 @@ def _sentence(objective: Objective, row: dict, confidence: float) -> str:
 def _bootstrap_scores(comparison: Comparison, evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
     """Estimates (experiments, columns) and their resamples (resamples, experiments, columns)."""
     panel = make_panel(comparison)
-    rows = resamples(subjects=len(comparison.time), count=evaluation.bootstrap, seed=evaluation.seed)
+    rows = resamples(people=comparison.people, count=evaluation.bootstrap, seed=evaluation.seed)
     return score(panel)[0], np.concatenate([score(panel, weights) for weights in rows])
 
 
@@ -99,6 +99,7 @@ def judge(
     endpoints: dict[str, Endpoint],
     predictions: dict[str, dict[str, Path]],
     outcomes: dict[str, Path],
+    subjects: Path,
     evaluation: Evaluation,
     output: Path,
 ) -> pd.DataFrame:
@@ -117,6 +118,8 @@ def judge(
         Prediction tables; those that objectives name are read.
     outcomes : dict of endpoint to Path
         Outcome tables.
+    subjects : Path
+        Subject table of the cohort.
     evaluation : Evaluation
         Resamples, coverage and seed.
     output : Path
@@ -140,6 +143,7 @@ def judge(
         comparison = read_comparison(
             predictions=[predictions[endpoint][name] for name in dict.fromkeys(named)],
             outcomes=outcomes[endpoint],
+            subjects=subjects,
             name=endpoint,
             endpoint=endpoints[endpoint],
         )
