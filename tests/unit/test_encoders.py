@@ -15,6 +15,7 @@ from riskweave.modalities.base import read_features
 from riskweave.study.features import CnnEncoder, EcgFeatures, ImageFeatures, TcnEncoder, Training
 from riskweave.survival.encoder_networks import load_encoder, read_weights
 from riskweave.survival.encoders import train_encoder
+from riskweave.survival.fits import digest_of, read_fits
 from riskweave.survival.task import outputs
 
 SUBJECTS = 360
@@ -126,8 +127,12 @@ def test_finds_a_planted_signal_in_held_out_rows(trained):
     assert record["folds"][0]["counts"]["embedded_subjects"] == SUBJECTS + 20
     outcomes = pd.read_parquet(folder / "outcomes.parquet").set_index("subject_id")
     folds = pd.read_parquet(folder / "folds.parquet")
+    at_risk = folds[folds["subject_id"].isin(set(frame["subject_id"]) & set(outcomes.index))]
     for fold in (0, 1):
+        fitted = at_risk.loc[(at_risk["fold"] == fold) & (at_risk["role"] == "train"), "subject_id"]
+        assert read_fits(out / "embeddings.parquet")[fold] == digest_of(fitted)
         net, content = load_encoder(out / "encoder.pt", fold=fold)
+        assert content["folds"][fold]["fitted_on"] == digest_of(fitted)
         rows = folds[(folds["fold"] == fold) & (folds["role"] == "test")]["subject_id"]
         rows = rows[rows != "without_signal"]
         values = frame[frame["fold"] == fold].set_index("subject_id").loc[rows].to_numpy()[:, 1:].astype(float)

@@ -11,6 +11,7 @@ from riskweave.errors import DataError
 from riskweave.modalities.base import Column, read_features, write_features
 from riskweave.study.models import CoxModel, RandomSurvivalForestModel
 from riskweave.survival.experiment import train_experiment
+from riskweave.survival.fits import digest_of, read_fits, stamp_fits
 from riskweave.survival.predictions import read_predictions, risk_columns
 
 N, FOLDS_N = 240, 2
@@ -67,7 +68,14 @@ def build(tmp_path: Path) -> Path:
         [Column("emb_0", "ecg")],
         keys=("subject_id", "fold"),
     )
+    stamp(tmp_path / "embeddings.parquet", pd.concat(roles), set(ids[with_ecg]))
     return tmp_path
+
+
+def stamp(embeddings: Path, division: pd.DataFrame, present: set[str], *, role: str = "train") -> None:
+    """Say that the encoder of each fold was fitted on the rows of one role."""
+    rows = division[(division["role"] == role) & division["subject_id"].isin(present)]
+    stamp_fits(embeddings, {int(fold): digest_of(part["subject_id"]) for fold, part in rows.groupby("fold")})
 
 
 def train(study: Path, output: str = "a", model=COX, sets=("ehr", "ecg"), **changes) -> Path:
@@ -190,6 +198,9 @@ def test_same_seed_same_bytes(study, model):
 
 def test_subjects_outside_the_risk_set_do_not_enter(study):
     rewrite(study, "outcomes.parquet", OUTCOMES, lambda outcomes: outcomes[outcomes["subject_id"] < "s120"])
+    with_ecg = set(read_features(study / "ecg.parquet")[0]["subject_id"])
+    division = read_table(study / "folds.parquet", FOLDS)
+    stamp(study / "embeddings.parquet", division, {name for name in with_ecg if name < "s120"})
     found = read_predictions(train(study) / "predictions.parquet")
     assert len(found) == N // 2
 
@@ -290,3 +301,30 @@ def test_metabric_concordance_is_that_of_the_literature(study, real_data):
     folder = train(study, sets=("ehr",), times=days, model=CoxModel(kind="cox"))
     record = json.loads((folder / "run.json").read_text())
     assert record["metrics"]["test_harrell_c"] == pytest.approx(0.634, abs=0.01)
+
+
+def test_an_encoder_fitted_on_other_rows_than_the_training_rows_is_refused(study):
+    division = read_table(study / "folds.parquet", FOLDS)
+    present = set(read_features(study / "ecg.parquet")[0]["subject_id"])
+    stamp(study / "embeddings.parquet", division, present, role="test")
+    with pytest.raises(DataError, match="in 2 of 2 folds the encoder was fitted on rows outside the training fold"):
+        train(study)
+    one = read_fits(study / "embeddings.parquet")
+    stamp(study / "embeddings.parquet", division, present)
+    stamp_fits(study / "embeddings.parquet", {0: read_fits(study / "embeddings.parquet")[0], 1: one[1]})
+    with pytest.raises(DataError, match="in 1 of 2 folds"):
+        train(study)
+
+
+def test_models_tell_on_whose_rows_they_were_fitted(made):
+    division = read_table(made / "folds.parquet", FOLDS)
+    folds = joblib.load(made / "a" / "models.joblib")["folds"]
+    for fold, content in folds.items():
+        rows = division[(division["fold"] == fold) & (division["role"] == "train")]
+        assert content["fitted_on"] == digest_of(rows["subject_id"].sample(frac=1, random_state=1))
+    assert folds[0]["fitted_on"] != folds[1]["fitted_on"]
+
+
+def test_a_digest_depends_on_who_alone():
+    assert digest_of(["b", "a"]) == digest_of(pd.Index(["a", "b"]))
+    assert digest_of(["ab"]) != digest_of(["a", "b"])

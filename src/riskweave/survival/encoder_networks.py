@@ -121,7 +121,8 @@ def load_encoder(path: Path, *, fold: int) -> tuple[nn.Module, dict[str, Any]]:
         Maps float32 inputs (n, leads, samples) or (n, size, size) to embeddings (n, d).
     content : dict
         ``format``, ``features`` (the block of the study), ``channels``, ``causes`` and ``folds``: for each fold the
-        state dict of the ``net`` and of the hazards' ``head``, and the ``cuts`` in days.
+        state dict of the ``net`` and of the hazards' ``head``, the ``cuts`` in days, and as ``fitted_on``
+        the digest of the subjects it was fitted on (`riskweave.survival.fits`).
     """
     content = torch.load(path, map_location="cpu", weights_only=True)
     block = {"ecg": EcgFeatures, "image": ImageFeatures}[content["features"]["modality"]]

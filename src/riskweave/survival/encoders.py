@@ -19,6 +19,7 @@ from riskweave.networks.layers import forget
 from riskweave.study.features import EcgFeatures, ImageFeatures, TcnEncoder
 from riskweave.survival.discrete import cumulative_incidence, cut_points
 from riskweave.survival.encoder_networks import build_network, read_weights, save_encoder
+from riskweave.survival.fits import digest_of, stamp_fits
 from riskweave.survival.roles import association, check_encoder_rows, concordance, roles_at_risk
 from riskweave.survival.task import DiscreteTimeTask, fit, outputs
 from riskweave.tracking.record import recording
@@ -35,8 +36,9 @@ AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor]] = {"ecg": jitter_recordings
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows of one role in one fold: where their inputs are, and what happened to them."""
+    """Rows of one role in one fold: whose they are, where their inputs are, and what happened to them."""
 
+    subject: np.ndarray
     row: np.ndarray
     time: np.ndarray
     event: np.ndarray
@@ -88,7 +90,12 @@ def _plan(rows: pd.DataFrame, *, outcomes: pd.DataFrame, folds: pd.DataFrame) ->
     plan = {}
     for fold, members in at_risk.groupby("fold", sort=True):
         plan[int(fold)] = {
-            role: _Rows(part["row"].to_numpy(), part["time"].to_numpy(dtype=float), part["event"].to_numpy(dtype=int))
+            role: _Rows(
+                part["subject_id"].to_numpy(dtype=object),
+                part["row"].to_numpy(),
+                part["time"].to_numpy(dtype=float),
+                part["event"].to_numpy(dtype=int),
+            )
             for role in ROLES
             for part in [members[members["role"] == role]]
         }
@@ -104,10 +111,16 @@ class _Trained:
     embeddings: np.ndarray
     signal: bool
     summary: dict[str, Any]
+    fitted_on: str
 
     def state(self, cuts: np.ndarray) -> dict[str, Any]:
         """Return what is stored of the fold."""
-        return {"net": self.task.net.state_dict(), "head": self.task.head.state_dict(), "cuts": cuts.tolist()}
+        return {
+            "net": self.task.net.state_dict(),
+            "head": self.task.head.state_dict(),
+            "cuts": cuts.tolist(),
+            "fitted_on": self.fitted_on,
+        }
 
 
 def _train_fold(job: _Job, fold: int) -> _Trained:
@@ -147,7 +160,7 @@ def _train_fold(job: _Job, fold: int) -> _Trained:
     if not signal:
         forget(task.net)
         embeddings = np.zeros_like(embeddings)
-    return _Trained(task, curves, embeddings, signal, summary)
+    return _Trained(task, curves, embeddings, signal, summary, digest_of(train.subject))
 
 
 def _risk(job: _Job, fold: int, embeddings: np.ndarray, task: DiscreteTimeTask) -> np.ndarray:
@@ -239,8 +252,9 @@ def train_encoder(
     threads : int
         CPU threads.
     embeddings, weights, record, curves : Path
-        Files to write: embeddings (subject_id, fold, emb_0...); weights of all folds (see `load_encoder`); run record;
-        training curves (CSV: fold, epoch, metric, value). Nothing is written when a fold fails.
+        Files to write: embeddings (subject_id, fold, emb_0..., and in the metadata a digest of the subjects that each
+        fold's encoder was fitted on); weights of all folds (see `load_encoder`); run record; training curves (CSV:
+        fold, epoch, metric, value). Nothing is written when a fold fails.
     context : mapping
         What the record tells about the study and the rule.
 
@@ -308,6 +322,7 @@ def train_encoder(
             run.metrics[name] = float(np.mean([fold.metrics[name] for fold in run.folds]))
         with replacing(Path(embeddings), Path(weights), Path(curves)) as (embeddings_part, weights_part, curves_part):
             write_features(pd.concat(frames, ignore_index=True), embeddings_part, columns, keys=("subject_id", "fold"))
+            stamp_fits(embeddings_part, {fold: state["fitted_on"] for fold, state in states.items()})
             content = {"features": features.model_dump(mode="json"), "channels": job.channels, "causes": job.causes}
             save_encoder({**content, "folds": states}, weights_part)
             pd.concat(histories, ignore_index=True).to_csv(curves_part, index=False)

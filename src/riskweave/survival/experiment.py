@@ -15,11 +15,12 @@ from riskweave.cohort.tables import FOLDS, OUTCOMES, ROLES, read_table
 from riskweave.errors import DataError
 from riskweave.modalities.base import Column, read_features
 from riskweave.study.models import Model
+from riskweave.survival.fits import check_fits, digest_of
 from riskweave.survival.null import NullModel
 from riskweave.survival.predictions import prediction_frame, write_predictions
 from riskweave.survival.preprocessing import EarlyFusion, FeatureTable
 from riskweave.survival.registry import Estimator, build_estimator
-from riskweave.survival.roles import check_events, concordance, roles_at_risk
+from riskweave.survival.roles import Roles, check_events, concordance, roles_at_risk
 from riskweave.tracking.record import recording
 
 __all__ = ["MODELS_FORMAT", "train_experiment"]
@@ -94,6 +95,22 @@ class _Fold:
     estimator: Estimator
     metrics: dict[str, float]
     counts: dict[str, int]
+    fitted_on: str
+
+
+def _check_encoders(sets: list[_Set], embeddings: Mapping[str, Path], roles: Roles) -> None:
+    """Refuse embeddings of encoders that were fitted on other rows than their fold's training rows (DataError)."""
+    for feature_set in sets:
+        if feature_set.embeddings is not None:
+            check_fits(
+                embeddings=Path(embeddings[feature_set.name]),
+                feature_set=feature_set.name,
+                present={
+                    int(fold): pd.Index(rows, dtype=object)
+                    for fold, rows in feature_set.embeddings.groupby("fold")["subject_id"]
+                },
+                train={fold: subjects["train"] for fold, subjects in roles.items()},
+            )
 
 
 def _train_fold(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> _Fold:
@@ -136,7 +153,7 @@ def _train_fold(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> _Fold
     for role in ROLES:
         counts[f"{role}_subjects"] = len(subjects[role])
         counts |= {f"{role}_events_cause_{k}": int((event[role] == k).sum()) for k in range(1, job.causes + 1)}
-    return _Fold(predictions, fusion, estimator, metrics, counts)
+    return _Fold(predictions, fusion, estimator, metrics, counts, digest_of(subjects["train"]))
 
 
 def train_experiment(
@@ -182,15 +199,16 @@ def train_experiment(
         Threads of numerical libraries and forests.
     predictions, models, record, curves : path
         Files to write: prediction table; fitted models and preprocessing of all folds (joblib, a dictionary with its
-        format version); run record; training curves (CSV: fold, epoch, metric, value).
+        format version; each fold with a digest of its training rows, see `riskweave.survival.fits`); run record;
+        training curves (CSV: fold, epoch, metric, value).
     context : mapping
         What the record tells about the study and the rule.
 
     Raises
     ------
     DataError
-        When a fold has no target event in its training rows, subjects at risk are not tested exactly once, no column
-        varies, or no penalty converges.
+        When a fold has no target event in its training rows, subjects at risk are not tested exactly once, an encoder
+        was fitted on rows outside the training rows of its fold, no column varies, or no penalty converges.
     StudyError
         When the model's optional package is not installed.
     """
@@ -198,6 +216,7 @@ def train_experiment(
     rows = read_table(outcomes, OUTCOMES).set_index("subject_id")
     roles = roles_at_risk(folds=read_table(folds, FOLDS), outcomes=rows, where=str(folds))
     check_events(roles=roles, outcomes=rows, endpoint=experiment["endpoint"])
+    _check_encoders(sets, embeddings, roles)
     job = _Job(experiment, model, sets, rows, sorted(times), seed, threads)
     params = {"fusion": experiment["fusion"], "model": experiment["model"], **_flat(model.model_dump(mode="json"))}
     columns = {feature_set.name: [column.name for column in feature_set.columns] for feature_set in sets}
@@ -263,7 +282,12 @@ def _write(job: _Job, results: Mapping[int, _Fold], *, predictions: Path, models
         "causes": job.causes,
         "feature_sets": {feature_set.name: feature_set.columns for feature_set in job.sets},
         "folds": {
-            fold: {"preprocessing": result.fusion, "model": result.estimator, "columns": result.fusion.columns_}
+            fold: {
+                "preprocessing": result.fusion,
+                "model": result.estimator,
+                "columns": result.fusion.columns_,
+                "fitted_on": result.fitted_on,
+            }
             for fold, result in results.items()
         },
     }
