@@ -38,7 +38,7 @@ class Counts:
 
     Attributes
     ----------
-    values : dict of key to int
+    cells : dict of key to int
         The counts; none is negative.
     sums : list of (key, list of keys)
         Each total with its parts.
@@ -50,7 +50,7 @@ class Counts:
         Counts that are not shown anywhere, but must not follow from others either.
     """
 
-    values: dict[Hashable, int] = field(default_factory=dict)
+    cells: dict[Hashable, int] = field(default_factory=dict)
     sums: list[tuple[Hashable, list[Hashable]]] = field(default_factory=list)
     weights: dict[Hashable, float] = field(default_factory=dict)
     fixed: set[Hashable] = field(default_factory=set)
@@ -61,9 +61,9 @@ class Counts:
     ) -> Hashable:
         """Add a count and return its key; a count that is there already must be the same."""
         value = int(value)
-        if value < 0 or self.values.get(key, value) != value:
+        if value < 0 or self.cells.get(key, value) != value:
             raise ValueError(f"count {key!r} is negative or differs from an earlier one of that key")
-        self.values[key] = value
+        self.cells[key] = value
         self.weights[key] = max(weight, self.weights.get(key, 0.0))
         if fixed:
             self.fixed.add(key)
@@ -74,7 +74,7 @@ class Counts:
     def total(self, key: Hashable, parts: Iterable[Hashable]) -> None:
         """State that a count is the sum of others, all of which were added before."""
         parts = list(parts)
-        if self.values[key] != sum(self.values[part] for part in parts):
+        if self.cells[key] != sum(self.cells[part] for part in parts):
             raise ValueError(f"count {key!r} is not the sum of its parts")
         self.sums.append((key, parts))
 
@@ -92,22 +92,22 @@ class Counts:
         """
         common = self.add((key, "both"), both, hidden=True)
         for side, total in (("one", one), ("other", other)):
-            alone = self.values[total] - both
+            alone = self.cells[total] - both
             parts = [common] if alone == 0 else [common, self.add((key, side), alone, hidden=True)]
             self.total(total, parts)
 
     def small(self, threshold: int) -> list[Hashable]:
         """Return the keys of the counts from 1 to below the threshold, fixed ones excepted."""
-        return [k for k, value in self.values.items() if is_small(value, threshold) and k not in self.fixed]
+        return [k for k, value in self.cells.items() if is_small(value, threshold) and k not in self.fixed]
 
 
 class _System:
     """The sums as a matrix, with what a reader can work out from a set of shown counts."""
 
     def __init__(self, counts: Counts):
-        self.keys = list(counts.values)
+        self.keys = list(counts.cells)
         self.place = {key: i for i, key in enumerate(self.keys)}
-        self.values = np.array([counts.values[key] for key in self.keys], float)
+        self.values = np.array([counts.cells[key] for key in self.keys], float)
         rows = np.zeros((len(counts.sums), len(self.keys)))
         for r, (total, parts) in enumerate(counts.sums):
             rows[r, self.place[total]] -= 1
@@ -195,7 +195,7 @@ def protect(counts: Counts, threshold: int) -> set[Hashable]:
         Fixed counts are missing from it only where nothing else would do.
     """
     small = counts.small(threshold)
-    shown = {key for key in counts.values if key not in counts.hidden}
+    shown = {key for key in counts.cells if key not in counts.hidden}
     if not small:
         return shown
     system = _System(counts)
@@ -244,6 +244,6 @@ def unprotected(counts: Counts, shown: Iterable[Hashable], threshold: int) -> Ma
     """Return the small counts that are shown or whose range does not reach from 0 to the threshold, with the range."""
     shown = set(shown)
     ranges = intervals(counts, shown)
-    values = counts.values
-    small = {key: ranges.get(key, (values[key], values[key])) for key in counts.small(threshold)}
+    cells = counts.cells
+    small = {key: ranges.get(key, (cells[key], cells[key])) for key in counts.small(threshold)}
     return {k: (low, high) for k, (low, high) in small.items() if low > TOLERANCE or high < threshold - TOLERANCE}
