@@ -123,6 +123,20 @@ class OmopSource(FileSource):
     source: Literal["omop"] = Field(description="Kind of source.")
     path: str = Field(description="DuckDB file (.duckdb), or folder with person, condition_occurrence, ...")
     schema_name: str = Field(default="main", description="Schema of the tables in a DuckDB file.")
+    ingredients: bool = Field(
+        default=True,
+        description="Whether each drug exposure is also an event of each of its ingredients (INGREDIENT//RxNorm//...), "
+        "where the vocabulary has the tables concept and concept_ancestor.",
+    )
+    before_birth: Literal["refuse", "leave_out"] = Field(
+        default="refuse",
+        description="Records dated before the birth of their person: `refuse` stops with their number, `leave_out` "
+        "reads the data without them and tells how many they were.",
+    )
+    source_concepts: bool = Field(
+        default=False,
+        description="Whether each record is also an event of its source concept (CONDITION_SOURCE//ICD10CM//I21.0).",
+    )
 
 
 class MimicSource(FileSource):
