@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from riskweave.cohort.contents import ContentDigest
 from riskweave.cohort.convert import YEARS
-from riskweave.cohort.sources.base import CanonicalTables, EventQuery, float_sql
+from riskweave.cohort.sources.base import CanonicalTables, EventQuery, float_sql, reading
 from riskweave.cohort.tables import EVENTS, facts_of
 from riskweave.errors import DataError
 
@@ -65,28 +65,23 @@ def _database(tables: CanonicalTables, work: Path, threads: int) -> Iterator[duc
     Raises
     ------
     DataError
-        When the events cannot be read. DuckDB's own words, which quote values, are not passed on.
+        When the events cannot be read.
     """
     config = {"threads": threads, "memory_limit": MEMORY, "temp_directory": str(work / "spill")}
-    try:
-        with duckdb.connect(config=config) as connection:
-            connection.execute("SET streaming_buffer_size = '64MB'")
-            people = tables.subjects.column("subject_id").sort()
-            places = pa.array(np.arange(len(people), dtype=np.int32))
-            connection.register("people", pa.table({"place": places, "subject_id": people}))
-            if isinstance(tables.events, EventQuery):
-                for name, table in tables.events.tables.items():
-                    connection.register(name, table)
-                for statement in tables.events.setup:
-                    connection.execute(statement)
-                connection.execute(f"CREATE TEMP VIEW raw AS {tables.events.sql}")
-            else:
-                connection.register("raw", tables.events)
-            yield connection
-    except (duckdb.DataError, duckdb.OperationalError, pa.ArrowInvalid, OSError) as error:
-        problem = f"the events cannot be read to their end ({type(error).__name__})"
-        remedy = "Check that no file is truncated, that columns hold what they should, and that the disk is not full"
-        raise DataError(tables.events_where, problem, remedy) from None
+    with reading(tables.events_where), duckdb.connect(config=config) as connection:
+        connection.execute("SET streaming_buffer_size = '64MB'")
+        people = tables.subjects.column("subject_id").sort()
+        places = pa.array(np.arange(len(people), dtype=np.int32))
+        connection.register("people", pa.table({"place": places, "subject_id": people}))
+        if isinstance(tables.events, EventQuery):
+            for name, table in tables.events.tables.items():
+                connection.register(name, table)
+            for statement in tables.events.setup:
+                connection.execute(statement)
+            connection.execute(f"CREATE TEMP VIEW raw AS {tables.events.sql}")
+        else:
+            connection.register("raw", tables.events)
+        yield connection
 
 
 def _ordered(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:

@@ -4,14 +4,26 @@ A source is a module ``riskweave.cohort.sources.<source>`` with a function ``rea
 It need not check identifiers, codes, numbers and subjects of its events: storing them does (`riskweave.cohort.events`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import duckdb
 import pyarrow as pa
 
 from riskweave.cohort.tables import EVENTS, RECORDINGS
+from riskweave.errors import DataError
 
-__all__ = ["CanonicalTables", "EventQuery", "empty_events", "empty_manifest", "float_sql", "parquet_sql", "text_sql"]
+__all__ = [
+    "CanonicalTables",
+    "EventQuery",
+    "empty_events",
+    "empty_manifest",
+    "float_sql",
+    "parquet_sql",
+    "reading",
+    "text_sql",
+]
 
 
 @dataclass(frozen=True)
@@ -90,6 +102,25 @@ def empty_events() -> pa.Table:
 def empty_manifest() -> pa.Table:
     """Return a manifest of recordings or images without rows."""
     return RECORDINGS.columns.empty_table()
+
+
+@contextmanager
+def reading(where: str) -> Iterator[None]:
+    """Answer what goes wrong while DuckDB reads files: its own words, which quote values, are not passed on.
+
+    Raises
+    ------
+    DataError
+        Naming the kind of error alone. A mistake in the SQL is ours, and is raised as it is.
+    """
+    try:
+        yield
+    except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):
+        raise
+    except (duckdb.Error, pa.ArrowInvalid, OSError) as error:
+        problem = f"the rows cannot be read to their end ({type(error).__name__})"
+        remedy = "Check that no file is truncated, that columns hold what they should, and that the disk is not full"
+        raise DataError(where, problem, remedy) from None
 
 
 def text_sql(text: str) -> str:
