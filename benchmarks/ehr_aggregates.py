@@ -24,13 +24,15 @@ def make_cohort(folder: Path, *, events: int, subjects: int, seed: int = 1) -> N
     rng = np.random.default_rng(seed)
     index_time = pd.Timestamp("2020-01-01")
     ids = np.array([f"{number:07d}" for number in range(subjects)])
-    pd.DataFrame({"subject_id": ids, "index_time": index_time}).to_parquet(folder / "subjects.parquet", index=False)
+    people = pd.DataFrame({"subject_id": ids, "person_id": ids, "index_time": index_time, "followup_end": pd.NaT})
+    people.to_parquet(folder / "subjects.parquet", index=False)
     frame = pd.DataFrame(
         {
             "subject_id": ids[rng.integers(0, subjects, events)],
             "time": index_time + pd.to_timedelta(rng.uniform(-3650, 365, events), "D").round("us"),
             "code": rng.choice(CODES, events),
             "numeric_value": rng.normal(100, 15, events).astype(np.float32),
+            "unit": "mg/dL",
         }
     )
     frame.sort_values(["subject_id", "time", "code"]).to_parquet(folder / "events.parquet", index=False)

@@ -12,6 +12,7 @@ from riskweave.modalities.ehr import aggregate_events
 from riskweave.study.features import AGGREGATES, EhrFeatures
 
 INDEX = pd.Timestamp("2020-06-01 12:00")
+NUMBERS = [name for name in AGGREGATES if name != "category"]
 
 
 def day(days):
@@ -19,13 +20,16 @@ def day(days):
     return INDEX + pd.Timedelta(days=days)
 
 
-def write(folder, subjects, events):
+def write(folder, subjects, events, **more):
     frame = pd.DataFrame(events, columns=["subject_id", "time", "code", "numeric_value"])
     frame["time"] = frame["time"].astype("datetime64[us]")
     frame["numeric_value"] = frame["numeric_value"].astype("float32")
-    frame["text_value"] = pd.Series([None] * len(frame), dtype=object)
+    for column in ("text_value", "unit"):
+        frame[column] = more.get(column, pd.Series([None] * len(frame), dtype=object))
     frame.sort_values(["subject_id", "time", "code"]).to_parquet(folder / "events.parquet", index=False)
-    subjects.astype({"index_time": "datetime64[us]"}).to_parquet(folder / "subjects.parquet", index=False)
+    subjects = {"person_id": subjects["subject_id"], "followup_end": pd.NaT} | dict(subjects)
+    times = {"index_time": "datetime64[us]", "followup_end": "datetime64[us]"}
+    pd.DataFrame(subjects).astype(times).to_parquet(folder / "subjects.parquet", index=False)
 
 
 @pytest.fixture
@@ -71,13 +75,17 @@ def make(folder, threads=1, **block):
 
 
 def test_hand_calculation(small):
-    frame, columns = make(small, events=[{"codes": ["LAB//CHOL"], "aggregates": list(AGGREGATES)}])
+    frame, columns = make(small, events=[{"codes": ["LAB//CHOL"], "aggregates": NUMBERS}])
     assert list(frame.index) == ["001", "002", "003"]
-    assert list(frame.columns) == [f"LAB//CHOL:{name}" for name in AGGREGATES]
+    assert list(frame.columns) == [f"LAB//CHOL:{name}" for name in NUMBERS]
     days = np.array([-400.0, -100.0, 0.0])
     slope = np.polyfit(days / 365.25, [4.0, 5.0, 6.0], 1)[0]
     expected = pd.DataFrame(
-        [[6, 5, 4, 6, 4, slope, 1, 0], [7, 7, 7, 7, 1, np.nan, 1, np.nan], [np.nan] * 4 + [0, np.nan, 0, np.nan]],
+        [
+            [6, 5, 4, 6, 1, 4, slope, 1, 0],
+            [7, 7, 7, 7, np.nan, 1, np.nan, 1, np.nan],
+            [np.nan] * 5 + [0, np.nan, 0, np.nan],
+        ],
         index=frame.index,
         columns=frame.columns,
     )
@@ -96,7 +104,7 @@ def test_window_leaves_out_undated_and_older_events(small):
 
 
 def test_nothing_after_the_index_changes_anything(small):
-    block = {"static": ["age"], "events": [{"codes": ["LAB//", "ICD10//I10"], "aggregates": list(AGGREGATES)}]}
+    block = {"static": ["age"], "events": [{"codes": ["LAB//", "ICD10//I10"], "aggregates": NUMBERS}]}
     before, _ = make(small, **block)
     events = pd.read_parquet(small / "events.parquet")
     later = events.assign(time=INDEX + pd.Timedelta(microseconds=1), numeric_value=np.float32(1e6)).dropna(
@@ -146,7 +154,7 @@ def test_static_columns_keep_their_kinds(small):
 
 
 def brute_force(subjects, events, prefixes, window):
-    """Compute the aggregates subject by subject, in the order of AGGREGATES."""
+    """Compute the aggregates subject by subject, in the order of NUMBERS."""
     rows = []
     wanted = events[events.code.str.startswith(tuple(prefixes))]
     for subject in subjects.itertuples():
@@ -162,7 +170,8 @@ def brute_force(subjects, events, prefixes, window):
         slope = np.polyfit(years, dated.numeric_value, 1)[0] if len(set(years)) > 1 else np.nan
         since = (subject.index_time - past.time.max()) / pd.Timedelta(days=1)
         last = latest.numeric_value.max()
-        rows.append([last, value.mean(), value.min(), value.max(), len(past), slope, len(past) > 0, since])
+        spread = value.std(ddof=1)
+        rows.append([last, value.mean(), value.min(), value.max(), spread, len(past), slope, len(past) > 0, since])
     return np.array(rows, dtype=float)
 
 
@@ -188,18 +197,18 @@ def random_cohort(tmp_path_factory):
 @pytest.mark.parametrize("window", [None, 365])
 def test_brute_force(random_cohort, window):
     blocks = [
-        {"codes": ["LAB//A"], "name": "a", "aggregates": list(AGGREGATES), "window": window},
-        {"codes": ["LAB//", "DX//"], "by_code": True, "aggregates": list(AGGREGATES), "window": window},
+        {"codes": ["LAB//A"], "name": "a", "aggregates": NUMBERS, "window": window},
+        {"codes": ["LAB//", "DX//"], "by_code": True, "aggregates": NUMBERS, "window": window},
     ]
     frame, _ = make(random_cohort, events=blocks)
     subjects, events = (pd.read_parquet(random_cohort / f"{name}.parquet") for name in ("subjects", "events"))
     suffix = f"@{window}d" if window else ""
     stems = {"a": ["LAB//A"], "DX//1": ["DX//1"], "LAB//A": ["LAB//A"], "LAB//B": ["LAB//B"]}
     # LAB//RARE has fewer than minimum_subjects; codes are in alphabetical order.
-    assert list(frame.columns) == [f"{stem}:{name}{suffix}" for stem in stems for name in AGGREGATES]
+    assert list(frame.columns) == [f"{stem}:{name}{suffix}" for stem in stems for name in NUMBERS]
     for stem, prefixes in stems.items():
         expected = brute_force(subjects, events, prefixes, window)
-        made = frame[[f"{stem}:{name}{suffix}" for name in AGGREGATES]]
+        made = frame[[f"{stem}:{name}{suffix}" for name in NUMBERS]]
         np.testing.assert_allclose(made, expected, rtol=1e-8, err_msg=stem)
 
 

@@ -18,6 +18,9 @@ rule aggregate_events:
         f"{RESULTS}/benchmarks/aggregate_events/{{ehr_set}}.tsv"
     conda:
         "../../envs/riskweave.yaml"
+    threads: 2
+    resources:
+        mem_mb=3000,
     params:
         features=lambda wildcards: dump(STUDY.feature_sets[wildcards.ehr_set]),
     message:

@@ -12,4 +12,5 @@ with job_log(Path(snakemake.log[0])):
         events=Path(snakemake.input.events),
         features=EhrFeatures.model_validate(snakemake.params.features),
         output=Path(snakemake.output.features),
+        threads=snakemake.threads,
     )
