@@ -89,7 +89,7 @@ def _from_events(index: EventIndex, numbers: list[int], history: History) -> pd.
     found = found.set_axis(["row", "time"], axis=1).astype({"row": "int64", "time": "datetime64[us]"})
     if index.at == "every_event" and len(found):
         found = _spaced(found, index.minimum_gap * DAY, index.most)
-    return found.assign(time=found["time"] + pd.Timedelta(days=index.offset))
+    return found.assign(time=found["time"] + index.offset * DAY)
 
 
 def find_index_times(
@@ -134,7 +134,7 @@ def find_index_times(
         times, what = pd.Series(EPOCH, index=range(total)), "With an index time (the study has no dates)"
     elif index is None or isinstance(index, ColumnIndex):
         index = index or ColumnIndex(at="column")
-        times = time_column(people, index.column, f"{_KEY}.column", where) + pd.Timedelta(days=index.offset)
+        times = time_column(people, index.column, f"{_KEY}.column", where) + index.offset * DAY
         what = "With an index time" if index.column == "index_time" else f"With an index time (column {index.column})"
     elif isinstance(index, AgeIndex):
         if births.isna().all():

@@ -39,7 +39,7 @@ __all__ = ["select_cohort"]
 _LOG = logging.getLogger(__name__)
 # Ages outside are slips: a birth in the wrong century, or the 300 years by which some sources hide ages above 89.
 _OLDEST = 130
-_FIXED = ("subject_id", "index_time", "followup_end")
+_FIXED = tuple(SUBJECTS.columns.names)
 
 
 @dataclass
@@ -177,6 +177,9 @@ def _start(
     span = _span(history, ids) if needs_span else None
     rows, index_time = found["row"], found["time"]
     death = deaths.take(rows).set_axis(found.index)
+    if population.index is None and "index_time" not in people.column_names:
+        # Without dates the one index time is a stand-in, from which nothing can be counted.
+        births = births.mask(births.notna())
     end = _observed_until(
         followup=population.followup, people=people, span=span, rows=rows, index_time=index_time, where=where
     )

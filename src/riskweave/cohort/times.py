@@ -6,9 +6,10 @@ import pandas as pd
 
 __all__ = ["DAY", "EPOCH", "end_of"]
 
-DAY = pd.Timedelta(days=1)
+# In microseconds as all times are: nanoseconds would end in the year 2262, and spans after 292 years.
+DAY = pd.Timedelta(days=1).as_unit("us")
 EPOCH = pd.Timestamp("1970-01-01")
-_TICK = pd.Timedelta(microseconds=1)
+_TICK = pd.Timedelta(microseconds=1).as_unit("us")
 
 Times = TypeVar("Times", pd.Series, pd.DatetimeIndex)
 
