@@ -45,6 +45,8 @@ class Column:
         Numbers, names of categories, or thousands of codes at once (`riskweave.modalities.sparse`).
     description : str
         One line for a reader who did not make the column.
+    implausible : int or None
+        Values left out because they were outside the plausible range; None where the study gives no range.
     codes : tuple of str
         Of a sparse column: the codes, in the order of their numbers.
     components : int
@@ -56,12 +58,15 @@ class Column:
     unit: str = ""
     kind: Literal["numeric", "categorical", "sparse"] = "numeric"
     description: str = ""
+    implausible: int | None = None
     codes: tuple[str, ...] = ()
     components: int = 0
 
     def metadata(self) -> dict[str, str]:
         """Return the metadata of the column's Parquet field."""
         told = {key: getattr(self, key) for key in _TOLD}
+        if self.implausible is not None:
+            told["implausible"] = str(self.implausible)
         if self.kind == "sparse":
             told |= {"codes": json.dumps(self.codes), "components": str(self.components)}
         return told
@@ -277,6 +282,8 @@ def _column(field: pa.Field, path: Path) -> Column:
             "Write feature tables with riskweave.modalities.base.write_features.",
         )
     told = {key: stored[key] for key in _TOLD}
+    if "implausible" in stored:
+        told["implausible"] = int(stored["implausible"])
     if stored["kind"] == "sparse":
         told |= {"codes": tuple(json.loads(stored["codes"])), "components": int(stored["components"])}
     return Column(name=field.name, **told)

@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits
 
 from riskweave.cohort.tables import FOLDS, OUTCOMES, ROLES, read_table
 from riskweave.errors import DataError
-from riskweave.modalities.base import Column, read_features
+from riskweave.modalities.base import Column, read_features, read_sparse
+from riskweave.modalities.sparse import SparseColumn
 from riskweave.study.models import Model
 from riskweave.survival.fits import check_fits, digest_of
 from riskweave.survival.null import NullModel
@@ -33,10 +34,11 @@ MODELS_FORMAT = 1
 
 @dataclass(frozen=True)
 class _Set:
-    """A feature set as stored: its table, and its encoder's embeddings of all folds where it has one."""
+    """A feature set as stored: its table with sparse histories, and the embeddings of all folds where it has some."""
 
     name: str
     table: pd.DataFrame
+    sparse: dict[str, SparseColumn]
     table_columns: list[Column]
     embeddings: pd.DataFrame | None
     embedding_columns: list[Column]
@@ -53,11 +55,15 @@ class _Set:
             values = values.join(embedded, how="outer")
         modality = self.columns[0].modality if self.columns else self.name
         categorical = tuple(column.name for column in self.columns if column.kind == "categorical")
-        return FeatureTable(name=self.name, modality=modality, frame=values, categorical=categorical)
+        return FeatureTable(
+            name=self.name, modality=modality, frame=values, categorical=categorical, sparse=self.sparse
+        )
 
 
 def _read_set(name: str, table: Path, embeddings: Path | None) -> _Set:
     values, columns = read_features(Path(table))
+    sparse, sparse_columns = read_sparse(Path(table))
+    columns += sparse_columns
     embedded, embedding_columns = (None, []) if embeddings is None else read_features(Path(embeddings))
     twice = sorted({column.name for column in columns} & {column.name for column in embedding_columns})
     if twice:
@@ -66,7 +72,7 @@ def _read_set(name: str, table: Path, embeddings: Path | None) -> _Set:
             f"{len(twice)} columns are in both: {', '.join(twice)}",
             "Columns of a feature set need different names",
         )
-    return _Set(name, values.set_index("subject_id"), columns, embedded, embedding_columns)
+    return _Set(name, values.set_index("subject_id"), sparse, columns, embedded, embedding_columns)
 
 
 @dataclass(frozen=True)

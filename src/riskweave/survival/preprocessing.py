@@ -14,6 +14,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from riskweave.errors import DataError
+from riskweave.modalities.sparse import SparseColumn
+from riskweave.survival.histories import HistoryReduction
 
 __all__ = ["DropRedundant", "EarlyFusion", "FeatureTable", "Winsorise"]
 
@@ -36,12 +38,15 @@ class FeatureTable:
         Indexed by subject_id; a subject without the modality has no row.
     categorical : tuple of str
         Columns that hold categories; all others hold numbers.
+    sparse : mapping of str to SparseColumn
+        Histories of many codes, by the name of their column; their subjects are among those of `frame`.
     """
 
     name: str
     modality: str
     frame: pd.DataFrame
     categorical: tuple[str, ...] = field(default=())
+    sparse: Mapping[str, SparseColumn] = field(default_factory=dict)
 
     def __post_init__(self):
         numbers = self.frame.drop(columns=list(self.categorical))
@@ -184,11 +189,11 @@ def _as_columns(table: pd.DataFrame, categorical: list[str]) -> pd.DataFrame:
 class EarlyFusion:
     """One design matrix from several feature sets, with a mask for each modality that some subject lacks.
 
-    Numbers are imputed with the training median, with an indicator for columns that have missing training values;
-    categories become one column each, rare and unseen ones together; constant and duplicate columns are dropped; all
-    columns are standardised. These steps see the training rows that have the modality, and nothing else. A subject
-    without the modality then has 0 (the mean of those who have it) in all its columns, and 0 in the mask column
-    ``has_<modality>``, which is 1 for the others.
+    Sparse histories are reduced to a few columns (`riskweave.survival.histories`). Numbers are imputed with the training
+    median, with an indicator for columns that have missing training values; categories become one column each, rare and
+    unseen ones together; constant and duplicate columns are dropped; all columns are standardised. These steps see the
+    training rows that have the modality, and nothing else. A subject without the modality then has 0 (the mean of those
+    who have it) in all its columns, and 0 in the mask column ``has_<modality>``, which is 1 for the others.
 
     Parameters
     ----------
@@ -221,12 +226,16 @@ class EarlyFusion:
             Itself; without any column where none varies among the training rows.
         """
         self.transformers_: dict[str, Pipeline] = {}
+        self.histories_: dict[tuple[str, str], HistoryReduction] = {}
         self.columns_: list[str] = []
         rare = max(1, min(self.rare, len(subjects) // 100))
         masks = self._masks(tables, subjects)
         for modality, group in _by_modality(tables).items():
             present = subjects[masks[modality]]
-            joined, categorical = _join(group, present)
+            for table in group:
+                for name, sparse in table.sparse.items():
+                    self.histories_[table.name, name] = HistoryReduction(name=name, rare=rare).fit(sparse, present)
+            joined, categorical = _join(group, present, self.histories_)
             joined = joined.loc[:, joined.notna().any(axis=0)]
             categorical = [name for name in categorical if name in joined.columns]
             pipeline = _pipeline(list(joined.columns), categorical, rare)
@@ -251,7 +260,7 @@ class EarlyFusion:
             if modality not in self.transformers_ or not masks[modality].any():
                 continue
             pipeline = self.transformers_[modality]
-            joined, categorical = _join(group, subjects[masks[modality]])
+            joined, categorical = _join(group, subjects[masks[modality]], self.histories_)
             values = pipeline.transform(_as_columns(joined, categorical)[list(pipeline.feature_names_in_)])
             design.loc[masks[modality], _names(pipeline)] = np.asarray(values)
         for modality in self.masks_:
@@ -292,8 +301,13 @@ def _by_modality(tables: list[FeatureTable]) -> dict[str, list[FeatureTable]]:
     return groups
 
 
-def _join(group: list[FeatureTable], subjects: pd.Index) -> tuple[pd.DataFrame, list[str]]:
+def _join(
+    group: list[FeatureTable], subjects: pd.Index, histories: Mapping[tuple[str, str], HistoryReduction]
+) -> tuple[pd.DataFrame, list[str]]:
     """Put the feature sets of one modality side by side for these subjects, columns named ``<set>.<column>``."""
-    frames = [table.frame.reindex(subjects).add_prefix(f"{table.name}.") for table in group]
+    frames = []
+    for table in group:
+        reduced = [histories[table.name, name].transform(sparse, subjects) for name, sparse in table.sparse.items()]
+        frames += [part.add_prefix(f"{table.name}.") for part in (table.frame.reindex(subjects), *reduced)]
     categorical = [f"{table.name}.{column}" for table in group for column in table.categorical]
     return pd.concat(frames, axis=1), categorical

@@ -186,15 +186,18 @@ def _column(parts: Parts, place: int, window: int | None, name: str, unit: str) 
     suffix, lookback = _suffix(window)
     meaning = MEANINGS[name]
     described = f"{meaning.description}, {stem.meaning}{lookback}"
+    implausible = None
     if block.range is not None and name in VALUED:
-        low, high = block.range
-        described += f"; {parts.implausible[place]} values outside {low:g} to {high:g} left out"
+        # The count is no part of the description, which reports show: it may be of few subjects.
+        described += ", values within {:g} to {:g}".format(*block.range)
+        implausible = int(parts.implausible[place])
     return Column(
         name=f"{stem.name}:{name}{suffix}",
         modality="ehr",
         unit=meaning.unit.format(unit).strip(),
         kind="categorical" if name == "category" else "numeric",
         description=described,
+        implausible=implausible,
     )
 
 
