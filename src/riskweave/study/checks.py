@@ -91,6 +91,14 @@ def _check_combinations(study: "Study") -> list[str]:
     problems = []
     cohort = study.cohort
     if cohort.source == "tables":
+        # Other index times than the subject table's: made from events or an age, or the zero of relative times.
+        index, followup = study.population.index, study.population.followup
+        indexed = (index is not None and index.at != "column") or cohort.event_columns.time_unit != "dates"
+        ended = followup.last_contact == "last_event" or followup.date is not None or followup.days is not None
+        given = {
+            "index_time": indexed or cohort.columns.index_time is not None,
+            "followup_end": ended or cohort.columns.followup_end is not None,
+        }
         for name, block in study.feature_sets.items():
             needed = {"ecg": "recordings", "image": "images"}.get(block.modality)
             if block.modality == "ehr" and block.events:
@@ -107,10 +115,10 @@ def _check_combinations(study: "Study") -> list[str]:
                 problems += [
                     f"endpoints.{name}: kind codes needs cohort.columns.{column}, which is null"
                     for column in ("index_time", "followup_end")
-                    if getattr(cohort.columns, column) is None
+                    if not given[column]
                 ]
         dated = [table for table in ("events", "recordings", "images") if getattr(cohort, table)]
-        if dated and cohort.columns.index_time is None:
+        if dated and not given["index_time"]:
             problems.append(f"cohort.columns.index_time: is null, but cohort.{dated[0]} is dated. Name the column")
     elif cohort.source == "nafld":
         problems += [
