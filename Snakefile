@@ -26,6 +26,7 @@ include: "workflow/rules/ehr.smk"
 include: "workflow/rules/ecg.smk"
 include: "workflow/rules/image.smk"
 include: "workflow/rules/leaks.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/survival.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/tracking.smk"
@@ -34,6 +35,7 @@ include: "workflow/rules/tracking.smk"
 rule all:
     default_target: True
     input:
+        rules.cohort.input,
         rules.evaluate.input,
         rules.track.input,
 

@@ -33,9 +33,9 @@ def test_no_small_count_of_a_random_table_follows_from_what_is_shown(seed):
     cells = rng.choice([0, 1, 2, 4, 7, 9, 10, 15, 40, 300], size=shape)
     counts = _table(cells)
     shown = protect(counts, THRESHOLD)
-    assert not any(0 < counts.values[key] < THRESHOLD for key in shown)
+    assert not any(0 < counts.cells[key] < THRESHOLD for key in shown)
     ranges = intervals(counts, shown)
-    for key, value in counts.values.items():
+    for key, value in counts.cells.items():
         if 0 < value < THRESHOLD:
             low, high = ranges[key]
             assert low == pytest.approx(0, abs=1e-6)
@@ -50,7 +50,7 @@ def _agreeing(counts, shown, limit):
     tables = np.stack(np.meshgrid(*[np.arange(limit)] * 6, indexing="ij"), axis=-1).reshape(-1, 2, 3)
     for key in shown:
         i, j = ((slice(None) if part == "all" else slice(part, part + 1)) for part in key)
-        tables = tables[tables[:, i, j].sum(axis=(1, 2)) == counts.values[key]]
+        tables = tables[tables[:, i, j].sum(axis=(1, 2)) == counts.cells[key]]
     return tables
 
 
@@ -69,14 +69,14 @@ def test_ranges_are_those_of_all_tables_that_agree(seed):
 
 def test_a_table_without_small_counts_is_shown_whole():
     counts = _table(np.array([[10, 0], [25, 400]]))
-    assert protect(counts, THRESHOLD) == set(counts.values)
+    assert protect(counts, THRESHOLD) == set(counts.cells)
 
 
 def test_one_small_count_in_a_row_takes_another_with_it():
     counts = _table(np.array([[3, 40, 50], [60, 70, 80]]))
     shown = protect(counts, THRESHOLD)
-    assert {key for key in counts.values if key not in shown} >= {(0, 0)}
-    assert len(counts.values) - len(shown) == 4  # a rectangle: the least that hides one cell of a two-way table
+    assert {key for key in counts.cells if key not in shown} >= {(0, 0)}
+    assert len(counts.cells) - len(shown) == 4  # a rectangle: the least that hides one cell of a two-way table
 
 
 def test_steps_of_a_selection_are_no_way_round():
@@ -85,7 +85,7 @@ def test_steps_of_a_selection_are_no_way_round():
     previous = "all"
     for step, out in enumerate([3, 60, 0]):
         excluded = counts.add(("out", step), out)
-        remaining = counts.add(("left", step), counts.values[previous] - out, weight=9 if step == 2 else 1)
+        remaining = counts.add(("left", step), counts.cells[previous] - out, weight=9 if step == 2 else 1)
         counts.total(previous, [excluded, remaining])
         previous = remaining
     shown = protect(counts, THRESHOLD)
@@ -96,7 +96,7 @@ def test_steps_of_a_selection_are_no_way_round():
 
 def test_the_audit_finds_a_count_that_follows_from_a_margin():
     counts = _table(np.array([[3, 40], [60, 70]]))
-    naive = {key for key, value in counts.values.items() if not 0 < value < THRESHOLD}
+    naive = {key for key, value in counts.cells.items() if not 0 < value < THRESHOLD}
     assert intervals(counts, naive)[(0, 0)] == pytest.approx((3, 3))
     assert (0, 0) in unprotected(counts, naive, THRESHOLD)
 
@@ -131,7 +131,7 @@ def test_fixed_counts_stay_and_hidden_ones_do_not_follow():
 
 def test_with_a_threshold_of_one_everything_is_shown():
     counts = _table(np.array([[1, 2], [3, 4]]))
-    assert protect(counts, 1) == set(counts.values)
+    assert protect(counts, 1) == set(counts.cells)
 
 
 def test_counts_that_contradict_their_sum_are_refused():

@@ -60,7 +60,7 @@ def _sentence(text: str, output: Path) -> None:
 def _box(axes: Axes, centre: tuple[float, float], text: str, *, pale: bool = False) -> None:
     axes.text(
         *centre, text, ha="center", va="center", fontsize=8.5, linespacing=1.35,
-        bbox={"boxstyle": "square,pad=0.55", "facecolor": PALE if pale else "white", "edgecolor": GREY, "linewidth": 0.9},
+        bbox={"boxstyle": "square,pad=0.55", "facecolor": PALE if pale else "white", "edgecolor": GREY},
     )  # fmt: skip
 
 
@@ -235,11 +235,8 @@ def plot_missingness(*, table: pd.DataFrame, output: Path) -> None:
                 marker="os^Dvx"[number % 6], color=COLOURS[number % 4], markerfacecolor="white",
                 label=column.removeprefix("percent, "),
             )  # fmt: skip
-        axes.set_yticks(
-            y,
-            [textwrap.shorten(f"{s}: {c}", 58) for s, c in zip(shown["feature_set"], shown["column"], strict=True)],
-            fontsize=7.5,
-        )
+        names = zip(shown["feature_set"], shown["column"], strict=True)
+        axes.set_yticks(y, [textwrap.shorten(f"{name}: {column}", 58) for name, column in names], fontsize=7.5)
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.set_xlim(0, 100)
         axes.set_xlabel("Subjects without a value (%)")
@@ -282,9 +279,8 @@ def plot_availability(*, table: pd.DataFrame, totals: dict[str, int | None], n: 
         top.bar(x, np.nan_to_num(counts), color=BLUE, width=0.6)
         for place, count in enumerate(counts):
             text = "not\nshown" if np.isnan(count) else f"{int(count):,}\n({shown['percent'].iloc[place]}%)"
-            top.annotate(
-                text, (place, np.nan_to_num(count)), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8
-            )
+            above = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+            top.annotate(text, (place, np.nan_to_num(count)), **above)
         top.set_ylim(0, np.nanmax(np.append(counts, 1)) * 1.25)
         top.set_ylabel("Subjects")
         top.tick_params(axis="x", length=0)

@@ -16,7 +16,7 @@ from riskweave.report.curves import CENSORED, FREE
 from riskweave.report.disclosure import Counts, protect
 from riskweave.report.inputs import EndpointData
 
-__all__ = ["Population", "count_population", "pairs"]
+__all__ = ["Population", "count_population", "pairs", "step_owner"]
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,15 @@ class Population:
     ----------
     counts : Counts
         Keys: ("excluded" or "remaining" or "people", endpoint or "", number of the step); ("n", endpoint);
-        ("group", endpoint, number); ("way", endpoint, kind).
+        ("group", endpoint, number); ("way", endpoint, kind); ("table", name): people in a table of the source.
     shown : set of key
+    threshold : int
+        Counts from 1 to below it are small.
     """
 
     counts: Counts
     shown: set[Hashable]
+    threshold: int
 
     def get(self, key: Hashable) -> int | None:
         """Return a count, or None where it is not shown."""
@@ -58,7 +61,7 @@ class Population:
         return all(("way", data.name, way) in self.shown for way in (*data.causes, CENSORED, FREE))
 
 
-def _owner(attrition: Mapping[str, list[Step]], name: str, number: int) -> str:
+def step_owner(attrition: Mapping[str, list[Step]], name: str, number: int) -> str:
     """Return "" for a step that all endpoints begin with, else the endpoint."""
     steps = [table[: number + 1] for table in attrition.values()]
     return "" if len(steps) > 1 and all(table == steps[0] for table in steps) else name
@@ -70,7 +73,7 @@ def _add_steps(counts: Counts, attrition: Mapping[str, list[Step]], name: str) -
     several = any(step.people != step.remaining for step in steps)
     previous = None
     for number, step in enumerate(steps):
-        owner = _owner(attrition, name, number)
+        owner = step_owner(attrition, name, number)
         last = number == len(steps) - 1
         fresh = ("remaining", owner, number) not in counts.cells
         remaining = counts.add(("remaining", owner, number), step.remaining, weight=50 if last else 2)
@@ -131,8 +134,27 @@ def pairs(endpoints: Mapping[str, EndpointData], total: int) -> list[tuple[str, 
     return found
 
 
+def _add_tables(counts: Counts, tables: Mapping[str, int], first: Hashable) -> None:
+    """Add how many people each table of the source has, who are some of those that the selection began with."""
+    people = tables.get("subjects", 0)
+    if not people or people < counts.cells[first]:
+        return
+    source = counts.add(("table", "subjects"), people)
+    began = counts.cells[first]
+    counts.total(source, [first, counts.add(("table", "not begun"), people - began, hidden=True)])
+    for name, some in tables.items():
+        if name != "subjects" and some <= people:
+            without = counts.add(("table", name, "without"), people - some, hidden=True)
+            counts.total(source, [counts.add(("table", name), some), without])
+
+
 def count_population(
-    attrition: Mapping[str, list[Step]], endpoints: Mapping[str, EndpointData], *, total: int, threshold: int
+    attrition: Mapping[str, list[Step]],
+    endpoints: Mapping[str, EndpointData],
+    *,
+    tables: Mapping[str, int],
+    total: int,
+    threshold: int,
 ) -> Population:
     """Count what the whole report shares and choose what can be shown.
 
@@ -140,6 +162,8 @@ def count_population(
     ----------
     attrition : dict of endpoint to list of Step
     endpoints : dict of endpoint to EndpointData
+    tables : dict of table to int
+        People in each table of the source.
     total : int
         Rows of the subject table.
     threshold : int
@@ -149,6 +173,7 @@ def count_population(
     for name, data in endpoints.items():
         _add_steps(counts, attrition, name)
         _add_outcomes(counts, data)
+        _add_tables(counts, tables, ("remaining", step_owner(attrition, name, 0), 0))
     for one, other, here, there in pairs(endpoints, total):
         first, second = endpoints[one], endpoints[other]
         counts.difference(("n", one, other), ("n", one), ("n", other), both=len(here))
@@ -156,4 +181,4 @@ def count_population(
             g, h = first.groups.index(name), second.groups.index(name)
             both = int(((first.group[here] == g) & (second.group[there] == h)).sum())
             counts.difference(("group", one, other, name), ("group", one, g), ("group", other, h), both=both)
-    return Population(counts, protect(counts, threshold))
+    return Population(counts, protect(counts, threshold), threshold)

@@ -260,7 +260,6 @@ def make_tables(
     endpoints: Mapping[str, EndpointData],
     population: Population,
     total: int,
-    threshold: int,
 ) -> dict[str, pd.DataFrame]:
     """Make Table 1 of each endpoint; columns are read one at a time.
 
@@ -275,13 +274,13 @@ def make_tables(
         The counts of the whole report.
     total : int
         Rows of the subject table.
-    threshold : int
 
     Returns
     -------
     dict of endpoint to DataFrame
         All text: variable, level, all, the groups, SMD. Endpoints whose number of subjects is not shown are left out.
     """
+    threshold = population.threshold
     tabled = {name: data for name, data in endpoints.items() if population.tabled(data)}
     compared = {name: population.compared(data) for name, data in tabled.items()}
     common = pairs(tabled, total)

@@ -1,0 +1,142 @@
+"""The page of the cohort report: one HTML file that needs nothing else, for a browser or for print."""
+
+import base64
+import html
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from riskweave.report.table1 import SUPPRESSED
+
+__all__ = ["Page", "Section"]
+
+STYLE = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1a1a1a; background: #fff;
+  max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin-bottom: .2rem; }
+h2 { font-size: 1.25rem; margin-top: 2.4rem; border-bottom: 1px solid #bbb; }
+h3 { font-size: 1.05rem; margin: 1.6rem 0 .3rem; } p { max-width: 46rem; margin: .4rem 0; }
+nav a { margin-right: 1rem; white-space: nowrap; } a { color: #0b4f7d; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .88rem; margin: .6rem 0; }
+caption { text-align: left; font-weight: 600; padding: .3rem 0; }
+th, td { text-align: left; padding: .18rem .9rem .18rem 0; border-bottom: 1px solid #e3e3e3; vertical-align: top; }
+thead th { border-bottom: 1.5px solid #555; } td.n, th.n { text-align: right; white-space: nowrap; }
+tr.first td { border-top: 1px solid #999; } td.level { padding-left: 1.2rem; } .s { color: #666; }
+td.wrap { max-width: 34rem; overflow-wrap: anywhere; }
+figure { margin: .8rem 0; } figure img { max-width: 100%; height: auto; } figcaption { font-size: .85rem; color: #444; }
+.note { font-size: .88rem; color: #444; } summary { cursor: pointer; margin: .5rem 0; }
+@media print { body { margin: 0; max-width: none; } h2, h3 { break-after: avoid; } figure, tr { break-inside: avoid; } }
+"""
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+@dataclass
+class Section:
+    """A section of the page, filled from top to bottom.
+
+    Attributes
+    ----------
+    title : str
+    key : str
+        Its anchor.
+    parts : list of str
+        Finished HTML.
+    """
+
+    title: str
+    key: str
+    parts: list[str] = field(default_factory=list)
+
+    def heading(self, text: str) -> None:
+        """Add a heading within the section."""
+        self.parts.append(f"<h3>{html.escape(text)}</h3>")
+
+    def text(self, text: str, *, note: bool = False) -> None:
+        """Add a paragraph."""
+        kind = ' class="note"' if note else ""
+        self.parts.append(f"<p{kind}>{html.escape(text)}</p>")
+
+    def figure(self, path: Path, caption: str) -> None:
+        """Add a figure, which becomes part of the page."""
+        kind = {".svg": "image/svg+xml", ".png": "image/png"}[path.suffix]
+        content = base64.b64encode(path.read_bytes()).decode()
+        self.parts.append(
+            f'<figure><img alt="{html.escape(caption)}" src="data:{kind};base64,{content}">'
+            f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        )
+
+    def table(
+        self, table: pd.DataFrame, caption: str = "", *, text: int = 1, grouped: bool = False, folded: str = ""
+    ) -> None:
+        """Add a table of text.
+
+        Parameters
+        ----------
+        table : DataFrame
+        caption : str
+        text : int
+            Leading columns that hold words; the others hold numbers and are aligned to the right.
+        grouped : bool
+            Whether the first column names groups of rows, each written once.
+        folded : str
+            Where given, the table opens on a click on this line.
+        """
+        titles = "".join(
+            f'<th class="{"n" if place >= text else "wrap"}" scope="col">{html.escape(str(title))}</th>'
+            for place, title in enumerate(table.columns)
+        )
+        body, previous = [], None
+        for values in table.astype(str).itertuples(index=False, name=None):
+            first = grouped and values[0] != previous
+            cells = []
+            for place, value in enumerate(values):
+                shown = "" if grouped and place == 0 and not first else html.escape(value)
+                kind = "n" if place >= text else "wrap"
+                cells.append(f'<td class="{kind}{" s" if value == SUPPRESSED else ""}">{shown}</td>')
+            body.append(f'<tr class="{"first" if first else "next"}">{"".join(cells)}</tr>')
+            previous = values[0]
+        rows = "".join(body)
+        head = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+        made = f"<table>{head}<thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>"
+        made = f'<div class="scroll">{made}</div>'
+        self.parts.append(f"<details><summary>{html.escape(folded)}</summary>{made}</details>" if folded else made)
+
+
+@dataclass
+class Page:
+    """The page.
+
+    Attributes
+    ----------
+    title, lead, note : str
+        Heading, the sentence below it, and what holds for all numbers.
+    sections : list of Section
+    """
+
+    title: str
+    lead: str
+    note: str
+    sections: list[Section] = field(default_factory=list)
+
+    def section(self, title: str, key: str) -> Section:
+        """Add a section and return it."""
+        self.sections.append(Section(title, key))
+        return self.sections[-1]
+
+    def render(self) -> str:
+        """Return the page as HTML."""
+        links = "".join(f'<a href="#{html.escape(s.key)}">{html.escape(s.title)}</a>' for s in self.sections)
+        body = "\n".join(
+            "\n".join([f'<section id="{html.escape(s.key)}"><h2>{html.escape(s.title)}</h2>', *s.parts, "</section>"])
+            for s in self.sections
+        )
+        return (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"<title>{html.escape(self.title)}</title><style>{STYLE}</style></head><body>\n"
+            f"<h1>{html.escape(self.title)}</h1><p>{html.escape(self.lead)}</p>\n<nav>{links}</nav>\n"
+            f'<p class="note">{html.escape(self.note)}</p>\n{body}\n</body></html>\n'
+        )

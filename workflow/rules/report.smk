@@ -1,0 +1,82 @@
+"""The cohort report: who is in the study, in numbers that tell on nobody. Made before any training.
+
+REQUIRED INPUTS: cohort/subjects.parquet, cohort/source/data.json, cohort/{outcomes,attrition}/<endpoint>.*,
+  features/<feature_set>/features.parquet, cohort/leaks/findings.csv. Not cohort/checked: what the gates refuse is shown.
+OUTPUTS: cohort/report/cohort.html, and its tables (CSV) and figures (SVG) in the same folder, those of an endpoint in
+  a folder of its name.
+"""
+
+COHORT_REPORT = f"{RESULTS}/cohort/report"
+
+
+def used_sets_by_modality():
+    """Return the modality of each feature set that some experiment uses."""
+    return {name: modality for modality in MODALITIES for name in sorted(STUDY.sets_of(modality))}
+
+
+def cohort_figure(name, what, *, of_endpoint=True):
+    """Return figures of the cohort report, shown in the report of the whole workflow too."""
+    folder = f"{COHORT_REPORT}/{{endpoint}}" if of_endpoint else COHORT_REPORT
+    paths = expand(f"{folder}/{name}", endpoint=sorted(STUDY.endpoints)) if of_endpoint else f"{folder}/{name}"
+    return report(paths, caption=f"../report/{what}.rst", category="Cohort", labels={"result": what})
+
+
+localrules:
+    cohort,
+
+
+rule report_cohort:
+    input:
+        code=code("report_cohort"),
+        subjects=rules.select_cohort.output.subjects,
+        data=rules.ingest.output.data,
+        outcomes=expand(rules.define_outcomes.output.outcomes, endpoint=sorted(STUDY.endpoints)),
+        attrition=expand(rules.define_outcomes.output.attrition, endpoint=sorted(STUDY.endpoints)),
+        features=[feature_table(name) for name in used_sets_by_modality()],
+        findings=rules.find_leaks.output.findings,
+    output:
+        page=report(
+            f"{COHORT_REPORT}/cohort.html",
+            caption="../report/cohort.rst",
+            category="Cohort",
+            labels={"result": "cohort report"},
+        ),
+        attrition=cohort_figure("attrition.csv", "attrition"),
+        flow=cohort_figure("flow.svg", "flow"),
+        table1=cohort_figure("table1.csv", "table1"),
+        curves=cohort_figure("curves.svg", "curves"),
+        missingness=cohort_figure("missingness.svg", "missingness", of_endpoint=False),
+        availability=cohort_figure("availability.svg", "availability", of_endpoint=False),
+        tables=[
+            *expand(
+                f"{COHORT_REPORT}/{{endpoint}}/{{table}}.csv",
+                endpoint=sorted(STUDY.endpoints),
+                table=["outcomes", "follow_up", "curves"],
+            ),
+            *expand(f"{COHORT_REPORT}/{{table}}.csv", table=["missingness", "availability", "data"]),
+        ],
+    log:
+        f"{RESULTS}/logs/report_cohort.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report_cohort.tsv"
+    conda:
+        "../../envs/riskweave.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        study=STUDY.study,
+        question=STUDY.question,
+        endpoints={name: dump(STUDY.endpoints[name]) for name in sorted(STUDY.endpoints)},
+        main=STUDY.stratify(),
+        modalities=used_sets_by_modality(),
+        report=dump(STUDY.report),
+        columns=list(dict.fromkeys(STUDY.subject_columns().values())),
+    message:
+        "Report the cohort."
+    script:
+        "../scripts/report_cohort.py"
+
+
+rule cohort:
+    input:
+        rules.report_cohort.output,
