@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from riskweave.cohort.sources import ingest
+from riskweave.cohort.ingest import ingest
 from riskweave.cohort.tables import EVENTS, SOURCE_SUBJECTS, read_table
 from riskweave.errors import DataError
 from riskweave.study.raw import raw_files

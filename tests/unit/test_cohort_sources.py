@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from riskweave.cohort.manifests import record_files
-from riskweave.cohort.sources import ingest
+from riskweave.cohort.ingest import ingest
 from riskweave.cohort.tables import EVENTS, IMAGES, RECORDINGS, SOURCE_SUBJECTS, read_metadata, read_table
 from riskweave.study.sources import SyntheticSource, TableColumns, TablesSource
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from riskweave.cohort.sources import ingest
+from riskweave.cohort.ingest import ingest
 from riskweave.jobs import job_log
 from riskweave.study.sources import Cohort
 

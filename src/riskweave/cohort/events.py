@@ -119,8 +119,8 @@ def _refuse(connection: duckdb.DuckDBPyConnection, tables: CanonicalTables) -> N
     bare = "SELECT ltrim(subject_id, '0') FROM people"
     counted = connection.execute(
         f"""
-        WITH r AS (SELECT CAST(subject_id AS VARCHAR) AS id, time, CAST(code AS VARCHAR) AS code,
-                   {float_sql("numeric_value")} AS value FROM raw)
+        WITH r AS (SELECT CAST(subject_id AS VARCHAR) AS id, CAST(time AS TIMESTAMP) AS time,
+                   CAST(code AS VARCHAR) AS code, {float_sql("numeric_value")} AS value FROM raw)
         SELECT count(*), count(*) FILTER ({nobody}), count(*) FILTER ({no_code}), count(*) FILTER (isinf(r.value)),
                count(*) FILTER (r.time < {_FIRST} OR r.time >= {_LAST}),
                count(*) FILTER (p.place IS NULL), count(DISTINCT r.id) FILTER (p.place IS NULL),

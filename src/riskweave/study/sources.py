@@ -92,7 +92,8 @@ class EventColumns(Block):
     time_unit: Literal["dates", "days", "hours", "minutes"] = Field(
         default="dates",
         description="`dates`: times are dates. Otherwise they are numbers, counted from the index time (negative "
-        "before it); there is no index column then, and every index time is written as 2000-01-01.",
+        "before it), in the manifests and in followup_end and birth_time of the subject table too; there is no index "
+        "column then, and every index time is written as 2000-01-01.",
     )
 
 
@@ -108,6 +109,15 @@ class TablesSource(FileSource):
         "text_value) and, if known, unit: a CSV or Parquet file, or a folder of Parquet shards.",
     )
     event_columns: EventColumns = Field(default=EventColumns(), description="Names of the event table's columns.")
+
+    @model_validator(mode="after")
+    def _one_index(self):
+        if self.event_columns.time_unit != "dates" and self.columns.index_time is not None:
+            raise ValueError(
+                f"times in {self.event_columns.time_unit} count from the index time, so that there is no column of it: "
+                "set columns.index_time to null"
+            )
+        return self
 
 
 class MedsSource(FileSource):

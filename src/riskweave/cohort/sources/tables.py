@@ -150,11 +150,14 @@ def _streamed(file: InputFile, names: EventColumns, zones: dict[str, bool | None
         return None
     quoted = {key: '"' + name.replace('"', '""') + '"' for key, name in present.items()}
     kind = kinds[present["time"]]
-    zones[file.column(present["time"])] = pa.types.is_timestamp(kind) and kind.tz is not None
+    zoned = pa.types.is_timestamp(kind) and kind.tz is not None
+    zones[file.column(present["time"])] = zoned
     columns = {
         "subject_id": f"CAST({quoted['subject_id']} AS VARCHAR)",
         # The microseconds of a zoned time are those of UTC.
-        "time": f"make_timestamp(epoch_us({quoted['time']}))",
+        "time": f"make_timestamp(epoch_us(CAST({quoted['time']} AS TIMESTAMPTZ)))"
+        if zoned
+        else f"CAST({quoted['time']} AS TIMESTAMP)",
         "code": f"CAST({quoted['code']} AS VARCHAR)",
         "numeric_value": float_sql(quoted["numeric_value"]) if "numeric_value" in quoted else "CAST(NULL AS FLOAT)",
         "text_value": f"CAST({quoted.get('text_value', 'NULL')} AS VARCHAR)",
