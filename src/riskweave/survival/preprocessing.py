@@ -189,11 +189,11 @@ def _as_columns(table: pd.DataFrame, categorical: list[str]) -> pd.DataFrame:
 class EarlyFusion:
     """One design matrix from several feature sets, with a mask for each modality that some subject lacks.
 
-    Sparse histories are reduced to a few columns (`riskweave.survival.histories`). Numbers are imputed with the training
-    median, with an indicator for columns that have missing training values; categories become one column each, rare and
-    unseen ones together; constant and duplicate columns are dropped; all columns are standardised. These steps see the
-    training rows that have the modality, and nothing else. A subject without the modality then has 0 (the mean of those
-    who have it) in all its columns, and 0 in the mask column ``has_<modality>``, which is 1 for the others.
+    Sparse histories are reduced to a few columns (`riskweave.survival.histories`). Numbers are imputed with the
+    training median, with an indicator for columns that have missing training values; categories become one column each,
+    rare and unseen ones together; constant and duplicate columns are dropped; all columns are standardised. These steps
+    see the training rows that have the modality, and nothing else. A subject without the modality then has 0 (the mean
+    of those who have it) in all its columns, and 0 in the mask column ``has_<modality>``, which is 1 for the others.
 
     Parameters
     ----------

@@ -111,7 +111,7 @@ class EventHistory:
         ).fetchnumpy()
         texts = None
         if with_text:
-            texts = np.ma.filled(found["text"].astype(object), None)
+            texts = np.where(np.ma.getmaskarray(found["text"]), None, np.ma.getdata(found["text"]).astype(object))
         return Chunk(start, stop, found["subject_row"], found["pair"], found["days"], found["value"], texts)
 
     def check(self, patterns: Sequence[str], present: pd.Series) -> None:
