@@ -69,7 +69,7 @@ def _records_of(
 
 def _check_deaths(connection: duckdb.DuckDBPyConnection, table: OmopTable) -> None:
     sql = f"SELECT count(*), count(DISTINCT person_id) FROM {RECORDS[DEATH].view}"
-    rows, people = connection.execute(sql).fetchone()
+    rows, people = run_rows(connection, sql, table.where)[0]
     if rows > people:
         problem = f"{rows - people} of {rows} rows are a second death of a person"
         raise DataError(table.column("person_id"), problem, "Give one row per person who died")

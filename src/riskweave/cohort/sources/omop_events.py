@@ -147,8 +147,8 @@ def view_sql(records: Records, table: OmopTable, *, born: bool = False) -> str:
 
 def used_concepts_sql(records: Records) -> str:
     """Return the SQL of the distinct concepts that a view names."""
-    columns = ("concept", "source_concept", "unit_concept", "value_concept")
-    return " UNION ".join(f"SELECT DISTINCT {column} AS concept_id FROM {records.view}" for column in columns)
+    columns = "concept, source_concept, unit_concept, value_concept"
+    return f"SELECT DISTINCT unnest([{columns}]) AS concept_id FROM {records.view}"
 
 
 def event_sql(records: Records, *, source_concepts: bool, ingredients: bool) -> list[str]:
@@ -203,51 +203,59 @@ def _code(domain: str) -> str:
     )
 
 
-def _findings(records: Records, table: OmopTable) -> list[tuple[str, str, str, str]]:
+def _checked_sql(records: Records, table: OmopTable) -> str:
+    """Return the SELECT of what is checked: columns as they are (`given_...`) and as they are read."""
+    columns = {"person": table.text("person_id")}
+    concept = f"{records.stem}_concept_id"
+    columns |= {"given_concept": table.raw(concept), "concept": table.whole(concept)}
+    names = {"day": records.date, "moment": records.time}
+    names |= dict(zip(("end_day", "end_moment"), records.ended, strict=False))
+    for key, name in names.items():
+        columns |= {f"given_{key}": table.raw(name), key: table.time(name)}
+    if records.number:
+        columns |= {"given_number": table.raw(records.number), "number": table.number(records.number)}
+    return f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in columns.items())} FROM {table.sql}"
+
+
+def _findings(records: Records) -> list[tuple[str, str, str, str]]:
     """Return what is counted: SQL of what is wrong in a row, the column, the words for it, and the remedy."""
     low, high = YEARS
-    concept, person = f"{records.stem}_concept_id", table.text("person_id")
-    time = f"coalesce({table.time(records.time)}, {table.time(records.date)})"
+    time, end = "coalesce(moment, day)", "coalesce(end_moment, end_day)"
     iso = "Write dates as 2020-05-01, and times as 2020-05-01 13:30:00 without a time zone"
+    absent = "concept IS NULL" + (" AND given_concept IS NOT NULL" if records.name == DEATH else "")
     found = [
-        (f"{person} IS NULL", "person_id", "have no identifier", "Give each row its person, or remove it"),
-        (f"{person} IS NOT NULL AND p.known IS NULL", "person_id", "belong to people who are not in person",
+        ("person IS NULL", "person_id", "have no identifier", "Give each row its person, or remove it"),
+        ("person IS NOT NULL AND p.known IS NULL", "person_id", "belong to people who are not in person",
          "Add these people to person, or remove their rows; identifiers are compared as text"),
+        (absent, f"{records.stem}_concept_id", "have no concept",
+         "Concepts are whole numbers; OMOP writes 0 where there is none"),
     ]  # fmt: skip
-    optional = records.name == DEATH
-    if not optional or concept in table.types:
-        absent = f"{table.whole(concept)} IS NULL" + (f" AND {table.raw(concept)} IS NOT NULL" if optional else "")
-        remedy = "Concepts are whole numbers; OMOP writes 0 where there is none"
-        found.append((absent, concept, "have no concept", remedy))
-    ends = records.ended
-    for name in (records.date, records.time, *ends):
-        if name in table.types:
-            wrong = f"{table.raw(name)} IS NOT NULL AND {table.time(name)} IS NULL"
-            found.append((wrong, name, "are no date or time", iso))
+    names = {"day": records.date, "moment": records.time}
+    names |= dict(zip(("end_day", "end_moment"), records.ended, strict=False))
+    found += [
+        (f"given_{key} IS NOT NULL AND {key} IS NULL", name, "are no date or time", iso) for key, name in names.items()
+    ]
     found += [
         (f"{time} IS NULL", records.date, "have no date", "Give each row its date, or remove it"),
         (f"year({time}) NOT BETWEEN {low} AND {high}", records.date, f"have a year outside {low} to {high}",
          "Placeholders such as 9999-12-31 are no dates: remove these rows"),
         (f"CAST({time} AS DATE) < p.earliest", records.date, _BEFORE_BIRTH,
          "Correct these dates or the births in person, or read without them: cohort.before_birth: leave_out"),
+        ("CAST(moment AS DATE) <> CAST(day AS DATE)", records.time, f"are on another day than {records.date}",
+         f"Correct {records.time}: it may have been moved to another time zone"),
     ]  # fmt: skip
-    if records.time in table.types:
-        differs = f"CAST({table.time(records.time)} AS DATE) <> CAST({table.time(records.date)} AS DATE)"
-        remedy = f"Correct {records.time}: it may have been moved to another time zone"
-        found.append((differs, records.time, f"are on another day than {records.date}", remedy))
-    if ends and any(name in table.types for name in ends):
-        ended = f"coalesce({', '.join(table.time(name) for name in reversed(ends))})"
+    if records.ended:
         found += [
-            (f"CAST({ended} AS DATE) < CAST({time} AS DATE)", ends[0], "end before they start", "Correct the dates"),
-            (f"year({ended}) NOT BETWEEN {low} AND {high}", ends[0], f"have a year outside {low} to {high}",
+            (f"CAST({end} AS DATE) < CAST({time} AS DATE)", records.ended[0], "end before they start",
+             "Correct the dates"),
+            (f"year({end}) NOT BETWEEN {low} AND {high}", records.ended[0], f"have a year outside {low} to {high}",
              "Leave the end empty where it is still to come"),
         ]  # fmt: skip
-    if records.number in table.types:
-        number, raw = table.number(records.number), table.raw(records.number)
+    if records.number:
         remedy = "Numbers have a decimal point; leave the cell empty where there is none"
         found += [
-            (f"{raw} IS NOT NULL AND {number} IS NULL", records.number, "are no number", remedy),
-            (f"isinf({number})", records.number, "are infinite", "Leave the cell empty where unknown"),
+            ("given_number IS NOT NULL AND number IS NULL", records.number, "are no number", remedy),
+            ("isinf(number)", records.number, "are infinite", "Leave the cell empty where unknown"),
         ]
     return found
 
@@ -276,9 +284,9 @@ def check_records(
     """
     required = ("person_id", "death_date") if records.name == DEATH else records.required
     table.require(required)
-    findings = _findings(records, table)
+    findings = _findings(records)
     counts = ", ".join(f"count(*) FILTER ({wrong})" for wrong, *_ in findings)
-    joined = f"{table.sql} LEFT JOIN omop_people p ON p.known = {table.text('person_id')}"
+    joined = f"({_checked_sql(records, table)}) LEFT JOIN omop_people p ON p.known = person"
     rows, *counted = run_rows(connection, f"SELECT count(*), {counts} FROM {joined}", table.where)[0]
     for count, (_, name, problem, remedy) in zip(counted, findings, strict=True):
         if count and born and problem == _BEFORE_BIRTH:

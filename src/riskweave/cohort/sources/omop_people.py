@@ -80,22 +80,29 @@ def _birth(person: OmopTable) -> tuple[str, str]:
 def _check_people(connection: duckdb.DuckDBPyConnection, person: OmopTable) -> None:
     person.require(["person_id", *(["year_of_birth"] if "birth_datetime" not in person.types else [])])
     low, high = YEARS
-    birth, _ = _birth(person)
-    year, exact = person.whole("year_of_birth"), person.time("birth_datetime")
+    checked = {
+        "id": person.text("person_id"),
+        "given_exact": person.raw("birth_datetime"),
+        "exact": person.time("birth_datetime"),
+        "given_year": person.raw("year_of_birth"),
+        "born": person.whole("year_of_birth"),
+        "birth": _birth(person)[0],
+    }
     findings = [
-        (f"{person.text('person_id')} IS NULL", "person_id", "have no identifier", "Give each person an identifier"),
-        (f"{person.raw('birth_datetime')} IS NOT NULL AND {exact} IS NULL", "birth_datetime", "are no date or time",
+        ("id IS NULL", "person_id", "have no identifier", "Give each person an identifier"),
+        ("given_exact IS NOT NULL AND exact IS NULL", "birth_datetime", "are no date or time",
          "Write dates as 2020-05-01, without a time zone"),
-        (f"{person.raw('year_of_birth')} IS NOT NULL AND {year} IS NULL", "year_of_birth", "are no whole number",
+        ("given_year IS NOT NULL AND born IS NULL", "year_of_birth", "are no whole number",
          "Write the year with four digits"),
-        (f"({year} IS NOT NULL OR {exact} IS NOT NULL) AND {birth} IS NULL", "year_of_birth", "make no date of birth",
+        ("(born IS NOT NULL OR exact IS NOT NULL) AND birth IS NULL", "year_of_birth", "make no date of birth",
          "Correct year_of_birth, month_of_birth and day_of_birth; leave empty what is not known"),
-        (f"year({birth}) NOT BETWEEN {low} AND {high}", "year_of_birth", f"have a year outside {low} to {high}",
+        (f"year(birth) NOT BETWEEN {low} AND {high}", "year_of_birth", f"have a year outside {low} to {high}",
          "Leave the year empty where it is unknown"),
-        (f"year({exact}) <> {year}", "birth_datetime", "have another year than year_of_birth", "Correct one of them"),
+        ("year(exact) <> born", "birth_datetime", "have another year than year_of_birth", "Correct one of them"),
     ]  # fmt: skip
     counts = ", ".join(f"count(*) FILTER ({wrong})" for wrong, *_ in findings)
-    sql = f"SELECT count(*), count(DISTINCT {person.text('person_id')}), {counts} FROM {person.sql}"
+    inner = ", ".join(f"{sql} AS {name}" for name, sql in checked.items())
+    sql = f"SELECT count(*), count(DISTINCT id), {counts} FROM (SELECT {inner} FROM {person.sql})"
     rows, people, *counted = run_rows(connection, sql, person.where)[0]
     if rows == 0:
         raise DataError(person.where, "the table has 0 rows", "Give a database with people")
@@ -129,6 +136,9 @@ def read_people(connection: duckdb.DuckDBPyConnection, tables: dict[str, OmopTab
         f"SELECT {person.text('person_id')} AS subject_id, {selected} FROM {person.sql} {joins} ORDER BY subject_id"
     )
     subjects = run(connection, columns, person.where)
+    if subjects.num_rows > known.num_rows:
+        where = tables["concept"].column("concept_id")
+        raise DataError(where, "at least 1 concept that person names occurs more than once", "Give one row per concept")
     empty = [name for name in static if subjects.column(name).null_count == subjects.num_rows]
     subjects = subjects.drop_columns(empty)
     period = tables.get("observation_period")
@@ -167,19 +177,26 @@ def check_periods(connection: duckdb.DuckDBPyConnection, period: OmopTable) -> s
     """
     names = ("observation_period_start_date", "observation_period_end_date")
     low, high = YEARS
-    start, end = (period.time(name) for name in names)
     findings = [
-        *((f"{period.time(name)} IS NULL", name, "have no date", "Write dates as 2020-05-01") for name in names),
-        *((f"year({period.time(name)}) NOT BETWEEN {low} AND {high}", name, f"have a year outside {low} to {high}",
-           "Give the day until which the person was observed, not a placeholder") for name in names),
-        (f"{end} < {start}", names[1], "end before they start", "Correct the dates"),
-        (f"CAST({start} AS DATE) < p.earliest", names[0], "start before the birth of their person",
+        *((f"{key} IS NULL", name, "have no date", "Write dates as 2020-05-01")
+          for key, name in zip(("started", "ended"), names, strict=True)),
+        *((f"year({key}) NOT BETWEEN {low} AND {high}", name, f"have a year outside {low} to {high}",
+           "Give the day until which the person was observed, not a placeholder")
+          for key, name in zip(("started", "ended"), names, strict=True)),
+        ("ended < started", names[1], "end before they start", "Correct the dates"),
+        ("CAST(started AS DATE) < p.earliest", names[0], "start before the birth of their person",
          "Correct the dates, or the births in person"),
     ]  # fmt: skip
+    statement = (
+        f"CREATE TEMP VIEW omop_periods AS SELECT {period.text('person_id')} AS person_id, "
+        f"{period.time(names[0])} AS started, {period.time(names[1])} AS ended FROM {period.sql}"
+    )
+    connection.execute(statement)
     counts = ", ".join(f"count(*) FILTER (p.known IS NOT NULL AND {wrong})" for wrong, *_ in findings)
-    joined = f"{period.sql} LEFT JOIN omop_people p ON p.known = {period.text('person_id')}"
-    sql = f"SELECT count(*), count(p.known), {counts} FROM {joined}"
-    rows, known, *counted = run_rows(connection, sql, period.where)[0]
+    joined = "omop_periods LEFT JOIN omop_people p ON p.known = person_id"
+    rows, known, *counted = run_rows(
+        connection, f"SELECT count(*), count(p.known), {counts} FROM {joined}", period.where
+    )[0]
     if not known:
         problem = f"{rows} of {rows} rows belong to people who are not in person"
         remedy = "Give observation periods of these people; identifiers are compared as text"
@@ -189,11 +206,6 @@ def check_periods(connection: duckdb.DuckDBPyConnection, period: OmopTable) -> s
             raise DataError(period.column(name), f"{count} of {rows} rows {problem}", remedy)
     if rows > known:
         _LOG.warning("table observation_period: %d of %d rows are of people who are not in person", rows - known, rows)
-    statement = (
-        f"CREATE TEMP VIEW omop_periods AS SELECT {period.text('person_id')} AS person_id, {start} AS started, "
-        f"{end} AS ended FROM {period.sql}"
-    )
-    connection.execute(statement)
     return statement
 
 

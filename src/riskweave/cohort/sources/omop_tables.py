@@ -106,7 +106,7 @@ class OmopTable:
         raw, kind = self.raw(name), self.types.get(name, "")
         if self._text(name):
             return f"TRY_CAST(CASE WHEN regexp_matches({raw}, {text_sql(_ISO)}) THEN {raw} END AS TIMESTAMP)"
-        if "TIME ZONE" in kind:
+        if "TIME ZONE" in kind or "TZ" in kind:
             problem = "times have a time zone in all rows, and OMOP's are local times without one"
             raise DataError(self.column(name), problem, "Cast the column to TIMESTAMP in the local time of the records")
         if kind and not kind.startswith(("DATE", "TIMESTAMP", '"NULL"')):
