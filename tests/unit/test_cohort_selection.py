@@ -135,7 +135,7 @@ def random_population(rng):
 @pytest.mark.parametrize("block", range(4))
 def test_selection_is_what_a_plain_reading_gives(tmp_path, block):
     selected = emptied = 0
-    for seed in range(block * 20, (block + 1) * 20):
+    for seed in range(block * 12, (block + 1) * 12):
         rng = np.random.default_rng(seed)
         people, population = random_people(rng), Population.model_validate(random_population(rng))
         expected, steps = reference_selection(people, population, column=True)
@@ -167,7 +167,7 @@ def test_selection_is_what_a_plain_reading_gives(tmp_path, block):
         }
         assert found == expected, seed
         assert [(step.step, step.excluded, step.remaining, step.people) for step in made] == steps, seed
-    assert selected >= 8
+    assert selected >= 4
     assert emptied >= 1
 
 

@@ -34,24 +34,50 @@ def meets_by_codes(criterion: Criterion, numbers: list[int], history: History, c
     numpy.ndarray of bool, shape (count,)
         Events without a time count where the window has no start: they hold at any time.
     """
-    low, high = criterion.window
     condition, parameters = values_condition(criterion.values)
-    within = []
-    if low is not None:
-        within.append("e.time >= f.index_time + to_microseconds(?)")
-        parameters.append(_microseconds(low))
-    if high is not None:
-        undated = "e.time IS NULL OR " if low is None else ""
-        within.append(f"({undated}e.time <= f.index_time + to_microseconds(?))")
-        parameters.append(_microseconds(high))
-    found = history.query(
-        f"SELECT f.subject FROM hits e JOIN frame f ON e.person = f.person WHERE e.code IN (SELECT unnest(?)) AND "
-        f"{condition} AND {' AND '.join(within) or 'TRUE'} GROUP BY f.subject HAVING count(*) >= ?",
-        [numbers, *parameters, criterion.count],
-    )
+    hits = f"SELECT e.person, e.time FROM hits e WHERE e.code IN (SELECT unnest(?)) AND {condition}"
+    statement, bounds = _once(hits, *criterion.window) if criterion.count == 1 else _often(hits, *criterion.window)
+    parameters = [numbers, *parameters, *bounds, *([criterion.count] if criterion.count > 1 else [])]
+    found = history.query(statement, parameters)
     meets = np.zeros(count, dtype=bool)
     meets[found["subject"].to_numpy(np.int64)] = True
     return meets
+
+
+def _once(hits: str, low: float | None, high: float | None) -> tuple[str, list[object]]:
+    """Return the statement that finds subjects with one event in the window, and its parameters after those of `hits`.
+
+    One event nearest to an end of the window tells: nothing pairs all events of a person with all its index times.
+    """
+    with_hits = f"WITH h AS MATERIALIZED ({hits}) SELECT f.subject FROM frame f "
+    undated = (
+        " UNION SELECT f.subject FROM frame f SEMI JOIN (SELECT person FROM h WHERE time IS NULL) u USING (person)"
+    )
+    dated = "ASOF JOIN (SELECT person, time FROM h WHERE time IS NOT NULL) e ON f.person = e.person AND "
+    if low is None and high is None:
+        return with_hits + "SEMI JOIN h USING (person)", []
+    if high is None:
+        return with_hits + dated + "f.index_time + to_microseconds(?) <= e.time", [_microseconds(low)]
+    statement = with_hits + dated + "f.index_time + to_microseconds(?) >= e.time"
+    if low is None:
+        return statement + undated, [_microseconds(high)]
+    statement += " WHERE e.time >= f.index_time + to_microseconds(?)"
+    return statement, [_microseconds(high), _microseconds(low)]
+
+
+def _often(hits: str, low: float | None, high: float | None) -> tuple[str, list[object]]:
+    """Return the statement that counts events in the window, and its parameters after those of `hits`."""
+    within, bounds = [], []
+    if low is not None:
+        within.append("e.time >= f.index_time + to_microseconds(?)")
+        bounds.append(_microseconds(low))
+    if high is not None:
+        undated = "e.time IS NULL OR " if low is None else ""
+        within.append(f"({undated}e.time <= f.index_time + to_microseconds(?))")
+        bounds.append(_microseconds(high))
+    where = " AND ".join(within) or "TRUE"
+    join = f"SELECT f.subject FROM ({hits}) e JOIN frame f ON e.person = f.person WHERE {where}"
+    return f"{join} GROUP BY f.subject HAVING count(*) >= ?", bounds
 
 
 def meets_by_column(column: pa.ChunkedArray, values: Values | None, where: str) -> np.ndarray:
@@ -121,9 +147,11 @@ def derive_column(
     """
     value = {"number": "e.number", "text": "e.words"}.get(column.take, "e.code")
     found = history.query(
-        f"SELECT f.subject, max({{'time': coalesce(e.time, TIMESTAMP '0001-01-01'), 'code': e.code, 'value': {value}}})"
-        f"['value'] AS value FROM hits e JOIN frame f ON e.person = f.person WHERE e.code IN (SELECT unnest(?)) "
-        f"AND {value} IS NOT NULL AND (e.time <= f.index_time OR e.time IS NULL) GROUP BY f.subject",
+        "SELECT f.subject, e.said['value'] AS value FROM frame f ASOF JOIN ("
+        "SELECT e.person, coalesce(e.time, TIMESTAMP '0001-01-01') AS time, "
+        f"max({{'code': e.code, 'value': {value}}}) AS said FROM hits e "
+        f"WHERE e.code IN (SELECT unnest(?)) AND {value} IS NOT NULL GROUP BY ALL"
+        ") e ON f.person = e.person AND f.index_time >= e.time",
         [numbers],
     )
     subjects, values = found["subject"].to_numpy(np.int64), found["value"]

@@ -43,8 +43,10 @@ def _first(history: History, numbers: list[int], subjects: pd.DataFrame, where: 
         problem = f"{int(undated['events'])} events of {int(undated['people'])} subjects have no time"
         raise DataError(f"{where} (events, column time)", problem, "Date these events, or remove them")
     found = history.query(
-        "SELECT f.subject, min(e.time) AS first, min(e.time) FILTER (e.time > f.index_time) AS later "
-        "FROM hits e JOIN frame f ON e.person = f.person WHERE e.code IN (SELECT unnest(?)) GROUP BY f.subject",
+        "WITH h AS MATERIALIZED (SELECT DISTINCT person, time FROM hits WHERE code IN (SELECT unnest(?))) "
+        "SELECT f.subject, p.first, l.time AS later FROM frame f "
+        "JOIN (SELECT person, min(time) AS first FROM h GROUP BY person) p ON f.person = p.person "
+        "ASOF LEFT JOIN h l ON f.person = l.person AND f.index_time < l.time",
         [numbers],
     ).set_index("subject")
     return found.reindex(range(len(subjects))).set_axis(subjects.index).astype("datetime64[us]")
