@@ -5,6 +5,7 @@ end, so that a print in grey loses nothing.
 """
 
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
 from riskweave.report.curves import DAYS_PER_YEAR, Curves
 from riskweave.report.inputs import EndpointData
@@ -25,6 +26,8 @@ BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 COLOURS, DASHES = (BLUE, ORANGE, GREEN, PURPLE), ("-", "--", "-.", ":")
 GREY, LIGHT, PALE = "#555555", "#BBBBBB", "#F2F2F2"
 MOST_BARS, MOST_PATTERNS, MOST_AT_RISK = 40, 12, 7
+# The flow chart: inches per unit of its height, where its columns stand, and the room between two boxes.
+INCHES, MAIN, SIDE, BETWEEN = 0.5, 3.4, 6.6, 0.75
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -57,10 +60,21 @@ def _sentence(text: str, output: Path) -> None:
         _save(figure, output)
 
 
-def _box(axes: Axes, centre: tuple[float, float], text: str, *, pale: bool = False) -> None:
+def _half_height(text: str) -> float:
+    """Return half the height of a box, in the units of the flow chart's axis."""
+    return (0.165 * (text.count("\n") + 1) / 2 + 0.065) / INCHES
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    style = {"arrowstyle": "-|>", "color": GREY, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", xy=end, xytext=start, arrowprops=style)
+
+
+def _box(axes: Axes, place: tuple[float, float], text: str, *, aside: bool = False) -> None:
     axes.text(
-        *centre, text, ha="center", va="center", fontsize=8.5, linespacing=1.35,
-        bbox={"boxstyle": "square,pad=0.55", "facecolor": PALE if pale else "white", "edgecolor": GREY},
+        *place, text, ha="left" if aside else "center", va="center", fontsize=8.5, linespacing=1.35,
+        multialignment="center",
+        bbox={"boxstyle": "square,pad=0.55", "facecolor": PALE if aside else "white", "edgecolor": GREY},
     )  # fmt: skip
 
 
@@ -83,32 +97,38 @@ def plot_flow(*, steps: pd.DataFrame, ways: list[tuple[str, str]], endpoint: str
         SVG file written (PNG by its suffix).
     """
     rows = [row for _, row in steps.iterrows()]
-    lines = [textwrap.fill(row["description"], 46) for row in rows]
-    heights = np.array([1.35 + 0.55 * text.count("\n") for text in lines])
-    centres = -np.cumsum(heights) + heights / 2
-    bottom = centres[-1] - (2.3 if ways else 0.8)
+    if len(rows) > 1 and rows[-1]["step"] == "at_risk" and rows[-1]["excluded"] == "0":
+        rows.pop()
+    texts = [f"{textwrap.fill(row['description'], 46)}\n{_number(row['remaining'])}" for row in rows]
+    texts[-1] = f"{textwrap.fill(rows[-1]['description'], 46)}\nat risk: {_number(rows[-1]['remaining'])}"
+    ends = [(f"{textwrap.fill(label, 24)}\n{_number(number)}") for label, number in ways]
+    half = [_half_height(text) for text in texts]
+    centres = [-half[0]]
+    for previous, own in pairwise(half):
+        centres.append(centres[-1] - previous - own - BETWEEN)
+    fork = centres[-1] - half[-1] - 0.4
+    bottom = fork - 0.5 - 2 * max(map(_half_height, ends)) if ends else centres[-1] - half[-1]
     with rc_context(STYLE):
-        figure = _figure(8.2, 0.5 * (1.0 - bottom) + 0.35)
+        figure = _figure(8.2, INCHES * (0.5 - bottom) + 0.3)
         axes = figure.subplots()
         axes.set_axis_off()
-        axes.set(xlim=(0, 10), ylim=(bottom, 0.35))
-        arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
-        for position, (row, text, y) in enumerate(zip(rows, lines, centres, strict=True)):
+        axes.set(xlim=(0, 10), ylim=(bottom - 0.1, 0.2))
+        for position, (row, text, y) in enumerate(zip(rows, texts, centres, strict=True)):
             if position:
-                middle = (centres[position - 1] + y) / 2
-                axes.annotate("", xy=(3.4, y), xytext=(3.4, centres[position - 1]), arrowprops=arrow, zorder=0)
+                above = centres[position - 1] - half[position - 1]
+                _arrow(axes, (MAIN, above), (MAIN, y + half[position]))
                 if row["excluded"] != "0":
-                    axes.annotate("", xy=(6.9, middle), xytext=(3.4, middle), arrowprops=arrow, zorder=0)
-                    _box(axes, (7.9, middle), f"Left out: {_number(row['excluded'])}", pale=True)
-            _box(axes, (3.4, y), f"{text}\n{_number(row['remaining'])}")
-        if ways:
-            fork, y = centres[-1] - 1.05, bottom + 0.5
-            places = np.linspace(1.2, 8.8, len(ways)) if len(ways) > 1 else [3.4]
-            axes.plot([3.4, 3.4], [centres[-1], fork], color=GREY, linewidth=0.9, zorder=0)
-            axes.plot([min(*places, 3.4), max(*places, 3.4)], [fork, fork], color=GREY, linewidth=0.9, zorder=0)
-            for x, (label, number) in zip(places, ways, strict=True):
-                axes.annotate("", xy=(x, y), xytext=(x, fork), arrowprops=arrow, zorder=0)
-                _box(axes, (x, y), f"{textwrap.fill(label, 24)}\n{_number(number)}")
+                    middle = (above + y + half[position]) / 2
+                    _arrow(axes, (MAIN, middle), (SIDE - 0.1, middle))
+                    _box(axes, (SIDE, middle), f"Left out: {_number(row['excluded'])}", aside=True)
+            _box(axes, (MAIN, y), text)
+        places = np.linspace(1.2, 8.8, len(ends)) if len(ends) > 1 else [MAIN] * len(ends)
+        if ends:
+            axes.plot([MAIN, MAIN], [centres[-1] - half[-1], fork], color=GREY, linewidth=0.9)
+            axes.plot([min(*places, MAIN), max(*places, MAIN)], [fork, fork], color=GREY, linewidth=0.9)
+        for x, text in zip(places, ends, strict=True):
+            _arrow(axes, (x, fork), (x, fork - 0.45))
+            _box(axes, (x, fork - 0.45 - _half_height(text)), text)
         figure.suptitle(f"{endpoint}: who is in the study", fontsize=10)
         _save(figure, output)
 
@@ -139,7 +159,7 @@ def _name_ends(axes: Axes, last: float, ends: list[tuple[float, str, int]]) -> N
 def _at_risk(axes: Axes, curves: Curves, ticks: np.ndarray, unit: float) -> None:
     """Write the numbers at risk below an axis, at those safe times that lie nearest to its ticks."""
     axes.annotate(
-        "At risk", (0, -0.235), xycoords="axes fraction", xytext=(-8, 0), textcoords="offset points", ha="right",
+        "At risk", (0, -0.235), xycoords="axes fraction", xytext=(-20, 0), textcoords="offset points", ha="right",
         va="center", fontsize=8, color=GREY,
     )  # fmt: skip
     # a number belongs to its tick only where the safe time is close to it
@@ -188,7 +208,7 @@ def plot_curves(*, curves: Curves | None, data: EndpointData, output: Path) -> N
             ends.append((curves.observed[-1], "not censored", 2))
         right.set_ylim(0, 1.03)
         _name_ends(right, last, ends)
-        for axes, title in ((left, "Cumulative incidence"), (right, "Free of events; under observation")):
+        for axes, title in ((left, "Cumulative incidence"), (right, "Free of events, and not censored")):
             axes.set_title(title, fontsize=9, loc="left")
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
             axes.set_xlim(0, max(last, data.horizon / unit))
@@ -283,6 +303,7 @@ def plot_availability(*, table: pd.DataFrame, totals: dict[str, int | None], n: 
             top.annotate(text, (place, np.nan_to_num(count)), **above)
         top.set_ylim(0, np.nanmax(np.append(counts, 1)) * 1.25)
         top.set_ylabel("Subjects")
+        top.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         top.tick_params(axis="x", length=0)
         for row, modality in enumerate(modalities):
             has = (shown[modality] == "yes").to_numpy()

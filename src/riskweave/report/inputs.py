@@ -18,7 +18,7 @@ __all__ = ["EndpointData", "cause_names", "describable", "grouped", "positions",
 
 MOST_GROUPS = 5
 OTHER, MISSING = "other", "missing"
-EVENT, NO_EVENT, LOST = "event", "no event", "censored before"
+EVENT, NO_EVENT, LOST = "event", "no event", "censored"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import base64
 import html
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,7 @@ figure { margin: .8rem 0; } figure img { max-width: 100%; height: auto; } figcap
 .note { font-size: .88rem; color: #444; } summary { cursor: pointer; margin: .5rem 0; }
 @media print { body { margin: 0; max-width: none; } h2, h3 { break-after: avoid; } figure, tr { break-inside: avoid; } }
 """
+LEADING_NUMBER = re.compile(r"^\d{4,}(?= \(|$)")
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
@@ -92,7 +94,8 @@ class Section:
             first = grouped and values[0] != previous
             cells = []
             for place, value in enumerate(values):
-                shown = "" if grouped and place == 0 and not first else html.escape(value)
+                number = LEADING_NUMBER.sub(lambda found: f"{int(found[0]):,}", value) if place >= text else value
+                shown = "" if grouped and place == 0 and not first else html.escape(number)
                 kind = "n" if place >= text else "wrap"
                 cells.append(f'<td class="{kind}{" s" if value == SUPPRESSED else ""}">{shown}</td>')
             body.append(f'<tr class="{"first" if first else "next"}">{"".join(cells)}</tr>')

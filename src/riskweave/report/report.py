@@ -257,14 +257,7 @@ def report_cohort(
     people = {name: facts["subjects"] for name, facts in version.get("tables", {}).items()}
     population = count_population(steps, found, tables=people, total=len(ids), threshold=threshold)
     described = describable(subjects, list(report.columns) or list(dict.fromkeys(columns)))
-    tables = make_tables(
-        subjects=subjects,
-        columns=described,
-        endpoints=found,
-        population=population,
-        total=len(ids),
-        threshold=threshold,
-    )
+    tables = make_tables(subjects=subjects, columns=described, endpoints=found, population=population, total=len(ids))
     shown = population.tabled(found[main])
     first = {modality: name for name, modality in reversed(modalities.items())}
     patterns, totals, missing = _of_features(

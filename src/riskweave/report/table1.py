@@ -201,12 +201,13 @@ def _numbers(values: np.ndarray, digits: int, threshold: int) -> tuple[str, str]
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     off = len(values) - np.unique(values, return_counts=True)[1].max()
     spread = values.std(ddof=1) if len(values) > 1 else 0.0
-    mean = SUPPRESSED if is_small(int(off), threshold) else f"{values.mean():.{digits}f} ({spread:.{digits}f})"
-    return mean, f"{middle:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    mean, low, middle, high = (float(np.round(value, digits)) + 0.0 for value in (values.mean(), low, middle, high))
+    shown = SUPPRESSED if is_small(int(off), threshold) else f"{mean:.{digits}f} ({spread:.{digits}f})"
+    return shown, f"{middle:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _share(count: int, n: int) -> str:
-    return f"{count:,} ({100 * count / n:.1f})" if n else "0"
+    return f"{count} ({100 * count / n:.1f})" if n else "0"
 
 
 def _rows(
@@ -243,6 +244,8 @@ def _rows(
         hide = any(key not in shown for scope in cells for key in cells[scope])
         binary = set(variable.levels) in ({"0", "1"}, {"no", "yes"})
         named = list(enumerate(variable.levels))[1 if binary else 0 :]
+        # a level that none of these subjects has is not their business
+        named = [(level, label) for level, label in named if counts.cells[cells[OVERALL][level]] or len(named) == 1]
         rows = [count_row(f"{label}, n (%)", level) for level, label in named]
     if any(counts.cells[cells[scope][size]] for scope in cells):
         rows.append(count_row("no value, n (%)", size))
@@ -286,10 +289,10 @@ def make_tables(
     common = pairs(tabled, total)
     rows: dict[str, list[dict[str, str]]] = {}
     for name, data in tabled.items():
-        first = {"variable": "subjects", "level": "n", OVERALL: f"{len(data.rows):,}"}
+        first = {"variable": "subjects", "level": "n", OVERALL: str(len(data.rows))}
         if compared[name]:
             sizes = np.bincount(data.group, minlength=len(data.groups))
-            first |= {group: f"{size:,}" for group, size in zip(data.groups, sizes, strict=True)} | {"SMD": ""}
+            first |= {group: str(size) for group, size in zip(data.groups, sizes, strict=True)} | {"SMD": ""}
         rows[name] = [first]
     for column in columns:
         variable = read_variable(subjects, column)

@@ -43,7 +43,9 @@ def ways_table(data: EndpointData, population: Population) -> pd.DataFrame:
     titles = dict(data.causes)
     titles |= {CENSORED: f"censored before day {data.horizon}", FREE: f"followed to day {data.horizon}, no event"}
     if data.rare:
-        titles[CENSORED] += f" (with {', '.join(data.rare)}: too few)"
+        titles[CENSORED] += (
+            f", or {', '.join(text.removeprefix('competing: ') for text in data.rare)} (too few to show)"
+        )
     rows = []
     for way, title in titles.items():
         count = population.get(("way", data.name, way)) if population.tabled(data) else None
