@@ -255,7 +255,7 @@ def test_by_code_leaves_out_columns_without_any_value(small, caplog):
 
 def test_columns_of_one_name_are_refused(small):
     with pytest.raises(StudyError, match="LAB//CHOL:last"):
-        make(small, **ehr(["LAB//CHOL"], "last", "last"))
+        make(small, events=[{"codes": [code], "aggregates": ["last"]} for code in ("LAB//CHOL", "LAB//CHOL$")])
 
 
 def test_feature_table_round_trip(tmp_path):

@@ -1,5 +1,6 @@
 """Study blocks of the features: from raw data of one modality to a named group of columns."""
 
+from math import isfinite
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
@@ -38,8 +39,8 @@ class EventFeatures(Block):
     )
     aggregates: Annotated[list[Aggregate], Field(min_length=1)] = Field(
         description="`last`, `mean`, `min`, `max` of the values; `count` of the events; `slope` of the values in units "
-        "per year; `sd` their standard deviation; `ever` (1 or 0); `time_since` the last event, in days; `category` "
-        "the last event's text or, where it has none, the rest of its code behind the prefix, as a category."
+        "per year; `sd` their standard deviation (n - 1); `ever` (1 or 0); `time_since` the last event, in days; "
+        "`category` the last event's text or, where it has none, the rest of its code behind the prefix, as a category."
     )
     window: Days | None = Field(
         default=None, description="Look-back from the index time in days; the whole history when not given."
@@ -52,11 +53,12 @@ class EventFeatures(Block):
     )
     unit: str | None = Field(
         default=None,
-        description="Unit of the values. Values in another one stop the run unless `convert` names it; without `unit`, "
-        "a code with values in several units stops the run.",
+        description="Unit of the values. Values in another one stop the run unless `convert` names it; values without "
+        "one are taken to be in it. Without this key, a code with values in several units stops the run.",
     )
     convert: dict[str, float] = Field(
-        default={}, description="Unit to factor that turns a value in it into `unit` (mg/dL: 0.02586)."
+        default={},
+        description='Unit to factor that turns a value in it into `unit` (`mg/dL: 0.0555`); `""` is no unit.',
     )
     range: tuple[float, float] | None = Field(
         default=None,
@@ -69,8 +71,16 @@ class EventFeatures(Block):
             raise ValueError("`name` cannot be given together with `by_code`: the codes name the columns")
         if self.window is not None and self.windows:
             raise ValueError("give either `window` or `windows`")
+        for key in ("aggregates", "windows"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"`{key}` names a value twice")
         if self.convert and self.unit is None:
             raise ValueError("`convert` needs the `unit` into which values are converted")
+        if self.unit in self.convert:
+            raise ValueError("`convert` has a factor for `unit` itself: name the units in which other values come")
+        if not all(isfinite(factor) and factor for factor in self.convert.values()):
+            raise ValueError("the factors of `convert` are finite numbers other than 0")
         if self.range is not None and not self.range[0] < self.range[1]:
             raise ValueError("`range` needs lowest < highest")
         return self
