@@ -35,7 +35,7 @@ def write_findings(findings: Iterable[Finding], allow: Sequence[Allowed], path: 
     names = [finding.name for finding in findings]
     for name in why:
         if name not in names:
-            logger.warning("allow: %r was not found%s. The data may be mended: remove it", name, nearest(name, names))
+            logger.warning("allow: %r was not found; the data may be mended: remove it.%s", name, nearest(name, names))
     with replacing(Path(path)) as (partial,), partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(FINDINGS_COLUMNS)

@@ -113,14 +113,14 @@ def find_leaks(
         *_of_columns(evidence, sets),
     ]
     first = {finding.name: finding for finding in reversed(findings)}
-    return sorted(first.numbers(), key=lambda finding: (_ORDER.index(finding.gate), finding.place))
+    return sorted(first.values(), key=lambda finding: (_ORDER.index(finding.gate), finding.place))
 
 
 def _of_columns(evidence: Evidence, sets: Mapping[str, SetRows]) -> Iterator[Finding]:
     """Run the gates that look at feature tables."""
     index = pd.Index(evidence.subjects["subject_id"])
     everyone = {endpoint: evidence.at_risk(endpoint, evidence.subjects["subject_id"]) for endpoint in evidence.outcomes}
-    duplicates = DuplicateRows(len(index))
+    duplicates = DuplicateRows(evidence.subjects)
     for name, rows in sets.items():
         position = index.get_indexer(rows.ids)
         unknown = int((position < 0).sum())

@@ -51,7 +51,9 @@ def _filled(ranked: Ranked, known: np.ndarray) -> tuple[int, str]:
     value = ranked.distinct[top]
     rest = known[known != value]
     scale = rest.std() or 1.0
-    for what, centre in (("mean", rest.mean()), ("median", float(np.median(rest)))):
-        if abs(value - centre) <= _EXACT * scale:
-            return most, what
+    if abs(value - rest.mean()) <= _EXACT * scale:
+        return most, "mean"
+    # Those who truly have the median are not among the rest: as many of them may be missing on one side.
+    if abs(int((rest < value).sum()) - int((rest > value).sum())) <= next_most:
+        return most, "median"
     return 0, ""

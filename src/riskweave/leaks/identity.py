@@ -1,15 +1,19 @@
 """Gates of identity: one person as two, one file under two people, identifiers that know the outcome."""
 
+import logging
 import re
 
 import numpy as np
 import pandas as pd
 
+from riskweave.cohort.tables import SUBJECTS
 from riskweave.leaks.evidence import AtRisk, Evidence, FeatureColumn
 from riskweave.leaks.finding import Finding, count
 from riskweave.leaks.statistics import Ranked, auc, held_out_scores, spearman
 
 __all__ = ["DuplicateRows", "check_identifier_column", "check_identifiers", "check_people", "check_shared_files"]
+
+logger = logging.getLogger(__name__)
 
 _FEWEST = 20
 _ID_SEPARATED = 0.9
@@ -17,6 +21,8 @@ _ID_SEPARATED = 0.9
 _DISTINCT = 0.95
 _MARGIN = 15.0
 """Bits beyond those that make one pair of equal rows likely by chance: 1 in 30,000."""
+_GROUPS = 3
+"""Groups of equal people from which they are told: variables depend on each other, and a pair may still be chance."""
 _SAMPLE, _ALIKE = 2000, 0.95
 _ID_WORD = re.compile(r"(^|_)(id|mrn|ssn|uuid|guid|identifier|pid|patientid|subjectid)$", re.IGNORECASE)
 
@@ -83,17 +89,19 @@ def check_shared_files(evidence: Evidence) -> list[Finding]:
 
 
 class DuplicateRows:
-    """Finds people whose values are the same in all columns of the EHR feature sets.
+    """Finds people whose values are the same in all columns of the subject table and of the EHR feature sets.
 
     Rows are compared by a digest, and equal ones count where they hold much: the information of a row is the sum over
     its measured variables of the binary logarithm of how rare its value is. Rows without it (the same age and sex, no
     event at all) are equal by chance.
     """
 
-    def __init__(self, subjects: int):
-        self._digest = np.zeros(subjects, dtype=np.uint64)
-        self._information = np.zeros(subjects)
-        self._of_stem = np.zeros(subjects)
+    def __init__(self, subjects: pd.DataFrame):
+        n = len(subjects)
+        further = subjects.columns.difference(SUBJECTS.columns.names)
+        self._digest = pd.util.hash_pandas_object(subjects[further], index=False).to_numpy(dtype=np.uint64, copy=True)
+        self._information = np.zeros(n)
+        self._of_stem = np.zeros(n)
         self._stem: str | None = None
         self._seen: set[str] = set()
         self._samples: list[np.ndarray] = []
@@ -160,14 +168,16 @@ class DuplicateRows:
         })[self._information >= needed]  # fmt: skip
         equal = rows.drop_duplicates(["digest", "person"])
         equal = equal[equal.duplicated("digest", keep=False)]
-        if equal.empty:
-            return []
         folds = equal.groupby("digest")["fold"].nunique()
+        if len(folds) < _GROUPS:
+            if len(folds):
+                logger.info("%s people have the same values as another: too few to be told", count(len(equal)))
+            return []
         apart = int((folds > 1).sum())
         problem = (
             f"{count(equal['person'].nunique())} people have the same values as another person in all columns of the "
-            f"feature sets, too many to be chance ({count(apart) if apart else 'none'} of the groups in more than one "
-            "test fold)"
+            f"subject table and the feature sets, too many to be chance ({count(apart) if apart else 'none'} of the "
+            "groups in more than one test fold)"
         )
         remedy = "If they are the same people, give them one identifier, or remove the copies"
         return [Finding("duplicate_subjects", "features", problem, equal["person"].nunique(), remedy)]
