@@ -5,10 +5,11 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 
 from riskweave.cohort.tables import FOLDS, OUTCOMES, read_table, write_table
 from riskweave.errors import DataError
-from riskweave.modalities.base import Column, read_features, write_features
+from riskweave.modalities.base import Column, FeatureWriter, read_features, write_features
 from riskweave.study.models import CoxModel, RandomSurvivalForestModel
 from riskweave.survival.experiment import train_experiment
 from riskweave.survival.fits import digest_of, read_fits, stamp_fits
@@ -121,6 +122,24 @@ def test_every_subject_at_risk_is_predicted_by_the_fold_that_tests_it(made):
     assert lacking.sum() == 60
     assert found.loc[lacking, "risk_1000"].nunique() > 50
     assert found["linear_predictor"].notna().all()
+
+
+def test_a_sparse_history_is_reduced_in_each_fold(study):
+    ids = np.array([f"s{i:03d}" for i in range(N)])
+    age = read_features(study / "ehr.parquet")[0]["age"].to_numpy()
+    rng = np.random.default_rng(4)
+    # Thirty codes, the first fifteen of which the old have.
+    odds = np.where(np.arange(30) < 15, 1 / (1 + np.exp(-(age - 60) / 3))[:, None], 0.3)
+    codes = scipy.sparse.csr_array((rng.random((N, 30)) < odds).astype(np.float32))
+    column = Column("history", "ehr", kind="sparse", codes=tuple(f"DX//{k}" for k in range(30)), components=4)
+    with FeatureWriter(study / "past.parquet", [column]) as writer:
+        writer.write(pd.DataFrame({"subject_id": ids}), {"history": codes})
+    folder = train(study, "past", sets=("past",))
+    models = joblib.load(folder / "models.joblib")
+    assert models["folds"][0]["columns"] == [f"past.history:svd_0{k}" for k in range(1, 5)]
+    assert models["feature_sets"]["past"] == [column]
+    found = read_predictions(folder / "predictions.parquet").set_index("subject_id")
+    assert found["risk_1000"].loc[ids].corr(pd.Series(age, index=ids), method="spearman") > 0.5
 
 
 def test_record_and_models_tell_what_was_done(made):
