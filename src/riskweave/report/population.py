@@ -111,6 +111,13 @@ def _add_outcomes(counts: Counts, data: EndpointData) -> None:
             counts.total(groups[2], [keys[CENSORED]])
 
 
+def _common_ways(first: EndpointData, second: EndpointData) -> list[tuple[int, int]]:
+    """Return the ways to leave that two endpoints share: events of one name, censoring, the end."""
+    named = {title: cause for cause, title in second.causes.items() if cause > 1}
+    shared = [(cause, named[title]) for cause, title in first.causes.items() if cause > 1 and title in named]
+    return [*shared, (CENSORED, CENSORED), *([(FREE, FREE)] if first.horizon == second.horizon else [])]
+
+
 def pairs(endpoints: Mapping[str, EndpointData], total: int) -> list[tuple[str, str, np.ndarray, np.ndarray]]:
     """Return each pair of endpoints with the rows (in either's order) of the subjects that both have.
 
@@ -177,6 +184,9 @@ def count_population(
     for one, other, here, there in pairs(endpoints, total):
         first, second = endpoints[one], endpoints[other]
         counts.difference(("n", one, other), ("n", one), ("n", other), both=len(here))
+        for way, same in _common_ways(first, second):
+            both = int(((first.kind[here] == way) & (second.kind[there] == same)).sum())
+            counts.difference(("way", one, other, way), ("way", one, way), ("way", other, same), both=both)
         for name in [name for name in first.groups if name in second.groups]:
             g, h = first.groups.index(name), second.groups.index(name)
             both = int(((first.group[here] == g) & (second.group[there] == h)).sum())

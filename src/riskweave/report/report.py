@@ -229,7 +229,8 @@ def report_cohort(
     outcomes, attrition : dict of endpoint to Path
         Outcome tables, and CSV files of the selection's steps.
     main : str
-        Endpoint whose subjects at risk are described in availability and missingness.
+        Endpoint whose subjects at risk are described in availability and missingness; the next one where their number
+        cannot be shown.
     features : dict of feature set to Path
         Feature tables.
     modalities : dict of feature set to str
@@ -258,6 +259,8 @@ def report_cohort(
     population = count_population(steps, found, tables=people, total=len(ids), threshold=threshold)
     described = describable(subjects, list(report.columns) or list(dict.fromkeys(columns)))
     tables = make_tables(subjects=subjects, columns=described, endpoints=found, population=population, total=len(ids))
+    # what is described are subjects whose number can be shown
+    main = next((name for name in (main, *found) if population.tabled(found[name])), main)
     shown = population.tabled(found[main])
     first = {modality: name for name, modality in reversed(modalities.items())}
     patterns, totals, missing = _of_features(

@@ -201,9 +201,9 @@ def _numbers(values: np.ndarray, digits: int, threshold: int) -> tuple[str, str]
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     off = len(values) - np.unique(values, return_counts=True)[1].max()
     spread = values.std(ddof=1) if len(values) > 1 else 0.0
-    mean, low, middle, high = (float(np.round(value, digits)) + 0.0 for value in (values.mean(), low, middle, high))
-    shown = SUPPRESSED if is_small(int(off), threshold) else f"{mean:.{digits}f} ({spread:.{digits}f})"
-    return shown, f"{middle:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    mean = f"{values.mean():z.{digits}f} ({spread:.{digits}f})"
+    median = f"{middle:z.{digits}f} [{low:z.{digits}f}, {high:z.{digits}f}]"
+    return SUPPRESSED if is_small(int(off), threshold) else mean, median
 
 
 def _share(count: int, n: int) -> str:
