@@ -97,12 +97,7 @@ rule define_outcomes:
         selected=rules.select_cohort.output.attrition,
     output:
         outcomes=update(f"{RESULTS}/cohort/outcomes/{{endpoint}}.parquet"),
-        attrition=report(
-            update(f"{RESULTS}/cohort/attrition/{{endpoint}}.csv"),
-            caption="../report/attrition.rst",
-            category="Cohort",
-            labels={"endpoint": "{endpoint}", "table": "attrition"},
-        ),
+        attrition=update(f"{RESULTS}/cohort/attrition/{{endpoint}}.csv"),
     log:
         f"{RESULTS}/logs/define_outcomes/{{endpoint}}.log",
     conda:
