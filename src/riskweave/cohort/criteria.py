@@ -36,8 +36,12 @@ def meets_by_codes(criterion: Criterion, numbers: list[int], history: History, c
     """
     condition, parameters = values_condition(criterion.values)
     hits = f"SELECT e.person, e.time FROM hits e WHERE e.code IN (SELECT unnest(?)) AND {condition}"
-    statement, bounds = _once(hits, *criterion.window) if criterion.count == 1 else _often(hits, *criterion.window)
-    parameters = [numbers, *parameters, *bounds, *([criterion.count] if criterion.count > 1 else [])]
+    if history.several and criterion.count == 1:
+        statement, bounds = _once(hits, *criterion.window)
+    else:
+        statement, bounds = _often(hits, *criterion.window)
+        bounds.append(criterion.count)
+    parameters = [numbers, *parameters, *bounds]
     found = history.query(statement, parameters)
     meets = np.zeros(count, dtype=bool)
     meets[found["subject"].to_numpy(np.int64)] = True
@@ -146,14 +150,19 @@ def derive_column(
         Description, for the schema.
     """
     value = {"number": "e.number", "text": "e.words"}.get(column.take, "e.code")
-    found = history.query(
-        "SELECT f.subject, e.said['value'] AS value FROM frame f ASOF JOIN ("
-        "SELECT e.person, coalesce(e.time, TIMESTAMP '0001-01-01') AS time, "
-        f"max({{'code': e.code, 'value': {value}}}) AS said FROM hits e "
-        f"WHERE e.code IN (SELECT unnest(?)) AND {value} IS NOT NULL GROUP BY ALL"
-        ") e ON f.person = e.person AND f.index_time >= e.time",
-        [numbers],
-    )
+    time, chosen = "coalesce(e.time, TIMESTAMP '0001-01-01')", f"e.code IN (SELECT unnest(?)) AND {value} IS NOT NULL"
+    if history.several:
+        statement = (
+            f"SELECT f.subject, e.said['value'] AS value FROM frame f ASOF JOIN (SELECT e.person, {time} AS time, "
+            f"max({{'code': e.code, 'value': {value}}}) AS said FROM hits e WHERE {chosen} GROUP BY ALL"
+            ") e ON f.person = e.person AND f.index_time >= e.time"
+        )
+    else:
+        statement = (
+            f"SELECT f.subject, max({{'time': {time}, 'code': e.code, 'value': {value}}})['value'] AS value "
+            f"FROM hits e JOIN frame f ON e.person = f.person WHERE {chosen} AND f.index_time >= {time} GROUP BY ALL"
+        )
+    found = history.query(statement, [numbers])
     subjects, values = found["subject"].to_numpy(np.int64), found["value"]
     if column.take == "number":
         made = np.full(count, np.nan)

@@ -31,7 +31,7 @@ _MEMORY = "2GB"
 _REMEDY = "Correct the code: an event counts when its code starts with it (upper and lower case differ)"
 
 
-@dataclass(frozen=True)
+@dataclass
 class History:
     """The events of a cohort.
 
@@ -39,13 +39,18 @@ class History:
     ----------
     connection : duckdb.DuckDBPyConnection
         With the view `events` (canonical) and, after `gather`, the table `hits`: person (row of the people), time,
-        code (number of the code), number and words (the values).
+        code (number of the code), number and words (the values); after `look_from`, `frame`: subject, person,
+        index_time.
     codes : pandas.Series of str
         The distinct codes, sorted; their index are their numbers.
+    several : bool
+        Whether some person has several index times. What pairs a person's events with its index times takes another
+        way then: a patient with a thousand of each would make a million pairs.
     """
 
     connection: duckdb.DuckDBPyConnection
     codes: pd.Series
+    several: bool = False
 
     def query(self, statement: str, parameters: Sequence[object] = ()) -> pd.DataFrame:
         """Run a statement and return what it finds."""
@@ -110,6 +115,17 @@ class History:
             "CASE WHEN isnan(e.numeric_value) THEN NULL ELSE e.numeric_value END AS number, e.text_value AS words "
             "FROM events e JOIN wanted w ON e.code = w.code JOIN people p ON e.subject_id = p.subject_id"
         )
+
+    def look_from(self, frame: pd.DataFrame) -> None:
+        """Make the table `frame`: the subjects, from whose index times later questions look.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            Columns person (as in `hits`) and index_time; the subject is the number of the row.
+        """
+        self.several = bool(frame["person"].duplicated().any())
+        self.connection.register("frame", frame.assign(subject=range(len(frame))))
 
 
 @contextmanager

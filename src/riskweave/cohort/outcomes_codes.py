@@ -26,9 +26,10 @@ def _numbers(history: History, name: str, endpoint: CodesEndpoint) -> tuple[list
     for cause, patterns in enumerate(endpoint.competing, start=2):
         own = [patterns] if isinstance(patterns, str) else patterns
         competing[cause] = history.find(own, f"{where}.competing", remedy)
-        if both := set(target) & set(competing[cause]):
-            problem = f"{len(both)} codes of the cohort count as the target and as competing event {cause}"
-            raise DataError(f"{where}.competing", problem, "Make target and competing codes exclude each other")
+        # Some codes may be both (death of the heart, and any death): ties go to the target. All of them may not.
+        if set(competing[cause]) <= set(target):
+            problem = f"all {len(competing[cause])} codes of competing event {cause} are codes of the target too"
+            raise DataError(f"{where}.competing", problem, "Remove them from one")
     return target, competing
 
 
@@ -97,8 +98,7 @@ def outcomes_from_codes(
         target_numbers, competing_numbers = _numbers(history, name, endpoint)
         dead = history.numbers([DEATH])
         history.gather(people, [*target_numbers, *chain(*competing_numbers.values()), *dead])
-        frame = {"subject": np.arange(len(subjects)), "person": person, "index_time": subjects["index_time"].to_numpy()}
-        history.connection.register("frame", pd.DataFrame(frame))
+        history.look_from(pd.DataFrame({"person": person, "index_time": subjects["index_time"].to_numpy()}))
         target = _first(history, target_numbers, subjects, f"{where}.target")
         competing = {
             cause: _first(history, numbers, subjects, f"{where}.competing")["later"]

@@ -326,8 +326,7 @@ def select_cohort(
         wanted = {number for found in numbers.values() for number in found}
         history.gather(people.column("subject_id").to_pandas(), wanted | set(history.numbers([BIRTH, DEATH])))
         selection, span = _start(population, people, history, numbers, where)
-        places = selection.frame[["row", "index_time"]].set_axis(["person", "index_time"], axis=1)
-        history.connection.register("frame", places.assign(subject=np.arange(len(places))))
+        history.look_from(selection.frame[["row", "index_time"]].set_axis(["person", "index_time"], axis=1))
         _derive(selection, population, history, numbers)
         _apply_history(selection, population, span)
         _apply_criteria(selection, population, history, numbers)

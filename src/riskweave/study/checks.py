@@ -9,7 +9,9 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from riskweave.errors import nearest
-from riskweave.study.cohort import CodesEndpoint, ColumnsEndpoint
+from riskweave.study.codes import within
+from riskweave.study.cohort import CodesEndpoint, ColumnsEndpoint, DaysEndpoint
+from riskweave.study.combinations import check_combinations
 
 if TYPE_CHECKING:
     from riskweave.study.study import Study
@@ -21,7 +23,7 @@ def check_study(study: "Study") -> list[str]:
     """Return a line for each problem of a study whose blocks are each valid; an empty list when it can be used."""
     problems = _check_names(study)
     if not problems:
-        checks = (_check_experiments, _check_combinations, _check_extras, _check_leaks, _check_contradictions)
+        checks = (_check_experiments, check_combinations, _check_extras, _check_leaks, _check_contradictions)
         problems = [problem for check in checks for problem in check(study)]
     return problems
 
@@ -86,49 +88,6 @@ def _check_experiments(study: "Study") -> list[str]:
     return problems
 
 
-def _check_combinations(study: "Study") -> list[str]:
-    """Find settings that are each allowed and impossible together."""
-    problems = []
-    cohort = study.cohort
-    if cohort.source == "tables":
-        # Other index times than the subject table's: made from events or an age, or the zero of relative times.
-        index, followup = study.population.index, study.population.followup
-        indexed = (index is not None and index.at != "column") or cohort.event_columns.time_unit != "dates"
-        ended = followup.last_contact == "last_event" or followup.date is not None or followup.days is not None
-        given = {
-            "index_time": indexed or cohort.columns.index_time is not None,
-            "followup_end": ended or cohort.columns.followup_end is not None,
-        }
-        for name, block in study.feature_sets.items():
-            needed = {"ecg": "recordings", "image": "images"}.get(block.modality)
-            if block.modality == "ehr" and block.events:
-                needed = "events"
-            if needed and getattr(cohort, needed) is None:
-                problems.append(
-                    f"feature_sets.{name}: modality {block.modality} needs cohort.{needed}, which is not given. "
-                    "Give the path, or remove the feature set"
-                )
-        for name, endpoint in study.endpoints.items():
-            if isinstance(endpoint, CodesEndpoint):
-                if cohort.events is None:
-                    problems.append(f"endpoints.{name}: kind codes needs cohort.events, which is not given")
-                problems += [
-                    f"endpoints.{name}: kind codes needs cohort.columns.{column}, which is null"
-                    for column in ("index_time", "followup_end")
-                    if not given[column]
-                ]
-        dated = [table for table in ("events", "recordings", "images") if getattr(cohort, table)]
-        if dated and not given["index_time"]:
-            problems.append(f"cohort.columns.index_time: is null, but cohort.{dated[0]} is dated. Name the column")
-    elif cohort.source == "nafld":
-        problems += [
-            f"feature_sets.{name}: the source nafld has no {block.modality} data. Allowed: ehr"
-            for name, block in study.feature_sets.items()
-            if block.modality != "ehr"
-        ]
-    return problems
-
-
 def _check_extras(study: "Study") -> list[str]:
     """Find models of experiments that need an extra of the package which is not installed."""
     used = {name for block in study.experiments.values() for name in block.models}
@@ -152,11 +111,17 @@ def _check_leaks(study: "Study") -> list[str]:
     if study.cohort.source == "tables":
         columns = study.cohort.columns
         reserved = {
-            getattr(columns, key): f"cohort.columns.{key}" for key in ("subject_id", "index_time", "followup_end")
+            getattr(columns, key): f"cohort.columns.{key}"
+            for key in ("subject_id", "index_time", "followup_end", "birth_time")
+            if getattr(columns, key) is not None
         }
+    if getattr(study.population.index, "column", None) is not None:
+        reserved[study.population.index.column] = "population.index.column"
     for name, endpoint in study.endpoints.items():
         if isinstance(endpoint, ColumnsEndpoint):
             reserved |= {getattr(endpoint, key): f"endpoints.{name}.{key}" for key in ("time", "event")}
+        elif isinstance(endpoint, DaysEndpoint):
+            reserved[endpoint.time] = f"endpoints.{name}.time"
     return [
         f"feature_sets.{name}.static: {column!r} is {reserved[column]}, which cannot be a feature. Remove it"
         for name, block in study.feature_sets.items()
@@ -183,7 +148,7 @@ def _check_contradictions(study: "Study") -> list[str]:
             problems += [
                 f"endpoints.{name}.competing: {code!r} is an event of the target too. Remove it from one"
                 for code in competing
-                if code and code.startswith(tuple(filter(None, endpoint.target)))
+                if code and any(within(code, target) for target in endpoint.target if target)
             ]
     for name, block in study.experiments.items():
         both = [used for used in block.always if used in block.all_subsets_of]

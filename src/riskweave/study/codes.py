@@ -19,7 +19,7 @@ from typing import Any
 from riskweave.errors import StudyError, nearest
 from riskweave.study.files import read_mapping
 
-__all__ = ["read_code_list", "resolve_lists"]
+__all__ = ["read_code_list", "resolve_lists", "within"]
 
 _KEYS = ("codes", "target", "competing")
 _ALLOWED = "Allowed: source, version, codes"
@@ -50,6 +50,13 @@ def read_code_list(path: str | Path) -> list[str]:
     if repeated:
         raise StudyError(f"{path}: `codes` names {', '.join(repeated)} twice. Name each code once")
     return codes
+
+
+def within(pattern: str, other: str) -> bool:
+    """Tell whether every code that a pattern stands for is one of another's (``I21.4`` within ``I21``)."""
+    if other.endswith("$"):
+        return pattern == other
+    return pattern.removesuffix("$").startswith(other)
 
 
 def resolve_lists(config: Mapping[str, Any]) -> dict[str, Any]:
