@@ -6,10 +6,10 @@ without a single exception.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import rankdata
 
 from riskweave.leaks.evidence import AtRisk, FeatureColumn, SetRows
 from riskweave.leaks.finding import Finding, count
@@ -37,22 +37,47 @@ _WHEN = (
 )
 
 
-@dataclass(frozen=True)
-class _Contrast:
-    """Two groups of subjects at risk, by what happened to them."""
+_CENSORED, _TARGET, _COMPETING = range(3)
+_CONTRASTS = (
+    ("the target event", (_TARGET,), (_CENSORED,)),
+    ("the target event", (_TARGET,), (_CENSORED, _COMPETING)),
+    ("a competing event", (_COMPETING,), (_CENSORED, _TARGET)),
+)
+"""What happened to the subjects who are told apart, and to those whom they are told from."""
+_GROUPS = (
+    (_TARGET, "who have the target event", EVENT_TIMES),
+    (_COMPETING, "who have a competing event", EVENT_TIMES),
+    (_CENSORED, "who are censored", CENSORING_TIMES),
+)
 
-    what: str
-    positive: np.ndarray
-    negative: np.ndarray
 
+class _Endpoint:
+    """The subjects at risk of an endpoint, and what of them is the same for all columns.
 
-def _contrasts(at_risk: AtRisk) -> Iterator[_Contrast]:
-    """Yield the target against the censored, against all others, and competing events against all others."""
-    event = at_risk.event
-    yield _Contrast("the target event", event == 1, event == 0)
-    if (event > 1).any():
-        yield _Contrast("the target event", event == 1, event != 1)
-        yield _Contrast("a competing event", event > 1, event <= 1)
+    Attributes
+    ----------
+    kind : array (n,) of int
+        Censored, target, competing.
+    groups : dict of kind to array
+        Who is of a kind, where 20 are and their times differ.
+    ranks : dict of kind to array
+        Ranks of their times.
+    """
+
+    def __init__(self, at_risk: AtRisk):
+        self.name, self.rows, self.time = at_risk.endpoint, at_risk.rows, at_risk.time
+        self.kind = np.minimum(at_risk.event, _COMPETING)
+        self.groups, self.ranks = {}, {}
+        for kind in range(3):
+            group = np.flatnonzero(self.kind == kind)
+            if len(group) >= FEWEST and len(np.unique(self.time[group])) >= 10:
+                self.groups[kind], self.ranks[kind] = group, rankdata(self.time[group])
+        self.times = len(np.unique(self.time))
+
+    def table(self, places: np.ndarray, distinct: int) -> np.ndarray:
+        """Count by distinct value and by what happened, of shape (distinct, 3); places of -1 are left out."""
+        known = places >= 0
+        return np.bincount(places[known] * 3 + self.kind[known], minlength=3 * distinct).reshape(-1, 3)
 
 
 def _is_separation(value: float, positives: int, negatives: int) -> bool:
@@ -70,104 +95,148 @@ class ColumnGates:
     """
 
     def __init__(self, rows: SetRows):
-        self._rows = rows
+        self._endpoints = [_Endpoint(at_risk) for at_risk in rows.at_risk]
         self._missing: set[bytes] = set()
 
     def check(self, column: FeatureColumn, ranked: Ranked) -> list[Finding]:
         """Return what speaks against a column, at most one finding of a gate and endpoint."""
         findings = []
-        for at_risk in self._rows.at_risk:
-            place = f"{at_risk.endpoint}/{column.place}"
-            known = ranked.known[at_risk.rows]
-            copy = _copy(at_risk, ranked, known)
+        for endpoint in self._endpoints:
+            place = f"{endpoint.name}/{column.place}"
+            places = ranked.place[endpoint.rows]
+            table = endpoint.table(places, len(ranked.distinct))
+            known = int(table.sum())
+            copy = _copy(endpoint, places, table)
             if copy is not None:
                 remedy = "Take it out of the feature set"
-                findings.append(Finding("endpoint_copy", place, copy, int(known.sum()), remedy))
+                findings.append(Finding("endpoint_copy", place, copy, known, remedy))
                 continue
             for gate, problem in (
-                ("outcome_association", _tells_event(at_risk, ranked, column.levels is not None)),
-                ("time_association", _tells_time(at_risk, ranked, column.levels is not None)),
+                ("outcome_association", _tells_event(endpoint, places, table, column.levels is not None)),
+                ("time_association", _tells_time(endpoint, places, table, column.levels is not None)),
             ):
                 if problem is not None:
-                    findings.append(Finding(gate, place, problem, int(known.sum()), _WHEN))
+                    findings.append(Finding(gate, place, problem, known, _WHEN))
         return findings + self._check_missing(column, ranked.known)
 
     def _check_missing(self, column: FeatureColumn, known: np.ndarray) -> list[Finding]:
         """Judge each pattern of missing values once: a code's columns mostly share theirs."""
+        if known.all():
+            return []
         pattern = hashlib.blake2b(np.packbits(known).tobytes(), digest_size=16).digest()
-        if known.all() or pattern in self._missing:
+        if pattern in self._missing:
             return []
         self._missing.add(pattern)
         findings = []
-        for at_risk in self._rows.at_risk:
-            problem = _presence_tells(at_risk, known[at_risk.rows], "a value")
+        for endpoint in self._endpoints:
+            present = known[endpoint.rows]
+            problem = _presence_tells(endpoint, present, "a value")
             if problem is not None:
-                place = f"{at_risk.endpoint}/{column.place}"
-                missing = int((~known[at_risk.rows]).sum())
+                place = f"{endpoint.name}/{column.place}"
                 remedy = (
                     "Find out for whom it is recorded. If that is decided after the index time, take the column (and "
                     "others missing for the same subjects) out of the feature set"
                 )
-                findings.append(Finding("missingness_association", place, problem, missing, remedy))
+                findings.append(Finding("missingness_association", place, problem, int((~present).sum()), remedy))
         return findings
 
 
-def _copy(at_risk: AtRisk, ranked: Ranked, known: np.ndarray) -> str | None:
+def _copy(endpoint: _Endpoint, places: np.ndarray, table: np.ndarray) -> str | None:
     """Tell whether a column repeats the endpoint's time or its kinds of event."""
-    n = int(known.sum())
-    if n < max(FEWEST, 0.95 * len(known)):
+    n, at_risk = int(table.sum()), len(places)
+    if n < max(FEWEST, 0.95 * at_risk):
         return None
-    place, time, event = ranked.place[at_risk.rows][known], at_risk.time[known], at_risk.event[known]
-    distinct = np.count_nonzero(np.bincount(place))
+    used = table.any(axis=1)
+    distinct = np.count_nonzero(used)
     # A column with fewer values than a quarter of the times can have no such rank correlation with them.
-    if distinct >= 10 and distinct * 4 >= len(np.unique(time)) and abs(spearman(place, time)) >= COPY_TIMES:
-        return f"its values are those of the endpoint's time in {count(n)} of {count(len(known))} subjects at risk"
+    if distinct >= 10 and distinct * 4 >= endpoint.times:
+        known = places >= 0
+        value = spearman(places[known], endpoint.time[known]) if _may_order(endpoint, places, table) else 0.0
+        if abs(value) >= COPY_TIMES:
+            return f"its values are those of the endpoint's time in {count(n)} of {count(at_risk)} subjects at risk"
     if 2 <= distinct <= FEW_VALUES:
-        table = np.zeros((len(ranked.distinct), int(event.max()) + 1))
-        np.add.at(table, (place, event), 1)
-        told = table[np.arange(len(table)), table.argmax(axis=1)]
-        right = np.bincount(table.argmax(axis=1), weights=told, minlength=table.shape[1])
+        table = table[used]
+        says = table.argmax(axis=1)
+        right = np.bincount(says, weights=table.max(axis=1), minlength=3)
         kinds = table.sum(axis=0)
         if (kinds[:2] >= FEWEST_SEPARATED).all() and (right[:2] >= COPY_EVENTS * kinds[:2]).all():
-            return f"its values are those of the endpoint's event in {count(n)} of {count(len(known))} subjects at risk"
+            return f"its values are those of the endpoint's event in {count(n)} of {count(at_risk)} subjects at risk"
     return None
 
 
-def _tells_event(at_risk: AtRisk, ranked: Ranked, categorical: bool) -> str | None:
+def _may_order(endpoint: _Endpoint, places: np.ndarray, table: np.ndarray) -> bool:
+    """Tell whether a column that copies the time would look as it does: cheaply, on the groups ranked before."""
+    return all(abs(_order(endpoint, kind, places, table)[0]) >= EVENT_TIMES for kind in endpoint.groups)
+
+
+def _order(endpoint: _Endpoint, kind: int, places: np.ndarray, table: np.ndarray) -> tuple[float, int]:
+    """Return the rank correlation of a column with the time in a group, and the size of the group that has a value.
+
+    Times keep the ranks that they have in the whole group: where many lack a value it is an approximation.
+    """
+    group = endpoint.groups[kind]
+    taken = places[group] >= 0
+    place = places[group[taken]]
+    if len(place) < FEWEST:
+        return 0.0, len(place)
+    counts = table[:, kind]
+    a, b = (np.cumsum(counts) - counts / 2)[place], endpoint.ranks[kind][taken]
+    a, b = a - a.mean(), b - b.mean()
+    scale = np.sqrt((a * a).sum() * (b * b).sum())
+    return (float((a * b).sum() / scale) if scale else 0.0), len(place)
+
+
+def _tells_event(endpoint: _Endpoint, places: np.ndarray, table: np.ndarray, categorical: bool) -> str | None:
     """Tell whether values separate the subjects with an event from those without."""
-    known = ranked.known[at_risk.rows]
-    distinct = len(ranked.distinct)
-    if distinct < 2:
+    if len(table) < 2:
         return None
-    for contrast in _contrasts(at_risk):
-        positive = at_risk.rows[contrast.positive & known]
-        negative = at_risk.rows[contrast.negative & known]
-        if min(len(positive), len(negative)) < FEWEST_SEPARATED:
+    few = categorical or len(table) <= FEW_VALUES
+    halves = _halves(endpoint, places, len(table)) if few and (categorical or len(table) > 2) else None
+    for what, positive, negative in _CONTRASTS:
+        counts = table[:, negative].sum(axis=1), table[:, positive].sum(axis=1)
+        negatives, positives = (int(side.sum()) for side in counts)
+        if min(positives, negatives) < FEWEST_SEPARATED:
             continue
-        counts = ranked.counts(negative), ranked.counts(positive)
-        told = f"of {count(len(positive))} subjects with {contrast.what} from {count(len(negative))} without"
         value = 0.5 if categorical else auc(*counts)
-        if not _is_separation(value, len(positive), len(negative)) and (categorical or distinct <= FEW_VALUES):
-            value = _held_out_auc(ranked, negative, positive)
-        if _is_separation(value, len(positive), len(negative)):
-            return f"its values tell {told} (area under the ROC curve {max(value, 1 - value):.3f})"
-        if (categorical or distinct <= FEW_VALUES) and (found := _certain_level(*counts)):
-            return f"one of its values is found in {count(found)} subjects, all but all of them with {contrast.what}"
+        if halves is not None and not _is_separation(value, positives, negatives):
+            value = _held_out_auc(halves[..., negative].sum(axis=-1), halves[..., positive].sum(axis=-1))
+        if _is_separation(value, positives, negatives):
+            return (
+                f"its values tell {count(positives)} subjects with {what} from {count(negatives)} without (area under "
+                f"the ROC curve {max(value, 1 - value):.3f})"
+            )
+        if few and (found := _certain_level(*counts)):
+            return f"one of its values is found in {count(found)} subjects, all but all of them with {what}"
     return None
 
 
-def _held_out_auc(ranked: Ranked, negative: np.ndarray, positive: np.ndarray) -> float:
-    """Return the area under the ROC curve of categories, each scored by other subjects than those it is tried on."""
-    rows = np.sort(np.concatenate([negative, positive]))
-    target = np.isin(rows, positive).astype(float)
-    scores = Ranked.of(held_out_scores(ranked.place[rows], target))
-    halves = [np.flatnonzero(np.arange(len(rows)) % 2 == side) for side in (0, 1)]
-    values = [
-        auc(scores.counts(half[target[half] == 0]), scores.counts(half[target[half] == 1]))
-        for half in halves
-        if 0 < target[half].sum() < len(half)
-    ]
-    return float(np.mean(values)) if len(values) == 2 else 0.5
+def _halves(endpoint: _Endpoint, places: np.ndarray, distinct: int) -> np.ndarray:
+    """Count by half of the subjects, by distinct value and by what happened: (2, distinct, 3)."""
+    half = np.arange(len(places)) % 2
+    known = places >= 0
+    cell = (half[known] * distinct + places[known]) * 3 + endpoint.kind[known]
+    return np.bincount(cell, minlength=6 * distinct).reshape(2, distinct, 3)
+
+
+def _held_out_auc(negatives: np.ndarray, positives: np.ndarray) -> float:
+    """Return the area under the ROC curve of categories, each scored by the half of the subjects it is not tried on.
+
+    Scored by its own subjects, a category of one subject would tell that subject's event.
+
+    Parameters
+    ----------
+    negatives, positives : array (2, k)
+        Counts of each category by half.
+    """
+    values = []
+    for side in (0, 1):
+        other = 1 - side
+        total = negatives[other] + positives[other]
+        overall = positives[other].sum() / max(total.sum(), 1)
+        scores = np.where(total > 0, positives[other] / np.maximum(total, 1), overall)
+        _, level = np.unique(scores, return_inverse=True)
+        values.append(auc(np.bincount(level, weights=negatives[side]), np.bincount(level, weights=positives[side])))
+    return float(np.mean(values)) if np.isfinite(values).all() else 0.5
 
 
 def _certain_level(negatives: np.ndarray, positives: np.ndarray) -> int:
@@ -179,58 +248,54 @@ def _certain_level(negatives: np.ndarray, positives: np.ndarray) -> int:
     return int(carriers[certain].max()) if certain.any() else 0
 
 
-def _tells_time(at_risk: AtRisk, ranked: Ranked, categorical: bool) -> str | None:
+def _tells_time(endpoint: _Endpoint, places: np.ndarray, table: np.ndarray, categorical: bool) -> str | None:
     """Tell whether values order the subjects by how long they were observed."""
-    known = ranked.known[at_risk.rows]
-    groups = (
-        ("who have the target event", at_risk.event == 1, EVENT_TIMES),
-        ("who have a competing event", at_risk.event > 1, EVENT_TIMES),
-        ("who are censored", at_risk.event == 0, CENSORING_TIMES),
-    )
-    for who, group, threshold in groups:
-        taken = group & known
-        if taken.sum() < FEWEST:
+    for kind, who, threshold in _GROUPS:
+        if kind not in endpoint.groups:
             continue
-        place, time = ranked.place[at_risk.rows[taken]], at_risk.time[taken]
-        if len(np.unique(time)) < 10 or place.min() == place.max():
-            continue
-        values = held_out_scores(place, time) if categorical else place
-        value = abs(spearman(values, time))
-        if value >= threshold:
+        if categorical:
+            group = endpoint.groups[kind]
+            group = group[places[group] >= 0]
+            n = len(group)
+            value = 0.0
+            if n >= FEWEST:
+                value = spearman(held_out_scores(places[group], endpoint.time[group]), endpoint.time[group])
+        else:
+            value, n = _order(endpoint, kind, places, table)
+        if abs(value) >= threshold:
             return (
-                f"its values go with the time of observation of the {count(int(taken.sum()))} subjects {who} "
-                f"(rank correlation {value:.3f})"
+                f"its values go with the time of observation of the {count(n)} subjects {who} (rank correlation "
+                f"{abs(value):.3f})"
             )
     return None
 
 
-def _presence_tells(at_risk: AtRisk, present: np.ndarray, what: str) -> str | None:
+def _presence_tells(endpoint: _Endpoint, present: np.ndarray, what: str) -> str | None:
     """Tell whether having something at all (a value, a modality) goes with the event or with the time."""
-    if min(present.sum(), (~present).sum()) < FEWEST:
+    table = endpoint.table(present.astype(int), 2)
+    if table.sum(axis=1).min() < FEWEST:
         return None
-    for contrast in _contrasts(at_risk):
-        positives, negatives = contrast.positive.sum(), contrast.negative.sum()
+    for which, positive, negative in _CONTRASTS:
+        counts = table[:, negative].sum(axis=1), table[:, positive].sum(axis=1)
+        negatives, positives = (int(side.sum()) for side in counts)
         if min(positives, negatives) < FEWEST:
             continue
-        shares = present[contrast.positive].mean(), present[contrast.negative].mean()
-        counts = [
-            np.array([(side & ~present).sum(), (side & present).sum()])
-            for side in (contrast.negative, contrast.positive)
-        ]
+        shares = counts[1][1] / positives, counts[0][1] / negatives
         if abs(shares[0] - shares[1]) >= MISSING_APART or _certain_level(*counts):
             return (
-                f"{shares[0]:.0%} of {positives} subjects with {contrast.what} have {what}, and {shares[1]:.0%} of "
+                f"{shares[0]:.0%} of {positives} subjects with {which} have {what}, and {shares[1]:.0%} of "
                 f"{negatives} without"
             )
-    for who, group in (("with the target event", at_risk.event == 1), ("who are censored", at_risk.event == 0)):
-        time = Ranked.of(at_risk.time[group])
-        having = np.flatnonzero(present[group]), np.flatnonzero(~present[group])
-        if min(map(len, having)) < FEWEST or len(time.distinct) < 10:
+    for kind, who in ((_TARGET, "with the target event"), (_CENSORED, "who are censored")):
+        if kind not in endpoint.groups or table[:, kind].min() < FEWEST:
             continue
-        value = auc(time.counts(having[1]), time.counts(having[0]))
+        # The sum of ranks of one side is Mann and Whitney's, and gives the area under the ROC curve.
+        having, lacking = table[1, kind], table[0, kind]
+        ranks = endpoint.ranks[kind][present[endpoint.groups[kind]]].sum()
+        value = (ranks - having * (having + 1) / 2) / (having * lacking)
         if max(value, 1 - value) >= SEPARATED:
             longer = "longer" if value > 0.5 else "shorter"
-            return f"subjects {who} are observed {longer} where they have {what} ({count(len(having[0]))} of them have)"
+            return f"subjects {who} are observed {longer} where they have {what} ({count(int(having))} of them have)"
     return None
 
 
@@ -249,7 +314,7 @@ def check_availability(rows: SetRows, everyone: Sequence[AtRisk], position: np.n
     findings = []
     for at_risk in everyone:
         present = np.isin(at_risk.rows, position)
-        problem = _presence_tells(at_risk, present, "this modality")
+        problem = _presence_tells(_Endpoint(at_risk), present, "this modality")
         if problem is not None:
             remedy = (
                 "Find out who gets it, and when. If that is decided after the index time, a model learns the outcome "
