@@ -1,10 +1,11 @@
 """Mistakes that users make in study files, and what the answer has to say."""
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import yaml
 
-__all__ = ["MISTAKES", "STUDY", "put"]
+__all__ = ["COLUMNS", "MISTAKES", "STUDY", "TABLES", "both", "drop", "put"]
 
 STUDY = yaml.safe_load("""
 study: demo
@@ -40,7 +41,7 @@ def put(path: str, value: object) -> Callable[[dict], None]:
         block = config
         for key in parents:
             block = block[int(key)] if isinstance(block, list) else block[key]
-        block[int(last) if isinstance(block, list) else last] = value
+        block[int(last) if isinstance(block, list) else last] = deepcopy(value)
 
     return change
 
