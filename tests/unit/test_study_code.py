@@ -15,7 +15,7 @@ from riskweave.errors import StudyError
 from riskweave.study.code import code_of
 from riskweave.study.features import EhrFeatures, ImageFeatures
 from riskweave.study.raw import fingerprint, raw_files, weights_file
-from riskweave.study.sources import TablesSource
+from riskweave.study.sources import MedsSource, MimicSource, NafldSource, OmopSource, TablesSource
 
 
 @pytest.fixture
@@ -190,3 +190,36 @@ def test_a_missing_table_is_answered_with_its_key(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StudyError, match=r"cohort\.subjects: there is no file 'subjects\.csv'"):
         raw_files(TablesSource(source="tables", subjects="subjects.csv"))
+
+
+def test_raw_files_of_every_source_of_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        "omop/person.csv", "omop/measurement.parquet", "omop/README", "cdm.duckdb", "mimic/hosp/patients.csv.gz",
+        "mimic/icu/stays.csv", "mimic/LICENSE.txt", "mimic/notes/x.csv", "ecg/record_list.csv", "ecg/files/p1/s1/1.hea",
+        "cxr/mimic-cxr-2.0.0-metadata.csv.gz", "cxr/files/p1/s1/1.jpg", "flat/patients.csv", "more.csv",
+    ):  # fmt: skip
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+    def names(cohort):
+        return {table: [path.as_posix() for path in files] for table, files in raw_files(cohort).items()}
+
+    omop = OmopSource(source="omop", path="omop", further=["more.csv"])
+    assert names(omop) == {"omop": ["omop/measurement.parquet", "omop/person.csv"], "further[0]": ["more.csv"]}
+    assert names(OmopSource(source="omop", path="cdm.duckdb")) == {"omop": ["cdm.duckdb"]}
+    assert names(MimicSource(source="mimic_iv", path="mimic", ecg="ecg", cxr="cxr")) == {
+        "mimic_iv": ["mimic/hosp/patients.csv.gz", "mimic/icu/stays.csv"],
+        "ecg": ["ecg/record_list.csv"],
+        "cxr": ["cxr/mimic-cxr-2.0.0-metadata.csv.gz"],
+    }
+    assert names(MimicSource(source="mimic_iv", path="flat")) == {"mimic_iv": ["flat/patients.csv"]}
+    assert raw_files(NafldSource(source="nafld")) == {}
+    for cohort, message in (
+        (MedsSource(source="meds", path="export"), r"cohort\.path: there is no folder 'export'"),
+        (OmopSource(source="omop", path="x.duckdb"), r"cohort\.path: there is no file or folder 'x\.duckdb'"),
+        (MimicSource(source="mimic_iv", path="mimic", ecg="ekg"), r"cohort\.ecg: there is no folder 'ekg'"),
+        (OmopSource(source="omop", path="omop", further=["less.csv"]), r"cohort\.further\[0\]: there is no file"),
+    ):
+        with pytest.raises(StudyError, match=message):
+            raw_files(cohort)
