@@ -64,7 +64,8 @@ class ColumnsEndpoint(_Endpoint):
 class DaysEndpoint(_Endpoint):
     """An endpoint of which the subject table holds one column: the days to the event, where there was one.
 
-    Such a column tells no time of censoring: who has no event is taken to be free of it up to `until`.
+    Such a column tells no time of censoring: who has no event is taken to be free of it up to `until`,
+    or up to the end of follow-up where the subject table has one.
     """
 
     kind: Literal["days"] = Field(description="Endpoint from a column with the days to the event, where there was one.")

@@ -105,8 +105,9 @@ class Criterion(Block):
     )
     window: tuple[float | None, float | None] = Field(
         default=(None, 0.0),
-        description="With `codes`: from and to, in days from the index time, both included; `null` is open. An end "
-        "above 0 selects on the future, which is reported as a leak.",
+        description="With `codes`: from and to, in days from the index time, both included; `null` is open, and "
+        "events without a time count where the start is. An end above 0 selects on the future, which is reported as a "
+        "leak.",
     )
     count: Positive = Field(default=1, description="With `codes`: the fewest such events that meet the condition.")
 
