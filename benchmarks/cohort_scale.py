@@ -1,8 +1,8 @@
 """Cohorts of 5,000, 50,000 and 500,000 subjects: from a MEDS data set to outcomes and 230 EHR columns.
 
 Each stage runs in a process of its own on two cores, as its job does; its seconds, those that the processors worked for
-it (the ones that count on a busy machine) and the peak of its memory are printed. Beside it, at up to 50,000 subjects, a
-plain pandas script makes the same outcomes and columns from the same files, and both are compared value by value.
+it (the ones that count on a busy machine) and the peak of its memory are printed. Beside it, at up to 50,000 subjects,
+a plain pandas script makes the same outcomes and columns from the same files, and all are compared value by value.
 
 The data are generated: about 200 events a subject over up to 15 years (60 % laboratory values of 300 codes, 40 %
 diagnoses of 1300 codes), a birth, and a death at the end of some. Index time is 2015-01-01, with a year of history; who
