@@ -215,7 +215,16 @@ def test_a_new_feature_set_runs_itself_and_its_experiments(project):
     study["experiments"]["labs"] = {"feature_sets": ["labs"], "models": ["cox"]}
     project.write_study(study)
     assert project.planned() == sorted(
-        ["aggregate_events features/labs", "check_inputs cohort", "save_study .", experiment("labs.cox"), *COMPARISON]
+        [
+            "aggregate_events features/labs",
+            "check_inputs cohort",
+            "find_leaks cohort/leaks",
+            "report_cohort cohort/report",
+            "report_cohort cohort/report/mace",
+            "save_study .",
+            experiment("labs.cox"),
+            *COMPARISON,
+        ]
     )
 
 

@@ -211,7 +211,8 @@ def plot_curves(*, curves: Curves | None, data: EndpointData, output: Path) -> N
         for axes, title in ((left, "Cumulative incidence"), (right, "Free of events, and not censored")):
             axes.set_title(title, fontsize=9, loc="left")
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-            axes.set_xlim(0, max(last, data.horizon / unit))
+            # 1,826 days are a little less than 5 years: the tick belongs to it
+            axes.set_xlim(0, 1.004 * max(last, data.horizon / unit))
             axes.locator_params(axis="x", nbins=MOST_AT_RISK - 1)
             axes.set_xlabel("Years from the index time" if years else "Days from the index time")
             axes.grid(axis="y", color="#E4E4E4", linewidth=0.6)
@@ -266,7 +267,7 @@ def plot_missingness(*, table: pd.DataFrame, output: Path) -> None:
         if groups:
             figure.legend(loc="outside upper right", ncols=len(groups) + 1, frameon=False, fontsize=8)
         complete, hidden = int((values == 0).sum()), int((table["percent"] == SUPPRESSED).sum())
-        more = f"; the largest {MOST_BARS} of {len(some)}" if len(some) > MOST_BARS else ""
+        more = f" (drawn: the largest {MOST_BARS})" if len(some) > MOST_BARS else ""
         title = f"{len(table)} columns: {len(some)} with missing values{more}, {complete} complete, {hidden} not shown"
         axes.set_title(title, fontsize=9, loc="left")
         _save(figure, output)
