@@ -9,7 +9,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from riskweave.errors import DataError
 from riskweave.modalities.base import read_features
-from riskweave.modalities.files import last_files
+from riskweave.modalities.files import last_files, read_files
 from riskweave.modalities.image import normalise, read_image, read_images, square
 from riskweave.study.features import ImageFeatures
 
@@ -198,6 +198,38 @@ def test_an_image_dated_to_the_day_may_be_later_than_the_index(tmp_path, picture
         ["c", str(new), 5],
         ["d", str(new), 6],
     ]
+
+
+def test_each_index_time_of_a_person_has_its_own_last_image(tmp_path, picture):
+    """One row of the manifest may serve several subjects; its file is read once."""
+    first, second = png(tmp_path / "first.png", picture), png(tmp_path / "second.png", picture // 2)
+    frame = pd.DataFrame({"subject_id": ["a", "a", "b"], "path": [str(first), str(second), str(second)]})
+    frame["time"] = pd.to_datetime(["2020-01-10", "2020-03-01", "2020-09-01"])
+    frame.to_parquet(tmp_path / "images.parquet")
+    times = {"a@1": "2020-01-01", "a@2": "2020-02-01", "a@3": "2020-02-20", "a@4": "2020-04-01", "b@1": "2020-08-01"}
+    subjects = pd.DataFrame({"subject_id": list(times), "person_id": [name[0] for name in times]})
+    subjects.assign(index_time=pd.to_datetime(list(times.values()))).to_parquet(tmp_path / "subjects.parquet")
+    chosen = last_files(subjects=tmp_path / "subjects.parquet", manifest=tmp_path / "images.parquet")
+    assert chosen.to_numpy().tolist() == [["a@2", str(first), 1], ["a@3", str(first), 1], ["a@4", str(second), 2]]
+    read = []
+
+    def size(path):
+        read.append(path.name)
+        return np.full((1, 2), path.stat().st_size, np.float32), path.name
+
+    facts = read_files(
+        paths=chosen["path"].tolist(),
+        manifest_rows=chosen["row"].tolist(),
+        read=size,
+        shape=(1, 2),
+        array=tmp_path / "made.npy",
+        manifest=tmp_path / "images.parquet",
+        accepted="",
+    )
+    assert facts == ["first.png", "first.png", "second.png"]
+    assert sorted(read) == ["first.png", "second.png"]
+    made = np.load(tmp_path / "made.npy")[:, 0, 0]
+    assert made.tolist() == [first.stat().st_size, first.stat().st_size, second.stat().st_size]
 
 
 def test_unreadable_images_stop_the_run(tmp_path, picture):

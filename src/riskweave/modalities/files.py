@@ -58,7 +58,9 @@ def last_files(*, subjects: Path, manifest: Path) -> pd.DataFrame:
     # A midnight covers its whole day, unless the index time is that midnight.
     usable = files[(time == index_time) | ((time < index_time) & (time != index_time.dt.normalize()))]
     if usable.empty:
-        problem = f"none of its {len(files)} file(s) of the study's subjects is dated at or before the index time"
+        problem = (
+            f"none of its {files['row'].nunique()} file(s) of the study's subjects is dated at or before the index time"
+        )
         raise DataError(
             f"{manifest.name}, column time",
             problem if len(files) else "it has no file of any subject of the study",
@@ -68,14 +70,15 @@ def last_files(*, subjects: Path, manifest: Path) -> pd.DataFrame:
     chosen = usable.sort_values(["subject_id", "time", "path"], kind="stable").drop_duplicates(
         "subject_id", keep="last"
     )
+    used, known = chosen["row"].nunique(), usable["row"].nunique()
     logger.info(
         "%s: %d of %d subjects have a file at or before the index time; left out: %d later or undated file(s), "
         "%d earlier file(s) of the same subjects",
         manifest.name,
         len(chosen),
         len(index_times),
-        len(files) - len(usable),
-        len(usable) - len(chosen),
+        files["row"].nunique() - known,
+        known - used,
     )
     return chosen[["subject_id", "path", "row"]].reset_index(drop=True)
 
@@ -92,6 +95,8 @@ def read_files(
     threads: int = 1,
 ) -> list[Facts]:
     """Read files into one float32 array on disk; every file is tried before an error is raised.
+
+    A file that serves several subjects is read once.
 
     Parameters
     ----------
@@ -123,24 +128,27 @@ def read_files(
         When files are missing or cannot be read.
     """
     rows = np.lib.format.open_memmap(array, mode="w+", dtype=np.float32, shape=(len(paths), *shape))
-    facts: list[Facts] = []
+    places: dict[str, list[int]] = {}
+    for place, path in enumerate(paths):
+        places.setdefault(path, []).append(place)
+    facts: list[Facts | None] = [None] * len(paths)
     failures: list[tuple[int, str]] = []
     # Threads: the filters and decoders leave Python's lock free, and new processes would first import everything again.
     pool = joblib.Parallel(n_jobs=threads, backend="threading", return_as="generator")
-    results = pool(joblib.delayed(_attempt)(read, path) for path in paths)
-    for done, (row, result) in enumerate(zip(manifest_rows, results, strict=True), start=1):
+    results = pool(joblib.delayed(_attempt)(read, path) for path in places)
+    for done, (own, result) in enumerate(zip(places.values(), results, strict=True), start=1):
         if isinstance(result, UnreadableFileError):
-            failures.append((int(row), str(result)))
+            failures.append((min(int(manifest_rows[place]) for place in own), str(result)))
         else:
-            rows[done - 1], fact = result
-            facts.append(fact)
-        if done * 10 // len(paths) > (done - 1) * 10 // len(paths):
-            logger.info("%s: %d of %d files read", manifest.name, done, len(paths))
+            for place in own:
+                rows[place], facts[place] = result
+        if done * 10 // len(places) > (done - 1) * 10 // len(places):
+            logger.info("%s: %d of %d files read", manifest.name, done, len(places))
     if failures:
         row, reason = min(failures)
         raise DataError(
             f"{manifest.name}, column path",
-            f"{len(failures)} of {len(paths)} file(s) cannot be used, first that of data row {row}: {reason}",
+            f"{len(failures)} of {len(places)} file(s) cannot be used, first that of data row {row}: {reason}",
             f"{accepted} Repair the files or take their rows out of the manifest.",
         )
     rows.flush()
