@@ -15,6 +15,8 @@ __all__ = ["check_columns", "check_known", "check_zones"]
 
 # From this share of numbers on, the text in a column is taken for a slip and not for categories.
 _MOSTLY_NUMBERS = 0.9
+# How registries write "unknown" as a number.
+_PLACEHOLDERS = (99, 999, 9999, 99999, -9, -99, -999, -9999)
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
@@ -31,8 +33,8 @@ def check_columns(*, subjects: Path, study_columns: Mapping[str, str]) -> None:
     Raises
     ------
     DataError
-        When a column is missing, is empty for all subjects, holds dates, infinite values, or numbers mixed with a few
-        words.
+        When a column is missing, is empty for all subjects, holds dates, infinite values, placeholders such as 999, or
+        numbers mixed with a few words.
     """
     table = read_arrow(subjects, SUBJECTS)
     where = read_metadata(subjects).get("where", str(subjects))
@@ -59,6 +61,25 @@ def check_columns(*, subjects: Path, study_columns: Mapping[str, str]) -> None:
             raise DataError(
                 place, f"{infinite} of {len(column)} values are infinite", "Leave the cell empty where unknown"
             )
+        else:
+            _refuse_placeholders(column, place, key)
+
+
+def _refuse_placeholders(column: pa.ChunkedArray, place: str, key: str) -> None:
+    """Refuse a number such as 999 of several subjects, further from all others than these are from each other."""
+    numbers = pc.drop_null(column.cast(pa.float64()))
+    for placeholder in _PLACEHOLDERS:
+        others = numbers.filter(pc.not_equal(numbers, float(placeholder)))
+        count = len(numbers) - len(others)
+        if count < 2 or not len(others):
+            continue
+        low, high = pc.min_max(others).as_py().values()
+        gap = low - placeholder if placeholder < 0 else placeholder - high
+        if gap > max(high - low, 1):
+            problem = (
+                f"{count} of {len(numbers)} values are {placeholder}, far from all others ({key} names the column)"
+            )
+            raise DataError(place, problem, "Leave the cell empty where the value is unknown")
 
 
 def check_zones(zones: Mapping[str, bool | None]) -> None:

@@ -125,7 +125,7 @@ def _described(table: RawTable, file: InputFile) -> FoundTable:
     if "icd_code" in table.texts and types["icd_code"] != "VARCHAR":
         problem = f"codes have the type {types['icd_code']}: zeros at their beginning are lost"
         raise DataError(file.column("icd_code"), problem, "Read the original with icd_code as text, and write it again")
-    zoned = [name for name in table.times if "TIME ZONE" in types[name]]
+    zoned = [name for name in table.times if "TZ" in types[name] or "TIME ZONE" in types[name]]
     if zoned:
         raise DataError(file.column(zoned[0]), "times have a time zone, which MIMIC-IV's times do not", _TIMES)
     return FoundTable(table, file, types)
