@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from riskweave.report.disclosure import Counts, intervals, protect, unprotected
+from riskweave.report.disclosure import Counts, intervals, protect, protect_around, unprotected
 
 THRESHOLD = 10
 
@@ -140,3 +140,14 @@ def test_counts_that_contradict_their_sum_are_refused():
     counts.add("all", 3)
     with pytest.raises(ValueError, match="not the sum"):
         counts.total("all", ["a"])
+
+
+def test_where_fixed_counts_leave_no_room_nothing_else_is_shown():
+    counts = Counts()
+    for key, value in {"a": 3, "b": 40}.items():
+        counts.add(key, value)
+    counts.add("a again", 3, fixed=True)  # a report that had shown it elsewhere
+    counts.add("all", 43, fixed=True)
+    counts.total("all", ["a", "b"])
+    counts.total("a again", ["a"])
+    assert protect_around(counts, THRESHOLD) == {"a again", "all"}

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
-__all__ = ["Counts", "intervals", "is_small", "protect", "unprotected"]
+__all__ = ["Counts", "intervals", "is_small", "protect", "protect_around", "unprotected"]
 
 TOLERANCE = 1e-6
 # How dear it is to leave out a count: sums are dearer than their parts, fixed counts are left out last.
@@ -218,6 +218,19 @@ def protect(counts: Counts, threshold: int) -> set[Hashable]:
         if not all(system.covered(other, free, threshold) for other in cells):
             free[cell] = True
     return {key for key, left_out in zip(system.keys, free, strict=True) if not left_out}
+
+
+def protect_around(counts: Counts, threshold: int) -> set[Hashable]:
+    """Choose which counts can be shown next to the fixed ones; none where the fixed ones leave no room for it.
+
+    Parameters
+    ----------
+    counts : Counts
+    threshold : int
+        As in :func:`protect`.
+    """
+    shown = protect(counts, threshold)
+    return shown if counts.fixed <= shown else set(counts.fixed)
 
 
 def intervals(counts: Counts, shown: Iterable[Hashable]) -> dict[Hashable, tuple[float, float]]:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from riskweave.errors import DataError
-from riskweave.report.disclosure import Counts, protect
+from riskweave.report.disclosure import Counts, protect_around
 from riskweave.report.inputs import EndpointData, positions
 from riskweave.report.table1 import SUPPRESSED
 
@@ -66,7 +66,7 @@ def _base(absent: np.ndarray, sizes: np.ndarray, *, compared: bool, threshold: i
     if compared:
         for part in ("absent", "with"):
             counts.total(("all", part), [(g, part) for g in range(len(sizes))])
-    shown = protect(counts, threshold)
+    shown = protect_around(counts, threshold)
     return {scope for scope in scopes if {(scope, "absent"), (scope, "with")} <= shown}
 
 
@@ -98,7 +98,7 @@ def _visible(
     """Return the groups, and "all", for which the number without a value in a column can be shown."""
     if not missing.any():
         return known
-    shown = protect(_column(absent, missing, sizes, known, compared=compared), threshold)
+    shown = protect_around(_column(absent, missing, sizes, known, compared=compared), threshold)
     scopes: list[object] = ["all", *(range(len(sizes)) if compared else ())]
     return {scope for scope in scopes if {(scope, "without"), (scope, "present")} <= shown}
 
@@ -202,7 +202,7 @@ def availability_table(
             parts = [key for p, key in enumerate(patterns) if (p >> i) & 1 == wanted]
             key = counts.add((side, modality), sum(counts.cells[part] for part in parts), weight=3)
             counts.total(key, parts)
-    shown = protect(counts, threshold)
+    shown = protect_around(counts, threshold)
     order = [p for p in np.lexsort((np.arange(len(sizes)), -sizes)) if sizes[p]]
     # the order must not tell which of two suppressed counts is the larger
     order = [p for p in order if patterns[p] in shown] + sorted(p for p in order if patterns[p] not in shown)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from riskweave.report.disclosure import Counts, is_small, protect
+from riskweave.report.disclosure import Counts, is_small, protect_around
 from riskweave.report.inputs import EVENT, NO_EVENT, EndpointData
 from riskweave.report.population import Population, pairs
 
@@ -297,7 +297,7 @@ def make_tables(
     for column in columns:
         variable = read_variable(subjects, column)
         counts = count_variable(variable, tabled, compared, common)
-        shown = protect(counts, threshold)
+        shown = protect_around(counts, threshold)
         for name, data in tabled.items():
             rows[name] += _rows(variable, data, counts, shown, threshold, compared=compared[name])
     return {name: pd.DataFrame(found).fillna("") for name, found in rows.items()}
