@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from riskweave import __version__
 from riskweave.cohort.contents import content_sha256
 from riskweave.cohort.events import StoredEvents
 from riskweave.cohort.sources.base import CanonicalTables
@@ -92,7 +91,7 @@ def describe_data(
         "fingerprint": hashlib.sha256(together.encode()).hexdigest(),
         "tables": {name: dict(table) for name, table in facts.items()},
         "repeated_events": events.repeated,
-        "version": getattr(cohort, "release", None) or tables.version or f"riskweave {__version__}",
+        "version": getattr(cohort, "release", None) or tables.version,
         "date": date,
         "date_of": date_of,
         "files": list(tables.files),
