@@ -7,7 +7,6 @@ an hour it does not count. Undated (static) events, whose time is null, belong t
 import bisect
 import contextlib
 import dataclasses
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -191,10 +190,8 @@ def open_history(
     DataError
         When a pattern stands for no event at or before the index time.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix=".duckdb-", dir=folder) as spill,
-        duckdb.connect(config={"threads": threads, "temp_directory": spill, "memory_limit": _MEMORY}) as connection,
-    ):
+    spill = str(folder / "duckdb")
+    with duckdb.connect(config={"threads": threads, "temp_directory": spill, "memory_limit": _MEMORY}) as connection:
         subjects = table[["person_id", "index_time"]].assign(subject_row=np.arange(len(table), dtype=np.int32))
         connection.register("subjects_frame", subjects)
         connection.execute("CREATE TEMP TABLE subjects AS FROM subjects_frame")

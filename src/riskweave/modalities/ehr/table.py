@@ -1,8 +1,9 @@
 """The feature table of an ehr feature set, made a few subjects at a time."""
 
+import contextlib
 import logging
-import tempfile
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,11 +77,10 @@ def aggregate_events(
     """
     table = read_table(subjects, SUBJECTS).sort_values("subject_id", kind="stable", ignore_index=True)
     static, columns = static_columns(table, features.static, subjects)
-    output.parent.mkdir(parents=True, exist_ok=True)
     placed: list[Placed] = []
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as name:
+    with _workspace(output) as folder:
         if features.events or features.history:
-            placed = _compute(table, events, features, Path(name), threads=threads, chunk_events=chunk_events)
+            placed = _compute(table, events, features, folder, threads=threads, chunk_events=chunk_events)
         columns = [*columns, *(made.column for made in placed)]
         refuse_repeated(columns)
         rows = 0
@@ -96,6 +96,18 @@ def aggregate_events(
                 rows += len(frame)
                 writer.write(frame, sparse)
     logger.info("%d columns for %d of %d subjects", len(columns), rows, len(table))
+
+
+@contextlib.contextmanager
+def _workspace(output: Path) -> Iterator[Path]:
+    """Yield a folder beside the output for what does not fit into memory; a killed run's is emptied by the next."""
+    folder = output.with_name(f".{output.name}.parts")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def _compute(
