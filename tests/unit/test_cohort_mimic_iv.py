@@ -1,6 +1,8 @@
 """The source mimic_iv: tables as distributed, against rows written by hand, and the open demo against pandas."""
 
+import json
 import logging
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -10,8 +12,11 @@ import wfdb
 from mimic_folder import MIMIC, write_cxr, write_ecg, write_mimic
 from PIL import Image
 
+from riskweave.cohort.ingest import ingest
 from riskweave.cohort.sources.mimic_iv import read_mimic_iv
-from riskweave.cohort.tables import IMAGES, RECORDINGS
+from riskweave.cohort.tables import EVENTS as EVENTS_TABLE
+from riskweave.cohort.tables import IMAGES, RECORDINGS, SOURCE_SUBJECTS, read_table
+from riskweave.study.raw import raw_files
 from riskweave.study.sources import MimicSource
 
 COLUMNS = ["subject_id", "time", "code", "numeric_value", "text_value", "unit"]
@@ -260,3 +265,26 @@ def test_demo_month_first_dates_and_measurements(demo):
     for place, which in enumerate(("SYSTOLIC", "DIASTOLIC")):
         values = events.loc[events["code"].str.endswith(f"//{which}"), "numeric_value"]
         assert sorted(values) == sorted(pressures[place])
+
+
+def test_all_of_it_is_stored(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = {"path": "mimic", "ecg": "ecg", "cxr": "cxr"}
+    write_mimic(Path("mimic"))
+    write_ecg(Path("ecg"))
+    write_cxr(Path("cxr"))
+    ingest(cohort=MimicSource(source="mimic_iv", **folders, release="3.1"), output=Path("out"))
+    tables = {
+        name: read_table(Path(f"out/{name}.parquet"), schema)
+        for name, schema in (
+            ("subjects", SOURCE_SUBJECTS), ("events", EVENTS_TABLE), ("recordings", RECORDINGS), ("images", IMAGES)
+        )
+    }  # fmt: skip
+    assert {name: len(table) for name, table in tables.items()} == {
+        "subjects": 3, "events": len(EVENTS), "recordings": 2, "images": 2,
+    }  # fmt: skip
+    assert tables["images"]["path"].str.startswith("cxr/files/p10/p10000001/s5").all()
+    data = json.loads(Path("out/data.json").read_text())
+    assert data["version"] == "3.1"
+    assert data["files"] == ["mimic", "ecg", "cxr"]
+    assert sorted(raw_files(MimicSource(source="mimic_iv", **folders))) == ["cxr", "ecg", "mimic_iv"]
