@@ -140,6 +140,24 @@ def experiment_embeddings(wildcards):
     ]
 
 
+def used_sets_by_modality():
+    """Return the modality of each feature set that some experiment uses."""
+    return {name: modality for modality in MODALITIES for name in sorted(STUDY.sets_of(modality))}
+
+
+def cohort_figures(name, what):
+    """Return a file of the cohort report for each endpoint, shown in the report of the whole workflow too."""
+    return [
+        report(
+            f"{RESULTS}/cohort/report/{endpoint}/{name}",
+            caption=f"../report/{what}.rst",
+            category="Cohort",
+            labels={"endpoint": endpoint, "result": what},
+        )
+        for endpoint in sorted(STUDY.endpoints)
+    ]
+
+
 def prediction_table(endpoint, experiment):
     """Return the path of an experiment's prediction table."""
     return f"{RESULTS}/experiments/{endpoint}/{experiment}/predictions.parquet"

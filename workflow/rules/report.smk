@@ -6,20 +6,6 @@ OUTPUTS: cohort/report/cohort.html, and its tables (CSV) and figures (SVG) in th
   a folder of its name.
 """
 
-COHORT_REPORT = f"{RESULTS}/cohort/report"
-
-
-def used_sets_by_modality():
-    """Return the modality of each feature set that some experiment uses."""
-    return {name: modality for modality in MODALITIES for name in sorted(STUDY.sets_of(modality))}
-
-
-def cohort_figure(name, what, *, of_endpoint=True):
-    """Return figures of the cohort report, shown in the report of the whole workflow too."""
-    folder = f"{COHORT_REPORT}/{{endpoint}}" if of_endpoint else COHORT_REPORT
-    paths = expand(f"{folder}/{name}", endpoint=sorted(STUDY.endpoints)) if of_endpoint else f"{folder}/{name}"
-    return report(paths, caption=f"../report/{what}.rst", category="Cohort", labels={"result": what})
-
 
 localrules:
     cohort,
@@ -36,24 +22,34 @@ rule report_cohort:
         findings=rules.find_leaks.output.findings,
     output:
         page=report(
-            f"{COHORT_REPORT}/cohort.html",
+            f"{RESULTS}/cohort/report/cohort.html",
             caption="../report/cohort.rst",
             category="Cohort",
             labels={"result": "cohort report"},
         ),
-        attrition=cohort_figure("attrition.csv", "attrition"),
-        flow=cohort_figure("flow.svg", "flow"),
-        table1=cohort_figure("table1.csv", "table1"),
-        curves=cohort_figure("curves.svg", "curves"),
-        missingness=cohort_figure("missingness.svg", "missingness", of_endpoint=False),
-        availability=cohort_figure("availability.svg", "availability", of_endpoint=False),
+        attrition=cohort_figures("attrition.csv", "attrition"),
+        flow=cohort_figures("flow.svg", "flow"),
+        table1=cohort_figures("table1.csv", "table1"),
+        curves=cohort_figures("curves.svg", "curves"),
+        missingness=report(
+            f"{RESULTS}/cohort/report/missingness.svg",
+            caption="../report/missingness.rst",
+            category="Cohort",
+            labels={"result": "missingness"},
+        ),
+        availability=report(
+            f"{RESULTS}/cohort/report/availability.svg",
+            caption="../report/availability.rst",
+            category="Cohort",
+            labels={"result": "availability"},
+        ),
         tables=[
             *expand(
-                f"{COHORT_REPORT}/{{endpoint}}/{{table}}.csv",
+                f"{RESULTS}/cohort/report/{{endpoint}}/{{table}}.csv",
                 endpoint=sorted(STUDY.endpoints),
                 table=["outcomes", "follow_up", "curves"],
             ),
-            *expand(f"{COHORT_REPORT}/{{table}}.csv", table=["missingness", "availability", "data"]),
+            *expand(f"{RESULTS}/cohort/report/{{table}}.csv", table=["missingness", "availability", "data"]),
         ],
     log:
         f"{RESULTS}/logs/report_cohort.log",
