@@ -324,3 +324,12 @@ def test_no_births_no_age(tmp_path):
         select(tmp_path, {"index": {"at": "age", "years": 50}})
     with pytest.raises(DataError, match="`age` needs births"):
         select(tmp_path, {"include": [{"name": "adults", "column": "age", "values": {"above": 18}}]})
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    write_people(tmp_path, PEOPLE)
+    left = tmp_path / "made" / ".subjects.parquet.duckdb"
+    left.mkdir(parents=True)
+    (left / "overflow.tmp").write_bytes(b"x")
+    select(tmp_path, {})
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["attrition.csv", "subjects.parquet"]

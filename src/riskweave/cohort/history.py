@@ -8,7 +8,6 @@ a folder beside the result, which is removed.
 import difflib
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -137,7 +136,7 @@ def open_history(events: Path, scratch: Path, memory: str = _MEMORY) -> Iterator
     events : Path
         Canonical table.
     scratch : Path
-        Folder in which a folder for what exceeds the memory is made, and removed.
+        Folder for what exceeds the memory: made, and removed in the end. What a killed run left there goes first.
     memory : str
         Most memory that DuckDB takes.
 
@@ -148,16 +147,16 @@ def open_history(events: Path, scratch: Path, memory: str = _MEMORY) -> Iterator
     """
     if not Path(events).is_file():
         raise DataError(str(events), f"there is no such file (table {EVENTS.name})", "Run the rule that makes it")
-    scratch.mkdir(parents=True, exist_ok=True)
-    overflow = tempfile.mkdtemp(prefix=".duckdb-", dir=scratch)
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
     try:
-        settings = {"memory_limit": memory, "temp_directory": overflow, "preserve_insertion_order": False}
+        settings = {"memory_limit": memory, "temp_directory": str(scratch), "preserve_insertion_order": False}
         with duckdb.connect(config=settings) as connection:
             connection.read_parquet(str(events)).create_view("events")
             codes = connection.execute("SELECT DISTINCT code FROM events ORDER BY code").fetch_df()["code"]
             yield History(connection, codes)
     finally:
-        shutil.rmtree(overflow, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def values_condition(values: Values | None) -> tuple[str, list[object]]:

@@ -100,7 +100,8 @@ def define_outcomes(
     before = read_attrition(selected)
     where = read_metadata(subjects).get("where", str(subjects))
     if isinstance(endpoint, CodesEndpoint):
-        outcome, conditions = outcomes_from_codes(table, events, name, endpoint, Path(outcomes).parent)
+        scratch = Path(outcomes).with_name(f".{Path(outcomes).name}.duckdb")
+        outcome, conditions = outcomes_from_codes(table, events, name, endpoint, scratch)
     elif isinstance(endpoint, DaysEndpoint):
         outcome, conditions = outcomes_from_days(table, where, name, endpoint)
     else:

@@ -321,7 +321,7 @@ def select_cohort(
     facts = read_metadata(subjects)
     where = facts.get("where", str(subjects))
     output = Path(output)
-    with open_history(events, output.parent, memory) as history:
+    with open_history(events, output.with_name(f".{output.name}.duckdb"), memory) as history:
         numbers = _codes_of_study(population, history)
         wanted = {number for found in numbers.values() for number in found}
         history.gather(people.column("subject_id").to_pandas(), wanted | set(history.numbers([BIRTH, DEATH])))
