@@ -146,6 +146,8 @@ def _refuse(connection: duckdb.DuckDBPyConnection, tables: CanonicalTables) -> N
     for name, count, problem, remedy in findings:
         if count:
             raise DataError(column(name), problem, remedy)
+    # Reached only by a source that gives other rows when it is asked again.
+    raise DataError(where, f"the {rows} rows are not the same when they are read twice", "Read from files that rest")
 
 
 class _Repeats:

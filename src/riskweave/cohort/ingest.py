@@ -2,7 +2,9 @@
 
 import logging
 import os
-import tempfile
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -47,6 +49,18 @@ def _typed(subjects: pa.Table) -> pa.Table:
     return subjects
 
 
+@contextmanager
+def _workplace(output: Path) -> Iterator[Path]:
+    """Make a folder beside the output, which is gone afterwards; what a killed job left there goes first."""
+    work = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work)
+
+
 def ingest(*, cohort: Cohort, output: Path, synthetic: Path | None = None, threads: int = 2) -> None:
     """Read and check a source, and write the canonical tables and `data.json`.
 
@@ -71,9 +85,7 @@ def ingest(*, cohort: Cohort, output: Path, synthetic: Path | None = None, threa
     tables = _read(cohort, synthetic)
     check_zones(tables.zones)
     tables = replace(tables, subjects=_typed(tables.subjects))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as name:
-        work = Path(name)
+    with _workplace(output) as work:
         facts = {}
         for key, schema in _SMALL.items():
             known = {"where": tables.where} if key == "subjects" else None
