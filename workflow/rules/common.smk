@@ -145,17 +145,17 @@ def used_sets_by_modality():
     return {name: modality for modality in MODALITIES for name in sorted(STUDY.sets_of(modality))}
 
 
+def cohort_figure(endpoint, name, what):
+    """Return a file of an endpoint in the cohort report, shown in the report of the whole workflow too."""
+    path = f"{RESULTS}/cohort/report/{endpoint}/{name}"
+    return report(
+        path, caption=f"../report/{what}.rst", category="Cohort", labels={"endpoint": endpoint, "result": what}
+    )
+
+
 def cohort_figures(name, what):
-    """Return a file of the cohort report for each endpoint, shown in the report of the whole workflow too."""
-    return [
-        report(
-            f"{RESULTS}/cohort/report/{endpoint}/{name}",
-            caption=f"../report/{what}.rst",
-            category="Cohort",
-            labels={"endpoint": endpoint, "result": what},
-        )
-        for endpoint in sorted(STUDY.endpoints)
-    ]
+    """Return a file of each endpoint in the cohort report."""
+    return [cohort_figure(endpoint, name, what) for endpoint in sorted(STUDY.endpoints)]
 
 
 def prediction_table(endpoint, experiment):
