@@ -217,3 +217,21 @@ def test_nafld_has_no_leak(tmp_path, repository):
     config["endpoints"]["death"] = {"kind": "codes", "target": ["MEDS_DEATH"], "horizons": [1826, 3652]}
     config["folds"]["stratify"] = "mace"
     assert found_in(parse_study(config), tmp_path) == set()
+
+
+def test_intensive_care_has_no_leak_but_the_columns_of_its_outcomes(tmp_path, repository, real_data):
+    """PhysioNet 2012: who takes all columns of its outcome table as features is told which are none."""
+    file = repository / "config" / "studies" / "physionet2012.yaml"
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    for table in ("subjects", "events"):
+        config["cohort"][table] = str(real_data / "physionet2012_a" / config["cohort"][table].rsplit("/", 1)[1])
+    (tmp_path / "clean").mkdir()
+    assert found_in(parse_study(config), tmp_path / "clean") == set()
+    config["feature_sets"]["all"] = {"modality": "ehr", "static": ["SAPS-I", "Length_of_stay", "In-hospital_death"]}
+    config["experiments"] = {"all": {"feature_sets": ["all"], "models": ["cox"]}}
+    config |= {"evaluation": {"reference": "all.cox"}, "objectives": {}}
+    assert found_in(parse_study(config), tmp_path) == {
+        "name_pattern:all.Length_of_stay",
+        "name_pattern:all.In-hospital_death",
+        "outcome_association:death/all.In-hospital_death",
+    }

@@ -28,6 +28,8 @@ CERTAIN, COMMON = 0.98, 0.5
 """A category foretells the event in this share of its subjects, where at most this share of the others have it."""
 MISSING_APART = 0.6
 """Difference, between subjects with and without the event, in the share with a value."""
+AGREEING = 0.75
+"""Correlation of having a value with having the event from which the value foretells it."""
 FEW_VALUES = 12
 """A column of numbers with at most so many different ones may be codes: it is judged as categories too."""
 
@@ -206,7 +208,7 @@ def _tells_event(endpoint: _Endpoint, places: np.ndarray, table: np.ndarray, cat
                 f"the ROC curve {max(value, 1 - value):.3f})"
             )
         if few and (found := _certain_level(*counts)):
-            return f"one of its values is found in {count(found)} subjects, all but all of them with {what}"
+            return f"one of its values is found in {count(found)} subjects, and goes with {what}"
     return None
 
 
@@ -240,11 +242,18 @@ def _held_out_auc(negatives: np.ndarray, positives: np.ndarray) -> float:
 
 
 def _certain_level(negatives: np.ndarray, positives: np.ndarray) -> int:
-    """Return how many subjects have a value that foretells the event, 0 when no value does."""
+    """Return how many subjects have a value that foretells the event, 0 when no value does.
+
+    A value foretells it where all but all who have it have the event, and where having the one and the other agree
+    (phi, Pearson's correlation of the two).
+    """
     carriers = negatives + positives
-    rest = np.maximum(carriers.sum() - carriers, 1)
-    others = (positives.sum() - positives) / rest
-    certain = (carriers >= FEWEST) & (positives >= CERTAIN * carriers) & (others <= COMMON)
+    without, events = carriers.sum() - carriers, positives.sum()
+    others = (events - positives) / np.maximum(without, 1)
+    certain = (positives >= CERTAIN * carriers) & (others <= COMMON)
+    spread = np.sqrt(carriers.astype(float) * without * events * negatives.sum())
+    phi = (positives * carriers.sum() - carriers.astype(float) * events) / np.maximum(spread, 1)
+    certain = (carriers >= FEWEST) & (certain | (phi >= AGREEING))
     return int(carriers[certain].max()) if certain.any() else 0
 
 
