@@ -212,6 +212,14 @@ def _architecture(task: DiscreteTimeTask, shape: tuple[int, ...]) -> str:
     return text if len(text) <= 8000 else text[:8000] + "\n..."
 
 
+def _frame(trained: _Trained, rows: pd.DataFrame, fold: int, columns: list[Column]) -> pd.DataFrame:
+    """Return the embeddings of a fold with whose they are."""
+    frame = pd.DataFrame(trained.embeddings[rows["row"].to_numpy()], columns=[column.name for column in columns])
+    frame.insert(0, "subject_id", rows["subject_id"].to_numpy())
+    frame.insert(1, "fold", np.int16(fold))
+    return frame
+
+
 def train_encoder(
     *,
     feature_set: str,
@@ -312,10 +320,7 @@ def train_encoder(
                 trained.task.best_epoch, trained.summary["counts"]["epochs"],
                 trained.summary["metrics"]["validation_harrell_c"], "" if trained.signal else ": no signal, not used",
             )  # fmt: skip
-            frame = pd.DataFrame(trained.embeddings[rows["row"].to_numpy()], columns=[c.name for c in columns])
-            frame.insert(0, "subject_id", rows["subject_id"].to_numpy())
-            frame.insert(1, "fold", np.int16(fold))
-            frames.append(frame)
+            frames.append(_frame(trained, rows, fold, columns))
             histories.append(trained.curves)
             states[fold] = trained.state(job.cuts[fold])
         for name in run.folds[0].metrics:
