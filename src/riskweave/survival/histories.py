@@ -47,14 +47,16 @@ class HistoryReduction:
 
     def fit(self, sparse: SparseColumn, subjects: pd.Index) -> "HistoryReduction":
         """Fit on the training subjects; the others are not looked at."""
-        matrix = sparse.of(subjects[subjects.isin(sparse.subjects)]).astype(np.float64)
+        matrix = sparse.of(subjects[subjects.isin(sparse.subjects)])
         kept = np.flatnonzero(np.bincount(matrix.indices, minlength=matrix.shape[1]) >= self.rare)
+        if len(kept) < matrix.shape[1]:
+            matrix = matrix[:, kept]
         self.codes_ = [sparse.codes[code] for code in kept]
         count = min(sparse.components, len(kept), matrix.shape[0])
         self.components_ = np.empty((0, len(kept)))
         if count:
             svd = TruncatedSVD(count, algorithm="randomized", n_iter=_ITERATIONS, random_state=_SEED)
-            self.components_ = svd.fit(matrix[:, kept]).components_
+            self.components_ = svd.fit(matrix.astype(np.float64)).components_
         else:
             logger.warning("%s: no code is one that %d training subjects have", self.name, self.rare)
         width = max(2, len(str(count)))
