@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from riskweave.cohort.checks import check_columns
-from riskweave.cohort.selection import select_cohort
 from riskweave.cohort.ingest import ingest
+from riskweave.cohort.selection import select_cohort
 from riskweave.cohort.tables import SOURCE_SUBJECTS, read_table
 from riskweave.errors import DataError
 from riskweave.study.population import Population

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from riskweave.cohort.checks import check_columns
+from riskweave.cohort.ingest import ingest
 from riskweave.cohort.outcomes import define_outcomes
 from riskweave.cohort.selection import select_cohort
-from riskweave.cohort.ingest import ingest
 from riskweave.cohort.sources.nafld import INDEX_DATE, MACE
 from riskweave.cohort.tables import EVENTS, OUTCOMES, SUBJECTS, read_table
 from riskweave.study.cohort import CodesEndpoint

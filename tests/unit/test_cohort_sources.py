@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from riskweave.cohort.manifests import record_files
 from riskweave.cohort.ingest import ingest
+from riskweave.cohort.manifests import record_files
 from riskweave.cohort.tables import EVENTS, IMAGES, RECORDINGS, SOURCE_SUBJECTS, read_metadata, read_table
 from riskweave.study.sources import SyntheticSource, TableColumns, TablesSource
 

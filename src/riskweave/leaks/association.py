@@ -15,7 +15,16 @@ from riskweave.leaks.evidence import AtRisk, FeatureColumn, SetRows
 from riskweave.leaks.finding import Finding, count
 from riskweave.leaks.statistics import Ranked, auc, held_out_scores, spearman
 
-__all__ = ["ColumnGates", "check_availability"]
+__all__ = [
+    "AGREEING",
+    "CERTAIN",
+    "COMMON",
+    "CONTRASTS",
+    "FEWEST",
+    "SEPARATED",
+    "ColumnGates",
+    "check_availability",
+]
 
 SEPARATED = 0.95
 """Area under the ROC curve from which a column tells who has the event (0.05 and below likewise)."""
@@ -40,7 +49,7 @@ _WHEN = (
 
 
 _CENSORED, _TARGET, _COMPETING = range(3)
-_CONTRASTS = (
+CONTRASTS = (
     ("the target event", (_TARGET,), (_CENSORED,)),
     ("the target event", (_TARGET,), (_CENSORED, _COMPETING)),
     ("a competing event", (_COMPETING,), (_CENSORED, _TARGET)),
@@ -194,7 +203,7 @@ def _tells_event(endpoint: _Endpoint, places: np.ndarray, table: np.ndarray, cat
         return None
     few = categorical or len(table) <= FEW_VALUES
     halves = _halves(endpoint, places, len(table)) if few and (categorical or len(table) > 2) else None
-    for what, positive, negative in _CONTRASTS:
+    for what, positive, negative in CONTRASTS:
         counts = table[:, negative].sum(axis=1), table[:, positive].sum(axis=1)
         negatives, positives = (int(side.sum()) for side in counts)
         if min(positives, negatives) < FEWEST_SEPARATED:
@@ -284,7 +293,7 @@ def _presence_tells(endpoint: _Endpoint, present: np.ndarray, what: str) -> str 
     table = endpoint.table(present.astype(int), 2)
     if table.sum(axis=1).min() < FEWEST:
         return None
-    for which, positive, negative in _CONTRASTS:
+    for which, positive, negative in CONTRASTS:
         counts = table[:, negative].sum(axis=1), table[:, positive].sum(axis=1)
         negatives, positives = (int(side.sum()) for side in counts)
         if min(positives, negatives) < FEWEST:

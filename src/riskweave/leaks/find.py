@@ -12,6 +12,7 @@ from riskweave.leaks.division import check_folds
 from riskweave.leaks.evidence import Evidence, FeatureColumn, SetRows, columns_of
 from riskweave.leaks.finding import Finding
 from riskweave.leaks.fits import check_fit
+from riskweave.leaks.histories import check_histories
 from riskweave.leaks.identity import (
     DuplicateRows,
     check_identifier_column,
@@ -137,6 +138,7 @@ def _of_columns(evidence: Evidence, sets: Mapping[str, SetRows]) -> Iterator[Fin
             if evidence.features[name].modality == "ehr":
                 duplicates.add(column, ranked, position)
             yield from found
+        yield from check_histories(evidence, rows)
         yield from pairs.findings()
     yield from duplicates.findings(evidence)
 

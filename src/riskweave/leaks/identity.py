@@ -99,7 +99,10 @@ class DuplicateRows:
     def __init__(self, subjects: pd.DataFrame):
         n = len(subjects)
         further = subjects.columns.difference(SUBJECTS.columns.names)
-        self._digest = pd.util.hash_pandas_object(subjects[further], index=False).to_numpy(dtype=np.uint64, copy=True)
+        # A source may know nothing of its subjects but their events: then all rows are equal so far.
+        self._digest = np.zeros(n, dtype=np.uint64)
+        if len(further):
+            self._digest += pd.util.hash_pandas_object(subjects[further], index=False).to_numpy(dtype=np.uint64)
         self._information = np.zeros(n)
         self._of_stem = np.zeros(n)
         self._stem: str | None = None

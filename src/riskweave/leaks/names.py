@@ -10,7 +10,7 @@ import re
 from riskweave.leaks.evidence import FeatureColumn
 from riskweave.leaks.finding import Finding
 
-__all__ = ["check_name", "suspicious"]
+__all__ = ["STRONG", "check_name", "suspicious"]
 
 _CLEARING = {
     *(
@@ -71,7 +71,8 @@ _PHRASES = (
     (r"^(os|pfs) (time|days|months|years|status|event)$|^surv( (time|status|days|months|years))?$", "survival"),
     (r"cause of (death|exit)", "death"),
 )  # fmt: skip
-_STRONG = {"death", "censoring", "follow-up", "outcome", "survival"}
+STRONG = {"death", "censoring", "follow-up", "outcome", "survival"}
+"""What the name of an event code may say only where it is a leak; columns of the subject table are judged by more."""
 
 
 def _words(name: str) -> list[str]:
@@ -106,7 +107,7 @@ def suspicious(name: str) -> str | None:
 def check_name(column: FeatureColumn) -> list[Finding]:
     """Judge a column by its name: of columns made from events the codes, and only by the plainest words."""
     kind = suspicious(column.stem)
-    if kind is None or (not column.static and column.aggregate is not None and kind not in _STRONG):
+    if kind is None or (not column.static and column.aggregate is not None and kind not in STRONG):
         return []
     problem = f"the name says {kind}, which is known only after the index time"
     remedy = "Take it out of the feature set; if it is known by the index time, allow the finding and say how"

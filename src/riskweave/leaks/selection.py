@@ -10,8 +10,9 @@ from riskweave.leaks.evidence import Evidence, FeatureColumn, SetRows
 from riskweave.leaks.finding import Finding, count
 from riskweave.leaks.names import suspicious
 from riskweave.leaks.statistics import Ranked
+from riskweave.study.cohort import Endpoint
 
-__all__ = ["check_selection", "check_target_codes"]
+__all__ = ["check_selection", "check_target_codes", "own_codes"]
 
 _DEATH = ("MEDS_DEATH",)
 _FEWEST = 1
@@ -77,8 +78,7 @@ def check_target_codes(evidence: Evidence, rows: SetRows, column: FeatureColumn,
     findings = []
     for at_risk in rows.at_risk:
         endpoint = evidence.endpoints[at_risk.endpoint]
-        target = [] if getattr(endpoint, "recurrent", False) else getattr(endpoint, "target", [])
-        own = [*(pattern for pattern in target if pattern), *_DEATH]
+        own = own_codes(endpoint)
         if not all(_within(pattern, own) for pattern in patterns):
             continue
         known = ranked.place[at_risk.rows]
@@ -90,6 +90,12 @@ def check_target_codes(evidence: Evidence, rows: SetRows, column: FeatureColumn,
                 Finding("target_code_feature", f"{at_risk.endpoint}/{column.place}", problem, differ, remedy)
             )
     return findings
+
+
+def own_codes(endpoint: Endpoint) -> list[str]:
+    """Return the codes that nobody at risk of an endpoint has by the index time: its target's, and death's."""
+    target = [] if getattr(endpoint, "recurrent", False) else getattr(endpoint, "target", [])
+    return [*(pattern for pattern in target if pattern), *_DEATH]
 
 
 def _codes_of(evidence: Evidence, column: FeatureColumn) -> list[str]:
