@@ -99,6 +99,41 @@ def test_death_of_one_cause_against_any_death(tmp_path):
         define(tmp_path, none_left, [("a", "a", 0, 90), ("b", "b", 0, 90)], events)
 
 
+def test_deaths_dated_to_the_index_day_come_after_the_index_time(tmp_path):
+    """Index times at 10:00; six of nine deaths have the date of that day and no hour, as have ends of follow-up."""
+    index, later = 10 / 24, 14 / 24 - 1e-6 / 86400
+    subjects = [(f"s{i}", f"s{i}", index, 0 if i < 3 else None if i < 5 else 400) for i in range(10)]
+    deaths = [(f"s{i}", "MEDS_DEATH", 0 if i < 6 else 20 + i) for i in range(9)]
+    events = [*deaths, ("s0", "I21", 0.5), ("s9", "I21", 30)]
+    expected = {f"s{i}": (pytest.approx(later, abs=1e-12), 1) for i in range(6)}
+    expected |= {f"s{i}": (pytest.approx(20 + i - index), 1) for i in range(6, 9)} | {"s9": (400 - index, 0)}
+    target = CodesEndpoint(kind="codes", target=["MEDS_DEATH"], horizons=[20])
+    found, steps = define(tmp_path, target, subjects, events)
+    assert found == expected
+    assert steps["excluded"].tolist() == [0, 0, 0, 0]
+    competing = CodesEndpoint(kind="codes", target=["I21"], competing=["MEDS_DEATH"], horizons=[20])
+    infarctions = {"s0": (pytest.approx(2 / 24), 1), "s9": (pytest.approx(30 - index), 1)}
+    found, _ = define(tmp_path, competing, subjects, events)
+    assert found == {name: (time, 2 * event) for name, (time, event) in expected.items()} | infarctions
+    censoring = CodesEndpoint(kind="codes", target=["I21"], horizons=[20])
+    found, _ = define(tmp_path, censoring, subjects, events)
+    assert found == {name: (time, 0) for name, (time, _) in expected.items()} | infarctions
+
+
+def test_a_death_with_a_date_covers_its_day_among_competing_events(tmp_path):
+    endpoint = CodesEndpoint(kind="codes", target=["I21"], competing=["MEDS_DEATH", "I63"], horizons=[5])
+    subjects = [(name, name, 0, 90) for name in "abcde"]
+    events = [
+        *[("a", "MEDS_DEATH", 7), ("a", "I63", 7 + 10 / 24)],  # an hour comes before the day's end
+        *[("b", "MEDS_DEATH", 7), ("b", "I63", 7)],  # two dates: the cause named first
+        *[("c", "MEDS_DEATH", 7.5), ("c", "I63", 7.75)],
+        *[("d", "MEDS_DEATH", 7), ("d", "I63", 7.25), ("d", "I21", 7.5)],
+        ("e", "I21", 6),
+    ]
+    found, _ = define(tmp_path, endpoint, subjects, events)
+    assert found == {"a": (7 + 10 / 24, 3), "b": (7, 2), "c": (7.5, 2), "d": (7.25, 3), "e": (6, 1)}
+
+
 def people_with(days, **columns):
     """Return subjects with a column of days, all of one index time."""
     names = [f"s{i}" for i in range(len(days))]

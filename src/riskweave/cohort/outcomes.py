@@ -10,7 +10,10 @@ Endpoints from codes
   the study names first.
 - A midnight is a date and covers its whole day where it ends something: an event at ``2020-05-01 10:00`` is within a
   follow-up that ends on ``2020-05-01``, and an infarction at any hour of the day of death comes before a
-  death that has a date and no hour.
+  death that has a date and no hour. Among competing events too: a stroke at 10:00 comes before a death dated to that
+  day.
+- A death dated to the day of an index time that has an hour comes after it (nobody has an index event after death) and
+  counts as the end of that day.
 
 `until` ends the time at risk of every kind of endpoint: an event at `until` counts, one after it does not. With
 `recurrent` prevalent cases stay at risk of their next event. Each subject is a person at one index time: what happened

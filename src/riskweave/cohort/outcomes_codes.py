@@ -1,4 +1,8 @@
-"""Outcomes of endpoints from codes: the first event after each subject's index time, and what ends its observation."""
+"""Outcomes of endpoints from codes: the first event after each subject's index time, and what ends its observation.
+
+A death with a date and no hour on the day of an index time that has one comes after it, as nobody has an index event
+after death: it counts as the end of that day, for the target, competing events and the end of observation alike.
+"""
 
 import logging
 from itertools import chain
@@ -53,14 +57,34 @@ def _first(history: History, numbers: list[int], subjects: pd.DataFrame, where: 
     return found.reindex(range(len(subjects))).set_axis(subjects.index).astype("datetime64[us]")
 
 
-def _deaths(subjects: pd.DataFrame, dates: pd.DataFrame, where: str) -> pd.Series:
-    """Return the date of death; refuse deaths before the index time."""
-    death = dates["first"].reindex(subjects.index).astype("datetime64[us]")
-    early = int((end_of(death) < subjects["index_time"]).sum())
+def _of_deaths(found: pd.DataFrame, index_time: pd.Series) -> pd.DataFrame:
+    """Put deaths dated to the day of an index time with an hour at the end of that day."""
+    first, later, latest = found["first"], found["later"], end_of(found["first"])
+    today = (first < index_time) & (latest >= index_time)
+    later = later.mask(today, later.where(later < latest, latest))
+    return pd.DataFrame({"first": first.mask(today, later), "later": later})
+
+
+def _found(history: History, numbers: list[int], dead: set[int], subjects: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Return first and next time of events of some codes (see `_first`); some of the codes may be deaths."""
+    deaths, others = [n for n in numbers if n in dead], [n for n in numbers if n not in dead]
+    found = _first(history, others, subjects, where)
+    if not deaths:
+        return found
+    died = _of_deaths(_first(history, deaths, subjects, where), subjects["index_time"])
+    return pd.DataFrame(
+        {name: found[name].where(~(died[name] < found[name]), died[name]).fillna(died[name]) for name in found}
+    )
+
+
+def _deaths(subjects: pd.DataFrame, dates: pd.DataFrame, where: str) -> tuple[pd.Series, pd.Series]:
+    """Return the date of death as it is given and as it counts; refuse deaths before the index time."""
+    given = dates["first"]
+    early = int((end_of(given) < subjects["index_time"]).sum())
     if early:
         remedy = "Correct the dates of death or the index times, or remove these subjects"
         raise DataError(where, f"{early} of {len(subjects)} subjects died before their index time", remedy)
-    return death
+    return given, _of_deaths(dates, subjects["index_time"])["first"]
 
 
 def outcomes_from_codes(
@@ -99,13 +123,13 @@ def outcomes_from_codes(
         dead = history.numbers([DEATH])
         history.gather(people, [*target_numbers, *chain(*competing_numbers.values()), *dead])
         history.look_from(pd.DataFrame({"person": person, "index_time": subjects["index_time"].to_numpy()}))
-        target = _first(history, target_numbers, subjects, f"{where}.target")
+        target = _found(history, target_numbers, set(dead), subjects, f"{where}.target")
         competing = {
-            cause: _first(history, numbers, subjects, f"{where}.competing")["later"]
+            cause: _found(history, numbers, set(dead), subjects, f"{where}.competing")["later"]
             for cause, numbers in competing_numbers.items()
         }
-        death = _deaths(subjects, _first(history, dead, subjects, where), f"{events}, code {DEATH}")
-    index, end = subjects["index_time"], _end_of_observation(subjects, death, where)
+        given, death = _deaths(subjects, _first(history, dead, subjects, where), f"{events}, code {DEATH}")
+    index, end = subjects["index_time"], _end_of_observation(subjects, given, death, where)
     observed, free = end > index, ~(target["first"] <= index)
     first_time, first_event = _earliest(target["later"], competing)
     happened = first_time <= end_of(end)
@@ -122,11 +146,12 @@ def outcomes_from_codes(
     return outcome, steps
 
 
-def _end_of_observation(subjects: pd.DataFrame, death: pd.Series, where: str) -> pd.Series:
+def _end_of_observation(subjects: pd.DataFrame, given: pd.Series, death: pd.Series, where: str) -> pd.Series:
     """Return the end of follow-up, or the death that comes before it or stands in for it."""
     followup = subjects["followup_end"]
-    # Where death is the end, it is also the last moment at which something counts.
-    end = followup.where(~(death < followup), death).fillna(death)
+    # Where death is the end, it is also the last moment at which something counts. The selection ends the follow-up
+    # at the date of death as it is given.
+    end = followup.where(~(given <= followup), death).fillna(death)
     unknown, dead = int(end.isna().sum()), int((followup.isna() & death.notna()).sum())
     place = f"{where} (subjects, column followup_end)"
     if unknown and followup.isna().all():
@@ -165,7 +190,8 @@ def _earliest(target: pd.Series, competing: dict[int, pd.Series]) -> tuple[pd.Se
     rival = pd.Series(pd.NaT, index=target.index, dtype="datetime64[us]")
     cause = np.zeros(len(target), dtype=np.int64)
     for number, when in competing.items():
-        sooner = (when < rival) | (when.notna() & rival.isna())
+        # A date without an hour covers its day: what has an hour comes first. Ties stay with the cause named first.
+        sooner = (end_of(when) < end_of(rival)) | (when.notna() & rival.isna())
         rival, cause = rival.mask(sooner, when), np.where(sooner, number, cause)
     rival_first = rival.notna() & ~(target <= end_of(rival))
     return time.mask(rival_first, rival), np.where(rival_first, cause, event)
