@@ -76,13 +76,14 @@ def test_relative_times_count_from_the_index():
     columns = TableColumns(index_time=None, birth_time="born")
     cohort = source(columns=columns, events="events.csv", event_columns=EventColumns(time_unit="hours"))
     subjects, events, data = made(cohort)
-    assert set(subjects["index_time"]) == {pd.Timestamp("2000-01-01")}
-    assert subjects["followup_end"].tolist() == [pd.Timestamp("2000-01-03 00:30"), pd.Timestamp("2000-01-04")]
+    zero = pd.Timestamp("2000-01-01 00:00:00.000001")  # no midnight, which would be a date
+    assert set(subjects["index_time"]) == {zero}
+    assert subjects["followup_end"].tolist() == [zero + pd.Timedelta(hours=48.5), zero + pd.Timedelta(hours=72)]
     times = events.set_index(["subject_id", "code"])["time"]
-    assert times["1", "A"] == pd.Timestamp("1999-12-31 23:30")
-    assert times["1", "B"] == pd.Timestamp("2000-01-01")
-    assert times["2", "A"] == pd.Timestamp("2000-01-02 12:00")
-    assert times["1", "MEDS_BIRTH"] == pd.Timestamp("2000-01-01") - pd.Timedelta(hours=438300)
+    assert times["1", "A"] == zero - pd.Timedelta(minutes=30)
+    assert times["1", "B"] == zero
+    assert times["2", "A"] == zero + pd.Timedelta(hours=36)
+    assert times["1", "MEDS_BIRTH"] == zero - pd.Timedelta(hours=438300)
     assert data["date"] is None  # 2000-01-01 is no date of the data
 
 
@@ -90,7 +91,9 @@ def test_relative_parquet_times():
     write("subjects.csv", "subject_id", "1")
     pd.DataFrame({"subject_id": [1, 1], "time": [-90, 30], "code": ["A", "B"]}).to_parquet("events.parquet")
     cohort = source(columns=UNDATED, events="events.parquet", event_columns=EventColumns(time_unit="minutes"))
-    assert made(cohort)[1]["time"].tolist() == [pd.Timestamp("1999-12-31 22:30"), pd.Timestamp("2000-01-01 00:30")]
+    zero = pd.Timestamp("2000-01-01 00:00:00.000001")
+    minutes = [zero + pd.Timedelta(minutes=number) for number in (-90, 30)]
+    assert made(cohort)[1]["time"].tolist() == minutes
     pd.DataFrame({"subject_id": [1], "time": [pd.Timestamp("2020-01-01")], "code": ["A"]}).to_parquet("events.parquet")
     with pytest.raises(DataError, match="With time_unit minutes they are numbers; for dates set time_unit: dates"):
         made(cohort)

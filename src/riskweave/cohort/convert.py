@@ -16,7 +16,6 @@ from riskweave.cohort.reading import InputFile
 from riskweave.errors import DataError
 
 __all__ = [
-    "RELATIVE_INDEX",
     "UNITS",
     "YEARS",
     "as_identifiers",
@@ -28,16 +27,14 @@ __all__ = [
     "check_years",
     "count_true",
     "is_number",
+    "relative_index",
 ]
 
 YEARS = (1800, 2500)
 """First and last year of a date: others are placeholders (0001, 9999); de-identified records may be centuries off."""
 
-RELATIVE_INDEX = dt.datetime(2000, 1, 1)
-"""The index time where times are numbers that count from it."""
-
 UNITS = {"days": 86_400_000_000, "hours": 3_600_000_000, "minutes": 60_000_000}
-"""Microseconds in each unit of such numbers."""
+"""Microseconds in each unit of times that are numbers and count from the index time."""
 
 _CLOCK = r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?"
 _ZONE = r"(Z|[+-]\d{2}(:\d{2})?)"
@@ -48,6 +45,15 @@ _TIME_REMEDY = (
 )
 # How tables spell a missing value; identifiers and codes are missing only where the cell is empty.
 _MISSING = pa.array(["", "NA", "N/A", "n/a", "NaN", "nan", "NaT", "null", "NULL", "None", "<NA>"])
+
+
+def relative_index(unit: str) -> dt.datetime:
+    """Return the index time where times are numbers in a unit that count from it: the midnight of 2000-01-01.
+
+    Hours and minutes start a microsecond later. A midnight is a date that covers its whole day (`cohort.times`), and no
+    time of a clock is a date: 24 hours are an instant, where 1 day is a day.
+    """
+    return dt.datetime(2000, 1, 1) + dt.timedelta(microseconds=0 if unit == "days" else 1)
 
 
 def count_true(mask: pa.ChunkedArray) -> int:
@@ -154,7 +160,7 @@ def as_moments(column: pa.ChunkedArray, where: str, unit: str) -> tuple[pa.Chunk
     where : str
         What error messages call it.
     unit : str
-        ``dates`` (see `as_times`), or the unit of the numbers: a key of `UNITS`. The index time is `RELATIVE_INDEX`.
+        ``dates`` (see `as_times`), or the unit of the numbers: a key of `UNITS`. The index time is `relative_index`.
 
     Raises
     ------
@@ -172,7 +178,7 @@ def as_moments(column: pa.ChunkedArray, where: str, unit: str) -> tuple[pa.Chunk
         problem = f"{far} of {len(numbers)} rows are more than 100 years from the index time"
         raise DataError(where, problem, f"Check that times count in {unit} from the index time")
     ticks = pc.round(pc.multiply(numbers, float(UNITS[unit]))).cast(pa.int64())
-    start = int(np.datetime64(RELATIVE_INDEX, "us").astype(np.int64))
+    start = int(np.datetime64(relative_index(unit), "us").astype(np.int64))
     return pc.add(ticks, start).cast(pa.timestamp("us")), None
 
 

@@ -72,7 +72,8 @@ class CanonicalTables:
     date_of : str or None
         What that date is, in words.
     dated : bool
-        Whether times are dates. False where they count from an index time that is written as 2000-01-01.
+        Whether times are dates. False where they count from an index time that is written as 2000-01-01
+        (`riskweave.cohort.convert.relative_index`).
     zones : mapping of str to (bool or None)
         What messages call a time column, to whether its times had a time zone (None: no times). All or none may.
     files : tuple of str

@@ -6,7 +6,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from riskweave.cohort.convert import (
-    RELATIVE_INDEX,
     as_identifiers,
     as_moments,
     as_numbers,
@@ -15,6 +14,7 @@ from riskweave.cohort.convert import (
     check_years,
     count_true,
     is_number,
+    relative_index,
 )
 from riskweave.cohort.manifests import relative
 from riskweave.cohort.reading import InputFile, is_csv, parquet_schema, pick, read_file
@@ -27,7 +27,6 @@ from riskweave.cohort.sources.base import (
     parquet_sql,
 )
 from riskweave.cohort.tables import EVENTS, SUBJECTS
-from riskweave.cohort.times import end_of
 from riskweave.errors import DataError, nearest
 from riskweave.study.sources import EventColumns, TableColumns, TablesSource
 
@@ -58,7 +57,7 @@ def _dates(
     rows = raw.num_rows
     times: dict[str, pa.ChunkedArray] = {}
     if unit != "dates":
-        times["index_time"] = pa.chunked_array([pa.array([RELATIVE_INDEX] * rows, pa.timestamp("us"))])
+        times["index_time"] = pa.chunked_array([pa.array([relative_index(unit)] * rows, pa.timestamp("us"))])
     for key in ("index_time", "followup_end"):
         name = getattr(columns, key)
         # Without an index column the end of follow-up may be missing too, unless the study names it.
@@ -74,16 +73,7 @@ def _dates(
         check_years(times[key], file.column(name))
         if times[key].null_count == rows:
             raise DataError(file.column(name), f"all {rows} subjects lack a value", remedy)
-    if len(times) == 2:
-        _check_order(times["index_time"], times["followup_end"], file.column(columns.followup_end))
     return times
-
-
-def _check_order(index: pa.ChunkedArray, end: pa.ChunkedArray, where: str) -> None:
-    early = int((end_of(end.to_pandas()) < index.to_pandas()).sum())
-    if early:
-        problem = f"for {early} of {len(index)} subjects the follow-up ends before the index time (negative follow-up)"
-        raise DataError(where, problem, "Correct the dates, or remove these subjects")
 
 
 def _births(
