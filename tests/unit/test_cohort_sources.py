@@ -11,7 +11,10 @@ import pytest
 
 from riskweave.cohort.ingest import ingest
 from riskweave.cohort.manifests import record_files
+from riskweave.cohort.selection import select_cohort
 from riskweave.cohort.tables import EVENTS, IMAGES, RECORDINGS, SOURCE_SUBJECTS, read_metadata, read_table
+from riskweave.errors import DataError
+from riskweave.study.population import Population
 from riskweave.study.sources import SyntheticSource, TableColumns, TablesSource
 
 
@@ -94,6 +97,50 @@ def test_zoned_parquet_becomes_utc(tmp_path):
     )
     subjects = made(tmp_path, TablesSource(source="tables", subjects=str(tmp_path / "s.parquet")))["subjects"]
     assert subjects["index_time"].tolist() == [pd.Timestamp("2020-07-01 10:00"), pd.Timestamp("2020-01-01 11:00")]
+
+
+ZONED_EVENTS = ("subject_id,time,code", "1,2020-05-01T10:00:00Z,A", "2,2020-05-01T10:00:00Z,A")
+
+
+def with_visit(folder, visits, events):
+    """Return a block whose subject table has the further column visit, which is no column that cohort.columns maps."""
+    frame = pd.DataFrame({"subject_id": ["1", "2"], "visit": visits})
+    frame.to_parquet(folder / "s.parquet")
+    events = write_text(folder / "e.csv", *events)
+    columns = TableColumns(index_time=None, followup_end=None)
+    return TablesSource(source="tables", subjects=str(folder / "s.parquet"), events=events, columns=columns)
+
+
+def index_by_visit(folder, cohort):
+    """Ingest, and take the column visit as index time."""
+    made(folder, cohort)
+    tables = {name: folder / "source" / f"{name}.parquet" for name in ("subjects", "events")}
+    population = Population.model_validate({"index": {"at": "column", "column": "visit"}})
+    select_cohort(**tables, population=population, output=folder / "subjects.parquet", attrition=folder / "steps.csv")
+    return pd.read_parquet(folder / "subjects.parquet")["index_time"].tolist()
+
+
+@pytest.mark.parametrize(("zone", "mark"), [(None, "Z"), ("Europe/Berlin", "")])
+def test_a_further_column_with_another_zone_than_the_events_is_refused(tmp_path, zone, mark):
+    visits = pd.to_datetime(["2020-05-01 12:00", "2020-05-02 12:00"]).tz_localize(zone)
+    events = [line.replace("Z", mark) for line in ZONED_EVENTS]
+    with pytest.raises(DataError, match="they cannot be compared") as caught:
+        made(tmp_path, with_visit(tmp_path, visits, events))
+    assert "column visit" in str(caught.value)
+
+
+def test_a_text_column_as_index_time_has_the_zone_of_the_events(tmp_path):
+    zoned = ["2020-05-01T12:00:00+02:00", "2020-05-02T12:00:00+02:00"]
+    naive = [visit.removesuffix("+02:00") for visit in zoned]
+    local = [line.replace("Z", "") for line in ZONED_EVENTS]
+    assert index_by_visit(tmp_path, with_visit(tmp_path, zoned, ZONED_EVENTS))[0] == pd.Timestamp("2020-05-01 10:00")
+    assert index_by_visit(tmp_path, with_visit(tmp_path, naive, local))[0] == pd.Timestamp("2020-05-01 12:00")
+    with pytest.raises(
+        DataError, match="column visit: the times of all 2 people have no time zone, and the other times"
+    ):
+        index_by_visit(tmp_path, with_visit(tmp_path, naive, ZONED_EVENTS))
+    with pytest.raises(DataError, match="the times of all 2 people have a time zone, and the other"):
+        index_by_visit(tmp_path, with_visit(tmp_path, zoned, local))
 
 
 def test_study_without_dates(tmp_path):

@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 
 from riskweave.cohort.convert import count_true, is_number
 from riskweave.cohort.reading import InputFile
-from riskweave.cohort.tables import SUBJECTS, read_arrow, read_metadata
+from riskweave.cohort.tables import SUBJECTS, facts_in, read_arrow, read_metadata
 from riskweave.errors import DataError, nearest
 
-__all__ = ["check_columns", "check_known", "check_zones"]
+__all__ = ["check_columns", "check_known", "check_zone", "check_zones", "zone_fact"]
 
 # From this share of numbers on, the text in a column is taken for a slip and not for categories.
 _MOSTLY_NUMBERS = 0.9
@@ -100,6 +100,42 @@ def check_zones(zones: Mapping[str, bool | None]) -> None:
     if zoned and naive:
         problem = f"the times have a time zone, and those of {naive[0]} have none: they cannot be compared"
         raise DataError(zoned[0], problem, "Write the time zone in all tables of the cohort, or in none")
+
+
+def zone_fact(zones: Mapping[str, bool | None]) -> dict[str, str]:
+    """Return what the subject table remembers of the times' zones: ``zoned`` yes or no, nothing without times.
+
+    Parameters
+    ----------
+    zones : mapping of str to (bool or None)
+        As for `check_zones`, which they pass.
+    """
+    known = [has for has in zones.values() if has is not None]
+    return {"zoned": "yes" if any(known) else "no"} if known else {}
+
+
+def check_zone(*, zoned: bool | None, subjects: pa.Table, where: str) -> None:
+    """Refuse a column of the subject table that is text, holds times, and has zones where the other times have none.
+
+    Parameters
+    ----------
+    zoned : bool or None
+        Whether its times have a time zone; None without any time.
+    subjects : pyarrow.Table
+        The canonical subject table, which remembers whether the times of the source have (`zone_fact`).
+    where : str
+        What messages call the column.
+
+    Raises
+    ------
+    DataError
+        When they differ, or only one of them has time zones.
+    """
+    others = facts_in(subjects.schema).get("zoned")
+    if zoned is not None and others is not None and zoned != (others == "yes"):
+        have, lack = ("have a", "have none") if zoned else ("have no", "have one")
+        problem = f"the times of all {len(subjects)} people {have} time zone, and the other times of the cohort {lack}"
+        raise DataError(where, problem, "Write the time zone in all tables of the cohort, or in none")
 
 
 def check_known(*, table: pa.Table, file: InputFile, subjects: pa.ChunkedArray) -> None:

@@ -253,8 +253,11 @@ def _infer(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return text
 
 
-def as_static(column: pa.ChunkedArray, file: InputFile, name: str) -> pa.ChunkedArray:
+def as_static(column: pa.ChunkedArray, file: InputFile, name: str, zones: dict[str, bool | None]) -> pa.ChunkedArray:
     """Return a further column of the subject table as int64, float64, text or time.
+
+    Of times it is noted in `zones` whether they have a time zone. Text stays text: whether it is a time shows when a
+    study takes it for one.
 
     Raises
     ------
@@ -270,6 +273,7 @@ def as_static(column: pa.ChunkedArray, file: InputFile, name: str) -> pa.Chunked
         numbers = column.cast(pa.float64())
         return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return as_times(column, file.column(name))[0]
+        times, zones[file.column(name)] = as_times(column, file.column(name))
+        return times
     problem = f"has the type {kind} in all {len(column)} rows"
     raise DataError(file.column(name), problem, "Allowed: numbers, text, dates. Remove the column from the file")

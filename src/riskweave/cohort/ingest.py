@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from riskweave.cohort.checks import check_zones
+from riskweave.cohort.checks import check_zones, zone_fact
 from riskweave.cohort.events import store_events
 from riskweave.cohort.sources.base import CanonicalTables
 from riskweave.cohort.sources.shared import with_further, with_manifests
@@ -70,7 +70,8 @@ def ingest(*, cohort: Cohort, output: Path, synthetic: Path | None = None, threa
         The study's block.
     output : Path
         Folder for subjects, events, recordings and images (Parquet; all four, some without rows) and data.json, the
-        version of the data (`riskweave.cohort.version`). The metadata of the subject table hold what messages call it.
+        version of the data (`riskweave.cohort.version`). The metadata of the subject table hold what messages call it, and whether the
+        source's times have a time zone (`riskweave.cohort.checks.zone_fact`).
     synthetic : Path, optional
         The generator's folder, for source synthetic.
     threads : int
@@ -88,7 +89,7 @@ def ingest(*, cohort: Cohort, output: Path, synthetic: Path | None = None, threa
     with _workplace(output) as work:
         facts = {}
         for key, schema in _SMALL.items():
-            known = {"where": tables.where} if key == "subjects" else None
+            known = {"where": tables.where, **zone_fact(tables.zones)} if key == "subjects" else None
             write_table(getattr(tables, key), work / f"{key}.parquet", schema, known)
             facts[key] = table_facts(read_arrow(work / f"{key}.parquet", schema))
         events = store_events(tables, work / "events.parquet", work=work, threads=threads)

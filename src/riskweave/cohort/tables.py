@@ -27,6 +27,7 @@ __all__ = [
     "SUBJECTS",
     "Rule",
     "TableSchema",
+    "facts_in",
     "facts_of",
     "read_arrow",
     "read_metadata",
@@ -264,7 +265,7 @@ def write_table(
 
 
 def read_arrow(path: Path, schema: TableSchema) -> pa.Table:
-    """Read and validate a table without leaving Arrow.
+    """Read and validate a table without leaving Arrow; its schema keeps what `facts_in` reads.
 
     Raises
     ------
@@ -278,7 +279,8 @@ def read_arrow(path: Path, schema: TableSchema) -> pa.Table:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError):
         raise DataError(str(path), "the file is not readable Parquet", _REMAKE) from None
-    table = _conform(table, schema, str(path))
+    facts = {key: value for key, value in (table.schema.metadata or {}).items() if key.startswith(_PREFIX.encode())}
+    table = _conform(table, schema, str(path)).replace_schema_metadata(facts)
     _validate(table, schema, str(path))
     return table
 
@@ -299,8 +301,13 @@ def read_table(path: Path, schema: TableSchema) -> pd.DataFrame:
     return read_arrow(path, schema).to_pandas()
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """Return the facts that `write_table` stored about the whole table."""
-    metadata = pq.read_schema(path).metadata or {}
+def facts_in(schema: pa.Schema) -> dict[str, str]:
+    """Return the facts about the whole table that its schema holds (see `facts_of`)."""
+    metadata = schema.metadata or {}
     facts = {key.decode(): value.decode() for key, value in metadata.items()}
     return {key.removeprefix(_PREFIX): value for key, value in facts.items() if key.startswith(_PREFIX)}
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the facts that `write_table` stored about the whole table."""
+    return facts_in(pq.read_schema(path))

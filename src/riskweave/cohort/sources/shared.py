@@ -66,14 +66,14 @@ def with_further(tables: CanonicalTables, block: FileSource) -> CanonicalTables:
     DataError
         When a file cannot be read, lists a subject twice, knows none of the subjects, or has a column that is there.
     """
-    subjects, files = tables.subjects, list(tables.files)
+    subjects, files, zones = tables.subjects, list(tables.files), dict(tables.zones)
     for number, path in enumerate(block.further):
-        subjects = _joined(subjects, InputFile(f"cohort.further[{number}]", Path(path)))
+        subjects = _joined(subjects, InputFile(f"cohort.further[{number}]", Path(path)), zones)
         files.append(_named(path))
-    return replace(tables, subjects=subjects, files=tuple(files))
+    return replace(tables, subjects=subjects, zones=zones, files=tuple(files))
 
 
-def _joined(subjects: pa.Table, file: InputFile) -> pa.Table:
+def _joined(subjects: pa.Table, file: InputFile, zones: dict[str, bool | None]) -> pa.Table:
     raw = read_file(file)
     subject_id = as_identifiers(pick(raw, file, "subject_id"), file.column("subject_id"))
     repeated = len(subject_id) - len(subject_id.unique())
@@ -95,5 +95,6 @@ def _joined(subjects: pa.Table, file: InputFile) -> pa.Table:
     rows = pc.index_in(people, value_set=subject_id.combine_chunks())
     for name in raw.column_names:
         if name != "subject_id":
-            subjects = subjects.append_column(name, as_static(pick(raw, file, name), file, name).take(rows))
+            column = as_static(pick(raw, file, name), file, name, zones)
+            subjects = subjects.append_column(name, column.take(rows))
     return subjects

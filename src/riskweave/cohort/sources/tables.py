@@ -107,7 +107,7 @@ def _read_subjects(file: InputFile, source: TablesSource, zones: dict[str, bool 
     if taken:
         problem = f"{len(taken)} columns have reserved names that cohort.columns gives to others: {', '.join(taken)}"
         raise DataError(file.where, problem, "Rename them in the file, or name them in cohort.columns")
-    static = {name: as_static(pick(raw, file, name), file, name) for name in further}
+    static = {name: as_static(pick(raw, file, name), file, name, zones) for name in further}
     return pa.table({"subject_id": subject_id, **times, **static}), births
 
 
