@@ -149,6 +149,9 @@ def test_days_to_the_event(tmp_path):
     found, steps = define_frame(tmp_path, DAYS, people_with(days))
     assert found == {"s0": (30, 0), "s1": (30, 0), "s4": (1, 1), "s5": (30, 1), "s6": (30, 0), "s7": (30, 0)}
     assert steps["excluded"].tolist() == [0, 0, 2, 0]
+    found, _ = define_frame(tmp_path, DAYS.model_copy(update={"start": None}), people_with(days))
+    assert found["s2"] == (1, 1)
+    assert found["s4"] == (3, 1)
 
 
 def test_days_end_with_the_follow_up_where_it_is_known(tmp_path):

@@ -135,7 +135,7 @@ def outcomes_from_days(
     if event.all():
         problem = f"all {len(days)} subjects have the event ({key} names the column)"
         raise DataError(place, problem, f"Name the numbers that mean no event in endpoints.{name}.none")
-    time = (days - endpoint.start).where(event, float(endpoint.until))
+    time = (days - (endpoint.start or 0)).where(event, float(endpoint.until))
     free = ~(event & (time <= 0))
     followup = subjects["followup_end"]
     observed = ~(followup <= subjects["index_time"])

@@ -73,10 +73,11 @@ class DaysEndpoint(_Endpoint):
     none: list[float] = Field(
         default=[], description="Numbers that mean no event (such as -1); an empty cell means it too."
     )
-    start: float = Field(
-        default=0,
+    start: float | None = Field(
+        default=None,
         description="Day of the column's clock on which the index time falls: 2 where it counts from an admission and "
-        "the index time is 48 hours later. Who has the event by then is not at risk.",
+        "the index time is 48 hours later. Who has the event by then is not at risk. `null` is 0, and is refused where "
+        "the study moves the index time: with an offset, or at an event.",
     )
     until: Days = Field(description="Longest time at risk, in days from the index time.")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from riskweave.study.cohort import CodesEndpoint, ColumnsEndpoint
+from riskweave.study.cohort import CodesEndpoint, ColumnsEndpoint, DaysEndpoint
 
 if TYPE_CHECKING:
     from riskweave.study.study import Study
@@ -181,11 +181,23 @@ def _check_endpoints(study: "Study", offer: Offer) -> Iterator[str]:
                 f"{key}: kind columns holds days from the index time, which population.index.offset moves. Take kind: "
                 "days with start, or kind: codes"
             )
+        elif isinstance(endpoint, DaysEndpoint) and endpoint.start is None and _moved(study):
+            yield (
+                f"{key}.start: is not given, and population.index moves the index time from where the column of days "
+                f"starts to count. Give the day on which the index time falls ({key}.start: 0 where it counts from "
+                "there)"
+            )
         if endpoint.until is not None and max(endpoint.horizons) > endpoint.until:
             yield (
                 f"{key}.until: {endpoint.until} days end before the last horizon of {max(endpoint.horizons)} days. "
                 f"Allowed: {max(endpoint.horizons)} and up, or shorter horizons"
             )
+
+
+def _moved(study: "Study") -> bool:
+    """Tell whether the study's index time may be another moment than the one that columns count from."""
+    index = study.population.index
+    return index is not None and (index.at != "column" or index.offset != 0)
 
 
 def _ended(study: "Study", offer: Offer) -> bool:
