@@ -31,6 +31,36 @@ def covers(time):
     return time + DAY - dt.timedelta(microseconds=1) if time.time() == MIDNIGHT else time
 
 
+def known_at(time, moment):
+    """Tell whether an event was known at a moment: one without an hour not on the day of a moment with an hour."""
+    if time.time() == MIDNIGHT and moment.time() != MIDNIGHT:
+        return time.date() < moment.date()
+    return time <= moment
+
+
+def nth_birthday(birth, number):
+    """Return the day of a birthday; 29 February has its birthday on the 28th where there is no 29th."""
+    try:
+        return dt.datetime(birth.year + number, birth.month, birth.day)
+    except ValueError:
+        return dt.datetime(birth.year + number, birth.month, 28)
+
+
+def age_at(birth, time):
+    """Return the age: the birthdays that have been, and the part of the way to the next one."""
+    years = 0
+    while nth_birthday(birth, years + 1) <= time:
+        years += 1
+    last, following = nth_birthday(birth, years), nth_birthday(birth, years + 1)
+    return years + (time - last) / (following - last)
+
+
+def first_seen(person):
+    """Return the time of the first dated event, birth and death aside."""
+    others = (time for time, code, *_ in person.events if time and not code.startswith(("MEDS_BIRTH", "MEDS_DEATH")))
+    return min(others, default=None)
+
+
 def has_code(code, patterns):
     """Tell whether a code is meant."""
     return any(code == p[:-1] if p.endswith("$") else code[: len(p)] == p for p in patterns)
@@ -60,7 +90,10 @@ def index_times(person, index):
     if index.at == "age":
         if birth is None:
             return []
-        return [dt.datetime.combine((birth + dt.timedelta(days=index.years * 365.25)).date(), MIDNIGHT)]
+        day = nth_birthday(birth, int(index.years))
+        while age_at(birth, day) < index.years:
+            day += DAY
+        return [day]
     found = sorted({
         time for time, code, number, text in person.events
         if time is not None and has_code(code, index.codes) and fits(number, text, index.values)
@@ -92,7 +125,10 @@ def end_of_observation(person, followup, index_time, *, column):
     if followup.date is not None and covers(end) >= dt.datetime.combine(followup.date, MIDNIGHT):
         candidates.append(dt.datetime.combine(followup.date, MIDNIGHT))
     if followup.days is not None:
-        candidates.append(index_time + followup.days * DAY)
+        # An instant: only at a midnight it needs to be told from a date, which would cover the whole day.
+        limit = index_time + followup.days * DAY
+        limit += dt.timedelta(microseconds=limit.time() == MIDNIGHT)
+        candidates = [limit if covers(min(candidates)) >= limit else min(candidates)]
     end = min(candidates)
     if end.year > 9000:
         return None
@@ -106,7 +142,7 @@ def meets(person, criterion, index_time):
         value = person.columns.get(criterion.column)
         if criterion.column == "age":
             birth = person.first("MEDS_BIRTH")
-            value = None if birth is None else (index_time - birth) / DAY / 365.25
+            value = None if birth is None else age_at(birth, index_time)
         if value is None:
             return False
         return fits(value if not isinstance(value, str) else None, value, criterion.values)
@@ -118,8 +154,10 @@ def meets(person, criterion, index_time):
         if time is None:
             count += low is None
         else:
-            days = (time - index_time) / DAY
-            count += (low is None or days >= low) and (high is None or days <= high)
+            late_enough = low is None or time >= index_time + low * DAY
+            end = None if high is None else index_time + high * DAY
+            early_enough = end is None or (time <= end if high > 0 else known_at(time, end))
+            count += late_enough and early_enough
     return count >= criterion.count
 
 
@@ -140,8 +178,13 @@ class Subject:
 
     def known_for(self, days):
         """Tell whether the history is long enough."""
-        dated = [time for time, code, *_ in self.person.events if time and not code.startswith("MEDS_BIRTH")]
-        return bool(dated) and self.time - min(dated) >= days * DAY
+        seen = first_seen(self.person)
+        return seen is not None and self.time - seen >= days * DAY
+
+    def seen(self):
+        """Tell whether something was recorded by the index time."""
+        seen = first_seen(self.person)
+        return seen is not None and seen <= self.time
 
     def observed_for(self, days):
         """Tell whether the observation is long enough, or ends with death."""
@@ -149,13 +192,16 @@ class Subject:
         return dies or (self.end is not None and self.end - self.time >= days * DAY)
 
 
-def conditions_of(population, subjects):
+def conditions_of(population, subjects, people):
     """Return the steps after the index time: name and condition."""
     conditions = []
     if any(subject.death for subject in subjects):
         conditions.append(("alive", Subject.alive))
     if any(subject.end for subject in subjects):
         conditions.append(("followup", Subject.followed))
+    by_calendar = population.index is not None and population.index.at in ("age", "date")
+    if by_calendar and any(first_seen(person) for person in people):
+        conditions.append(("entry", Subject.seen))
     if population.minimum_history is not None:
         conditions.append(("history", lambda subject: subject.known_for(population.minimum_history)))
     if population.minimum_followup is not None:
@@ -171,12 +217,24 @@ def conditions_of(population, subjects):
     return conditions
 
 
+def negative_followup(people, population, *, column):
+    """Tell whether somebody's own follow-up ends before the own index time, where both are taken."""
+    index = population.index
+    own = index is None or (index.at == "column" and index.column == "index_time")
+    if not own or not column or population.followup.last_contact != "column":
+        return False
+    pairs = [(person.columns["index_time"], person.columns["followup_end"]) for person in people]
+    return any(None not in pair and covers(pair[1]) < pair[0] for pair in pairs)
+
+
 def reference_selection(people, population, *, column):
     """Return {subject_id: (person, index time, end)} and the steps (name, excluded, remaining, people).
 
-    A step that leaves nobody ends the selection: its name is returned instead of the subjects. `column` tells whether
-    the subject table has a column followup_end.
+    A step that leaves nobody ends the selection: its name is returned instead of the subjects, as is what is wrong with
+    the dates. `column` tells whether the subject table has a column followup_end.
     """
+    if negative_followup(people, population, column=column):
+        return "negative follow-up", []
     several = population.index is not None and population.index.at == "every_event"
     chosen = []
     for person in people:
@@ -190,7 +248,7 @@ def reference_selection(people, population, *, column):
         return "index_time", steps
     if several:
         steps.append(("index_times", 0, len(chosen), indexed))
-    for step, condition in conditions_of(population, chosen):
+    for step, condition in conditions_of(population, chosen, people):
         left = [subject for subject in chosen if condition(subject)]
         steps.append((step, len(chosen) - len(left), len(left), len({subject.person.name for subject in left})))
         chosen = left

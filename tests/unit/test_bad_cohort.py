@@ -77,6 +77,15 @@ def selected(cohort) -> Path:
     return Path("selected.parquet")
 
 
+@pytest.mark.usefixtures("folder")
+def test_negative_follow_up():
+    replace("subjects.csv", "2024-05-01,55", "2019-05-01,55")
+    with pytest.raises(DataError) as caught:
+        selected(source())
+    expected = "for 1 of 3 subjects the follow-up ends before the index time (negative follow-up). Correct the dates"
+    assert f"cohort.subjects (subjects.csv), column followup_end: {expected}" in str(caught.value)
+
+
 def refused_column(column: str, cohort=None) -> str:
     """Ingest, then expect that a static feature set's column is refused; the message names the user's own file."""
     subjects = selected(cohort or source())
@@ -109,7 +118,6 @@ SPOILT = {
     "date that does not exist": ("subjects.csv", "2020-05-01", "2020-02-30", "column index_time: 1 of 3 rows are no date or time"),
     "time zone in some rows": ("subjects.csv", "2020-05-01,", "2020-05-01T10:00:00Z,", "column index_time: 1 rows have a time zone and 2 have none. Write"),
     "placeholder date": ("subjects.csv", "2024-05-01", "9999-12-31", "column followup_end: 3 of 3 rows have a year outside 1800 to 2500. Leave"),
-    "negative follow-up": ("subjects.csv", "2024-05-01,55", "2019-05-01,55", "column followup_end: for 1 of 3 subjects the follow-up ends before the index time (negative follow-up). Correct"),
     "semicolons": ("subjects.csv", ",", ";", "the header is 1 column: the file seems to be separated by semicolons. Save it"),
     "ragged rows": ("subjects.csv", "002,", "002,x,", "1 rows do not have the 10 cells of the header. Correct"),
     "column name twice": ("subjects.csv", "sex", "age", "1 column names occur more than once: age. Rename"),

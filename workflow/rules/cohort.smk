@@ -81,6 +81,9 @@ rule select_cohort:
         f"{RESULTS}/benchmarks/select_cohort.tsv"
     conda:
         "../../envs/riskweave.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
     params:
         population=dump(STUDY.population),
     message:
@@ -102,6 +105,9 @@ rule define_outcomes:
         f"{RESULTS}/logs/define_outcomes/{{endpoint}}.log",
     conda:
         "../../envs/riskweave.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
     params:
         endpoint=lambda wildcards: dump(STUDY.endpoints[wildcards.endpoint]),
     message:

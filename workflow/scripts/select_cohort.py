@@ -13,4 +13,5 @@ with job_log(Path(snakemake.log[0])):
         population=Population.model_validate(snakemake.params.population),
         output=Path(snakemake.output.subjects),
         attrition=Path(snakemake.output.attrition),
+        threads=snakemake.threads,
     )

@@ -1,14 +1,23 @@
-"""What is known of the subjects at their index times: columns derived from events, and the conditions of the study."""
+"""What is known of the subjects at their index times: columns derived from events, and the conditions of the study.
+
+An event that is dated to the day does not count on the day of an index time with an hour: it may have come after it
+(`riskweave.cohort.times`). The same holds at the end of a window that lies before the index time. A window that ends
+after the index time takes the instants as they are: what it lets in is the future anyway, and is reported as such.
+"""
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from riskweave.cohort.history import History, values_condition
+from riskweave.cohort.times import at_or_before_sql, last_date_sql
 from riskweave.errors import DataError, nearest
 from riskweave.study.population import Criterion, DerivedColumn, Values
 
-__all__ = ["derive_column", "meets_by_codes", "meets_by_column"]
+__all__ = ["derive_column", "meets_by_codes", "meets_by_column", "with_suffix"]
+
+# A value that fewer people have is nobody's business, and no hint.
+_FEWEST_PEOPLE = 10
 
 
 def _microseconds(days: float) -> int:
@@ -62,11 +71,35 @@ def _once(hits: str, low: float | None, high: float | None) -> tuple[str, list[o
         return with_hits + "SEMI JOIN h USING (person)", []
     if high is None:
         return with_hits + dated + "f.index_time + to_microseconds(?) <= e.time", [_microseconds(low)]
-    statement = with_hits + dated + "f.index_time + to_microseconds(?) >= e.time"
+    bounds = [_microseconds(high)]
+    if high > 0:
+        statement = with_hits + dated + "f.index_time + to_microseconds(?) >= e.time"
+    else:
+        moments = _moments("index_time + to_microseconds(?)")
+        bounds *= moments.count("?")
+        statement = f"WITH h AS MATERIALIZED ({hits}) SELECT f.subject FROM {moments} f {_known_hits('h')}"
     if low is None:
-        return statement + undated, [_microseconds(high)]
+        return statement + undated, bounds
     statement += " WHERE e.time >= f.index_time + to_microseconds(?)"
-    return statement, [_microseconds(high), _microseconds(low)]
+    return statement, [*bounds, _microseconds(low)]
+
+
+def _moments(moment: str) -> str:
+    """Return the SQL of the subjects, each twice: up to when dates and other times are known at the moment."""
+    columns = "subject, person, index_time"
+    return (
+        f"(SELECT {columns}, TRUE AS date_only, {last_date_sql(moment)} AS moment FROM frame UNION ALL "
+        f"SELECT {columns}, FALSE AS date_only, {moment} AS moment FROM frame)"
+    )
+
+
+def _known_hits(hits: str) -> str:
+    """Return the SQL that joins to `_moments` the last of the dated hits of each kind that are known at the moment."""
+    kind = "*, time = date_trunc('day', time) AS date_only"
+    return (
+        f"ASOF JOIN (SELECT {kind} FROM {hits} WHERE time IS NOT NULL) e "
+        "ON f.person = e.person AND f.date_only = e.date_only AND f.moment >= e.time"
+    )
 
 
 def _often(hits: str, low: float | None, high: float | None) -> tuple[str, list[object]]:
@@ -77,15 +110,32 @@ def _often(hits: str, low: float | None, high: float | None) -> tuple[str, list[
         bounds.append(_microseconds(low))
     if high is not None:
         undated = "e.time IS NULL OR " if low is None else ""
-        within.append(f"({undated}e.time <= f.index_time + to_microseconds(?))")
-        bounds.append(_microseconds(high))
+        end = "f.index_time + to_microseconds(?)"
+        ends = f"e.time <= {end}" if high > 0 else at_or_before_sql("e.time", end)
+        within.append(f"({undated}{ends})")
+        bounds += [_microseconds(high)] * ends.count("?")
     where = " AND ".join(within) or "TRUE"
     join = f"SELECT f.subject FROM ({hits}) e JOIN frame f ON e.person = f.person WHERE {where}"
     return f"{join} GROUP BY f.subject HAVING count(*) >= ?", bounds
 
 
-def meets_by_column(column: pa.ChunkedArray, values: Values | None, where: str) -> np.ndarray:
+def meets_by_column(column: pa.ChunkedArray, values: Values | None, where: str, people: pd.Series) -> np.ndarray:
     """Tell which subjects have a value in a column that is as a criterion asks; a missing value never is.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+        One value per subject.
+    values : Values or None
+        None: any value.
+    where : str
+        What messages call the column.
+    people : pandas.Series
+        Whose the subjects are: a value that few people have is never told.
+
+    Returns
+    -------
+    numpy.ndarray of bool
 
     Raises
     ------
@@ -107,19 +157,20 @@ def meets_by_column(column: pa.ChunkedArray, values: Values | None, where: str) 
     if values.below is not None:
         meets &= (found < values.below).to_numpy()
     if values.equals:
-        meets &= _equals(found, values, numeric=numeric, where=where)
+        meets &= _equals(found, values, people, numeric=numeric, where=where)
     return meets
 
 
-def _equals(found: pd.Series, values: Values, *, numeric: bool, where: str) -> np.ndarray:
+def _equals(found: pd.Series, values: Values, people: pd.Series, *, numeric: bool, where: str) -> np.ndarray:
     wanted = [value for value in values.equals if isinstance(value, str) != numeric]
     same = found.isin(wanted).to_numpy()
     if not same.any():
         kind = "numbers" if numeric else "text"
-        words = sorted(found.dropna().astype(str).unique())
-        hint = "" if numeric else nearest(str(values.equals[0]), words)
+        holders = people.reset_index(drop=True).groupby(found.astype("string"), observed=True).nunique()
+        common = sorted(holders.index[holders >= _FEWEST_PEOPLE])
+        hint = "" if numeric else nearest(str(values.equals[0]), common)
         problem = f"none of {len(found)} subjects has one of the {len(values.equals)} values that the criterion names"
-        raise DataError(where, problem, f"The column holds {kind} of {len(words)} different values.{hint}")
+        raise DataError(where, problem, f"The column holds {kind} of {len(holders)} different values.{hint}")
     return same
 
 
@@ -129,7 +180,7 @@ def derive_column(
     """Return for each subject what its last matching event at or before the index time says.
 
     Events without a time hold at any time and come before those with one. Of several events of one instant the last in
-    order of code and value is taken.
+    order of code and value is taken. Where suffixes are asked for, the codes have one (`with_suffix`).
 
     Parameters
     ----------
@@ -153,14 +204,15 @@ def derive_column(
     time, chosen = "coalesce(e.time, TIMESTAMP '0001-01-01')", f"e.code IN (SELECT unnest(?)) AND {value} IS NOT NULL"
     if history.several:
         statement = (
-            f"SELECT f.subject, e.said['value'] AS value FROM frame f ASOF JOIN (SELECT e.person, {time} AS time, "
-            f"max({{'code': e.code, 'value': {value}}}) AS said FROM hits e WHERE {chosen} GROUP BY ALL"
-            ") e ON f.person = e.person AND f.index_time >= e.time"
+            f"WITH h AS (SELECT e.person, {time} AS time, max({{'code': e.code, 'value': {value}}}) AS said "
+            f"FROM hits e WHERE {chosen} GROUP BY ALL) SELECT f.subject, arg_max(e.said['value'], e.time) AS value "
+            f"FROM {_moments('index_time')} f {_known_hits('h')} GROUP BY ALL"
         )
     else:
         statement = (
             f"SELECT f.subject, max({{'time': {time}, 'code': e.code, 'value': {value}}})['value'] AS value "
-            f"FROM hits e JOIN frame f ON e.person = f.person WHERE {chosen} AND f.index_time >= {time} GROUP BY ALL"
+            f"FROM hits e JOIN frame f ON e.person = f.person WHERE {chosen} "
+            f"AND {at_or_before_sql(time, 'f.index_time')} GROUP BY ALL"
         )
     found = history.query(statement, [numbers])
     subjects, values = found["subject"].to_numpy(np.int64), found["value"]
@@ -174,6 +226,14 @@ def derive_column(
     words = np.full(count, None, dtype=object)
     words[subjects] = values.to_numpy(object)
     return pa.array(words, pa.string(), from_pandas=True), {b"description": b"From the last event"}
+
+
+def with_suffix(column: DerivedColumn, numbers: list[int], history: History) -> list[int]:
+    """Return those of a column's codes that go on after the pattern; all where no suffixes are asked for."""
+    if column.take != "suffix" or not numbers:
+        return numbers
+    suffixes = _suffixes(history.codes.loc[numbers], column.codes)
+    return suffixes.index[suffixes.notna()].tolist()
 
 
 def _suffixes(codes: pd.Series, patterns: list[str]) -> pd.Series:

@@ -5,18 +5,19 @@ as numbers (person, time, code) that every later question reads. DuckDB keeps to
 a folder beside the result, which is removed.
 """
 
+import bisect
 import difflib
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 
-from riskweave.cohort.codes import matches
 from riskweave.cohort.tables import EVENTS
 from riskweave.errors import DataError
 from riskweave.study.population import Values
@@ -27,6 +28,7 @@ BIRTH = "MEDS_BIRTH"
 DEATH = "MEDS_DEATH"
 _LOG = logging.getLogger(__name__)
 _MEMORY = "2GB"
+_THREADS = 2
 _REMEDY = "Correct the code: an event counts when its code starts with it (upper and lower case differ)"
 
 
@@ -55,9 +57,23 @@ class History:
         """Run a statement and return what it finds."""
         return self.connection.execute(statement, list(parameters)).fetch_df()
 
+    @cached_property
+    def _sorted(self) -> list[str]:
+        return self.codes.tolist()
+
     def numbers(self, patterns: Iterable[str]) -> list[int]:
-        """Return the numbers of the codes that the patterns stand for."""
-        return self.codes.index[matches(self.codes, patterns)].tolist() if len(self.codes) else []
+        """Return the numbers of the codes that the patterns stand for, as `riskweave.cohort.codes.matches` reads them.
+
+        The codes are sorted, so that those of a pattern lie side by side: code lists may have thousands of patterns.
+        """
+        codes, found = self._sorted, set()
+        for pattern in patterns:
+            bare = pattern.removesuffix("$")
+            size = len(bare) + 1 if pattern.endswith("$") else len(bare)
+            low = bisect.bisect_left(codes, bare)
+            high = bisect.bisect_right(codes, bare, lo=low, key=lambda code, size=size: code[:size])
+            found.update(range(low, high))
+        return self.codes.index[sorted(found)].tolist()
 
     def find(self, patterns: Sequence[str], where: str, remedy: str = _REMEDY) -> list[int]:
         """Return the numbers of the codes that the patterns stand for; refuse patterns of which none finds an event.
@@ -76,7 +92,8 @@ class History:
         DataError
             When no pattern finds an event. Single ones that find none are told in the log.
         """
-        without = [pattern for pattern in patterns if not self.numbers([pattern])]
+        found = {pattern: self.numbers([pattern]) for pattern in patterns}
+        without = [pattern for pattern in patterns if not found[pattern]]
         if len(without) == len(patterns):
             raise DataError(where, self._no_event(without[0]), remedy)
         if len(without) == 1:
@@ -85,7 +102,7 @@ class History:
             _LOG.warning(
                 "%s: %d of %d codes match no event, such as %r", where, len(without), len(patterns), without[0]
             )
-        return self.numbers(patterns)
+        return sorted({number for numbers in found.values() for number in numbers})
 
     def _no_event(self, pattern: str) -> str:
         codes = self.codes.tolist()
@@ -128,7 +145,7 @@ class History:
 
 
 @contextmanager
-def open_history(events: Path, scratch: Path, memory: str = _MEMORY) -> Iterator[History]:
+def open_history(events: Path, scratch: Path, memory: str = _MEMORY, threads: int = _THREADS) -> Iterator[History]:
     """Open the event table of a cohort.
 
     Parameters
@@ -139,6 +156,8 @@ def open_history(events: Path, scratch: Path, memory: str = _MEMORY) -> Iterator
         Folder for what exceeds the memory: made, and removed in the end. What a killed run left there goes first.
     memory : str
         Most memory that DuckDB takes.
+    threads : int
+        Threads of DuckDB; what is found does not depend on it.
 
     Raises
     ------
@@ -150,7 +169,12 @@ def open_history(events: Path, scratch: Path, memory: str = _MEMORY) -> Iterator
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        settings = {"memory_limit": memory, "temp_directory": str(scratch), "preserve_insertion_order": False}
+        settings = {
+            "memory_limit": memory,
+            "temp_directory": str(scratch),
+            "threads": threads,
+            "preserve_insertion_order": False,
+        }
         with duckdb.connect(config=settings) as connection:
             connection.read_parquet(str(events)).create_view("events")
             codes = connection.execute("SELECT DISTINCT code FROM events ORDER BY code").fetch_df()["code"]

@@ -7,16 +7,16 @@ import pandas as pd
 import pyarrow as pa
 
 from riskweave.cohort.attrition import Step
+from riskweave.cohort.checks import check_zone
 from riskweave.cohort.convert import as_times
 from riskweave.cohort.history import History, values_condition
-from riskweave.cohort.times import DAY, EPOCH
+from riskweave.cohort.times import DAY, EPOCH, birthday
 from riskweave.errors import DataError, nearest
 from riskweave.study.population import AgeIndex, ColumnIndex, DateIndex, EventIndex, Index
 
-__all__ = ["YEAR", "find_index_times", "time_column"]
+__all__ = ["find_index_times", "time_column"]
 
 _LOG = logging.getLogger(__name__)
-YEAR = 365.25 * DAY
 _KEY = "population.index"
 
 
@@ -34,7 +34,8 @@ def time_column(people: pa.Table, column: str, key: str, where: str) -> pd.Serie
         raise DataError(where, problem, f"Correct {key} or add the column.{nearest(column, further)}")
     values, place = people.column(column), f"{where}, column {column}"
     if pa.types.is_string(values.type):
-        values, _ = as_times(values, place)
+        values, zoned = as_times(values, place)
+        check_zone(zoned=zoned, subjects=people, where=place)
     if not pa.types.is_timestamp(values.type):
         problem = f"has the type {values.type} for all {people.num_rows} people ({key} names the column)"
         raise DataError(place, problem, "Allowed: dates or times, such as 2020-05-01 or 2020-05-01 13:30:00")
@@ -140,7 +141,7 @@ def find_index_times(
         if births.isna().all():
             problem = f"the birth of none of {total} people is known (events of code MEDS_BIRTH)"
             raise DataError(f"{_KEY}.at", problem, "Give births (cohort.columns.birth_time), or another index time")
-        times, what = (births + index.years * YEAR).dt.normalize(), "With a known birth"
+        times, what = birthday(births, index.years), "With a known birth"
     elif isinstance(index, DateIndex):
         date = pd.Timestamp(index.date)
         times, what = pd.Series(date, index=range(total)).mask(births > date), "Born by the index date"

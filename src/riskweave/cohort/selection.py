@@ -9,6 +9,7 @@ index_time    those with an index time
 index_times   with `every_event`: the index times of these people
 alive         not dead before the index time (a death dated to the day covers that day)
 followup      the observation does not end before the index time (unknown ends stay; endpoints look at them)
+entry         with `at: date` and `at: age`: observed by then, as an event (birth and death aside) shows
 history       `minimum_history`
 observation   `minimum_followup`
 <criterion>   each of `include` in order, then each of `exclude`
@@ -26,11 +27,11 @@ import pandas as pd
 import pyarrow as pa
 
 from riskweave.cohort.attrition import Step, next_step, write_attrition
-from riskweave.cohort.criteria import derive_column, meets_by_codes, meets_by_column
+from riskweave.cohort.criteria import derive_column, meets_by_codes, meets_by_column, with_suffix
 from riskweave.cohort.history import BIRTH, DEATH, History, open_history
-from riskweave.cohort.index_times import YEAR, find_index_times, time_column
+from riskweave.cohort.index_times import find_index_times, time_column
 from riskweave.cohort.tables import SOURCE_SUBJECTS, SUBJECTS, read_arrow, read_metadata, write_table
-from riskweave.cohort.times import DAY, end_of
+from riskweave.cohort.times import DAY, TICK, age_at, end_of
 from riskweave.errors import DataError, nearest
 from riskweave.study.population import Criterion, FollowUp, Population
 
@@ -118,12 +119,12 @@ def _first_of(history: History, numbers: list[int], count: int) -> pd.Series:
 
 
 def _span(history: History, people: pd.Series) -> pd.DataFrame:
-    """Return the first and the last time of each person's dated events, birth aside."""
-    births = history.codes.loc[history.numbers([BIRTH])].tolist()
+    """Return the first time of each person's dated events, birth and death aside, and the last one, birth aside."""
+    births, deaths = (history.codes.loc[history.numbers([code])].tolist() or [""] for code in (BIRTH, DEATH))
     found = history.query(
-        "SELECT subject_id, min(time) AS first, max(time) AS last FROM events WHERE time IS NOT NULL "
-        "AND code NOT IN (SELECT unnest(?)) GROUP BY subject_id",
-        [births or [""]],
+        "SELECT subject_id, min(time) FILTER (code NOT IN (SELECT unnest(?))) AS first, max(time) AS last "
+        "FROM events WHERE time IS NOT NULL AND code NOT IN (SELECT unnest(?)) GROUP BY subject_id",
+        [deaths, births],
     ).set_index("subject_id")
     return found.reindex(people).astype("datetime64[us]").reset_index(drop=True)
 
@@ -154,8 +155,27 @@ def _observed_until(
         end = end.where(end_of(end) < limit, limit)
     if followup.days is not None:
         limits = index_time + followup.days * DAY
-        end = end.where(end < limits, limits)
+        # The limit is an instant: a midnight would cover its day, the microsecond after it covers that midnight alone.
+        limits = limits.mask(limits == limits.dt.normalize(), limits + TICK)
+        end = end.where(end_of(end) < limits, limits)
     return end.where(known)
+
+
+def _by_calendar(population: Population) -> bool:
+    """Tell whether index times come from the calendar, whether or not the person was observed then."""
+    return population.index is not None and population.index.at in ("age", "date")
+
+
+def _check_order(population: Population, people: pa.Table, where: str) -> None:
+    """Refuse ends of follow-up before the source's own index times, where the study takes both as they are."""
+    own = population.index is None or (population.index.at == "column" and population.index.column == "index_time")
+    asked = own and population.followup.last_contact == "column"
+    if not asked or not {"index_time", "followup_end"} <= set(people.column_names):
+        return
+    index, end = (people.column(name).to_pandas() for name in ("index_time", "followup_end"))
+    if early := int((end_of(end) < index).sum()):
+        problem = f"for {early} of {len(index)} subjects the follow-up ends before the index time (negative follow-up)"
+        raise DataError(f"{where}, column followup_end", problem, "Correct the dates, or remove these subjects")
 
 
 def _start(
@@ -174,7 +194,7 @@ def _start(
         where=where,
     )
     needs_span = population.minimum_history is not None or population.followup.last_contact == "last_event"
-    span = _span(history, ids) if needs_span else None
+    span = _span(history, ids) if needs_span or _by_calendar(population) else None
     rows, index_time = found["row"], found["time"]
     death = deaths.take(rows).set_axis(found.index)
     if population.index is None and "index_time" not in people.column_names:
@@ -189,7 +209,7 @@ def _start(
         "index_time": index_time,
         "followup_end": end.mask(death < end, death),
         "death": death,
-        "age": (index_time - births.take(rows).set_axis(found.index)) / YEAR,
+        "age": age_at(births.take(rows).set_axis(found.index), index_time),
     })  # fmt: skip
     return _Selection(people, where, frame, pd.Series(True, index=frame.index), steps), span
 
@@ -204,6 +224,10 @@ def _apply_history(selection: _Selection, population: Population, span: pd.DataF
     if end.notna().any():
         observed = ~(end_of(end) < index_time)
         selection.step("followup", "Observed up to the index time or longer", observed, key=f"{key}.followup")
+    if _by_calendar(population) and span["first"].notna().any():
+        # Who came later was not there to have an event: until then nobody would have known of it (immortal time).
+        seen = span["first"].take(frame["row"]).set_axis(frame.index) <= index_time
+        selection.step("entry", "Observed by the index time (an event at or before it)", seen, key=f"{key}.index")
     if (days := population.minimum_history) is not None:
         known = index_time - span["first"].take(frame["row"]).set_axis(frame.index)
         selection.step("history", f"At least {days} days of history", known >= days * DAY, key=f"{key}.minimum_history")
@@ -242,7 +266,8 @@ def _by_column(selection: _Selection, criterion: Criterion, key: str) -> np.ndar
             problem += "; `age` needs births (events of code MEDS_BIRTH)"
         remedy = f"Correct the column, or derive it in population.columns.{nearest(criterion.column, known)}"
         raise DataError(f"{key}.column ({selection.where})", problem, remedy)
-    return meets_by_column(column, criterion.values, f"{key} ({selection.where}, column {criterion.column})")
+    place = f"{key} ({selection.where}, column {criterion.column})"
+    return meets_by_column(column, criterion.values, place, selection.frame["person_id"])
 
 
 def _check_ages(selection: _Selection) -> None:
@@ -284,7 +309,11 @@ def _derive(selection: _Selection, population: Population, history: History, num
         if name in selection.people.column_names or name in SUBJECTS.columns.names:
             problem = f"the subject table has a column {name!r} of its own ({selection.people.num_rows} people)"
             raise DataError(key, problem, "Give the derived column another name")
-        made = derive_column(column, numbers[f"{key}.codes"], history, len(selection.frame))
+        told = with_suffix(column, numbers[f"{key}.codes"], history)
+        if not told:
+            problem = f"no such event has a suffix: all {len(numbers[f'{key}.codes'])} codes are the whole pattern"
+            raise DataError(key, problem, "Take code, number or text, or name the beginning of the codes alone")
+        made = derive_column(column, told, history, len(selection.frame))
         if made[0].null_count == len(made[0]):
             problem = f"none of {len(made[0])} subjects has such an event at or before the index time"
             raise DataError(key, problem, "Correct the codes or `take`, or remove the column")
@@ -292,7 +321,14 @@ def _derive(selection: _Selection, population: Population, history: History, num
 
 
 def select_cohort(
-    *, subjects: Path, events: Path, population: Population, output: Path, attrition: Path, memory: str = "2GB"
+    *,
+    subjects: Path,
+    events: Path,
+    population: Population,
+    output: Path,
+    attrition: Path,
+    memory: str = "2GB",
+    threads: int = 2,
 ) -> None:
     """Select the subjects of a study and write them with the attrition table.
 
@@ -311,17 +347,21 @@ def select_cohort(
         CSV: step, description, excluded, remaining, people.
     memory : str
         Most memory that DuckDB takes; the rest goes to a folder beside the output.
+    threads : int
+        Threads of DuckDB.
 
     Raises
     ------
     DataError
-        When a code finds no event, a column is missing, a step leaves nobody, or ages are impossible.
+        When a code finds no event, a column is missing, a step leaves nobody, ages are impossible, or a follow-up ends
+        before the index time, both as the source has them.
     """
     people = read_arrow(subjects, SOURCE_SUBJECTS)
     facts = read_metadata(subjects)
     where = facts.get("where", str(subjects))
+    _check_order(population, people, where)
     output = Path(output)
-    with open_history(events, output.with_name(f".{output.name}.duckdb"), memory) as history:
+    with open_history(events, output.with_name(f".{output.name}.duckdb"), memory, threads) as history:
         numbers = _codes_of_study(population, history)
         wanted = {number for found in numbers.values() for number in found}
         history.gather(people.column("subject_id").to_pandas(), wanted | set(history.numbers([BIRTH, DEATH])))

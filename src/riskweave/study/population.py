@@ -67,14 +67,22 @@ class EventIndex(Block):
 class AgeIndex(Block):
     """The index time is a birthday."""
 
-    at: Literal["age"] = Field(description="The index time is the day on which the person reaches an age.")
-    years: Annotated[float, Field(ge=0, le=120)] = Field(description="The age, in years of 365.25 days.")
+    at: Literal["age"] = Field(
+        description="The index time is the day on which the person reaches an age; who is first seen later (events, "
+        "birth and death aside) is left out."
+    )
+    years: Annotated[float, Field(ge=0, le=120)] = Field(
+        description="The age: whole years end on the birthday, parts of one on the first midnight that completes them."
+    )
 
 
 class DateIndex(Block):
     """The index time is the same day for everybody."""
 
-    at: Literal["date"] = Field(description="The index time is one date for everybody.")
+    at: Literal["date"] = Field(
+        description="The index time is one date for everybody; who is first seen later (events, birth and death "
+        "aside) is left out."
+    )
     date: dt.date = Field(description="The date, such as 2015-01-01.")
 
 
@@ -90,7 +98,9 @@ class FollowUp(Block):
         "period, ...); `last_event`: the person's last dated event.",
     )
     date: dt.date | None = Field(default=None, description="Administrative end, the last day observed of everybody.")
-    days: Days | None = Field(default=None, description="Most days from the index time.")
+    days: Days | None = Field(
+        default=None, description="Most days from the index time; an event at that very moment counts."
+    )
 
 
 class Criterion(Block):
@@ -127,8 +137,8 @@ class DerivedColumn(Block):
     codes: Codes = Field(description="Codes of the event, by prefix or `@list`.")
     take: Literal["suffix", "code", "number", "text"] = Field(
         default="suffix",
-        description="`suffix`: what follows the prefix in the code (F of GENDER//F); `code`: the whole code; `number` "
-        "or `text`: the event's value.",
+        description="`suffix`: what follows the prefix in the code (F of GENDER//F), of the last event that has one; "
+        "`code`: the whole code; `number` or `text`: the event's value.",
     )
 
 
@@ -145,7 +155,8 @@ class Population(Block):
         "time) is there wherever the birth is known.",
     )
     minimum_history: Days | None = Field(
-        default=None, description="Fewest days from a person's first dated event (birth aside) to the index time."
+        default=None,
+        description="Fewest days from a person's first dated event (birth and death aside) to the index time.",
     )
     minimum_followup: Days | None = Field(
         default=None,

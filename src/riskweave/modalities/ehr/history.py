@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 
 from riskweave.cohort.codes import matches
+from riskweave.cohort.times import at_or_before_sql
 from riskweave.errors import DataError, nearest
 from riskweave.modalities.ehr.groups import shown
 
 __all__ = ["Chunk", "EventHistory", "open_history"]
 
-# A midnight is a date and covers its whole day, unless the index time is that midnight.
-_IN_HISTORY = "(time IS NULL OR time = index_time OR (time < index_time AND time <> date_trunc('day', index_time)))"
+_IN_HISTORY = f"(time IS NULL OR {at_or_before_sql('time', 'index_time')})"
 _UNIT = "coalesce(trim(unit), '')"
 _MEMORY = "1GB"
 _SUBJECTS_PER_CHUNK = 100_000
