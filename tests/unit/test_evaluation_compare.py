@@ -74,7 +74,7 @@ def run(study, *, output="evaluation", **changes):
     arguments = {
         "predictions": [folder / f"{name}.parquet" for name in STRENGTHS],
         "subjects": folder / "subjects.parquet",
-        "availability": {modality: folder / f"{modality}.parquet" for modality in ("ehr", "ecg", "image")},
+        "availability": {modality: [folder / f"{modality}.parquet"] for modality in ("ehr", "ecg", "image")},
         "endpoint_name": "mace",
         "endpoint": ENDPOINT,
         "outcomes": folder / "outcomes.parquet",
@@ -161,6 +161,17 @@ def test_availability_patterns_are_groups_and_small_ones_are_hidden(study):
     hidden = harrell.loc["ehr"]
     assert hidden[["n", "estimate", "lower", "upper"]].isna().all()
     assert harrell.loc["all", "n"] == N
+
+
+def test_who_has_a_row_in_some_table_of_a_modality_has_it(study):
+    """A set of few measurements beside one of many: the first of them alone would say that hardly anybody has any."""
+    folder = study["folder"]
+    table = pd.read_parquet(folder / "ecg.parquet")
+    table.iloc[::40].to_parquet(folder / "a.parquet")
+    availability = {"ehr": [folder / "ehr.parquet"], "ecg": [folder / "a.parquet", folder / "ecg.parquet"]}
+    metrics_made = pd.read_parquet(run(study, availability=availability)["metrics"])
+    rows = pick(metrics_made, metric="harrell_c", horizon=360, experiment="strong.cox").set_index("group_value")
+    assert rows.loc["ehr+ecg", "n"] == np.isin(study["ids"], table["subject_id"]).sum()
 
 
 def test_calibration_counts_and_observed(study):

@@ -56,7 +56,7 @@ def evaluate(folder):
     evaluate_endpoint(
         predictions=[folder / f"{name}.parquet" for name in NAMES],
         subjects=folder / "subjects.parquet",
-        availability={"ehr": folder / "ehr.parquet", "ecg": folder / "ecg.parquet"},
+        availability={"ehr": [folder / "ehr.parquet"], "ecg": [folder / "ecg.parquet"]},
         endpoint_name="mace",
         endpoint=ENDPOINT,
         outcomes=folder / "outcomes.parquet",

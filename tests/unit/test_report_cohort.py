@@ -90,7 +90,8 @@ def cohort(tmp_path):
     return tmp_path, subjects, found
 
 
-def _report(folder, *, endpoints=("mi", "stroke"), findings=None, out="report", **settings):
+def _report(folder, *, endpoints=("mi", "stroke"), findings=None, out="report", sets=("ehr", "ecg"), **settings):
+    """Make the report; a feature set is named after its modality, with a number behind it where there are several."""
     report_cohort(
         study="planted",
         question="Who <is> it?",
@@ -100,8 +101,8 @@ def _report(folder, *, endpoints=("mi", "stroke"), findings=None, out="report", 
         outcomes={name: folder / f"{name}.parquet" for name in endpoints},
         attrition={name: folder / f"{name}.csv" for name in endpoints},
         main=endpoints[0],
-        features={"ehr": folder / "ehr.parquet", "ecg": folder / "ecg.parquet"},
-        modalities={"ehr": "ehr", "ecg": "ecg"},
+        features={name: folder / f"{name}.parquet" for name in sets},
+        modalities={name: name[:3] for name in sets},
         report=CohortReport(**settings),
         columns=["age", "sex", "smoking", "diabetes", "rare", "score"],
         findings=findings,
@@ -251,6 +252,24 @@ def test_modalities_that_few_have_do_not_follow(cohort):
     out = _report(folder, endpoints=("mi",))
     assert set(_table(out / "availability.csv")["subjects"]) == {"s"}
     assert _table(out / "missingness.csv").set_index("column").loc["rate", "without"] == "s"
+
+
+@pytest.mark.parametrize(("second", "told"), [(slice(300, None), True), (slice(897), False)])
+def test_who_has_a_row_in_some_feature_set_has_the_modality(cohort, second, told):
+    """Two sets of ECGs: 100 and 600 of 900 rows, of whom nobody is in both; or 897 of 900, which would tell of 3."""
+    folder, _, outcomes = cohort
+    values = pd.read_parquet(folder / "ecg.parquet", columns=["subject_id", "rate"])
+    first = values.iloc[:100] if told else values
+    write_features(first, folder / "ecg1.parquet", [Column("rate", "ecg")])
+    write_features(values.iloc[second], folder / "ecg2.parquet", [Column("rate", "ecg")])
+    out = _report(folder, endpoints=("mi",), sets=("ehr", "ecg1", "ecg2"))
+    union = np.union1d(first["subject_id"], values.iloc[second]["subject_id"])
+    expected = np.isin(outcomes["mi"]["subject_id"], union).sum()
+    table = _table(out / "availability.csv")
+    assert table.loc[table["ecg"] == "yes", "subjects"].tolist() == [str(expected)]
+    without = _table(out / "missingness.csv").set_index("feature_set")["without"]
+    assert (without["ecg2"] != "s") == told
+    assert without["ecg1"] != "s"
 
 
 def test_sparse_columns_are_left_out_of_missing_values(cohort):

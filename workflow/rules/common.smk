@@ -107,8 +107,8 @@ def feature_tables():
 
 
 def availability_tables():
-    """Return for each modality a table with the subjects that have it."""
-    return {modality: feature_table(sorted(sets)[0]) for modality in MODALITIES if (sets := STUDY.sets_of(modality))}
+    """Return the modality of each feature table: who has a row in some table of a modality has it."""
+    return {feature_table(name): modality for name, modality in used_sets_by_modality().items()}
 
 
 def encoder_input(wildcards):

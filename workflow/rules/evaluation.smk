@@ -11,7 +11,7 @@ rule evaluate_endpoint:
         code=code("evaluate_endpoint"),
         predictions=lambda wildcards: predictions_of(wildcards.endpoint),
         subjects=rules.select_cohort.output.subjects,
-        availability=list(availability_tables().values()),
+        availability=list(availability_tables()),
         outcomes=rules.define_outcomes.output.outcomes,
     output:
         metrics=f"{RESULTS}/evaluation/{{endpoint}}/metrics.parquet",
@@ -33,7 +33,7 @@ rule evaluate_endpoint:
     params:
         endpoint=lambda wildcards: dump(STUDY.endpoints[wildcards.endpoint]),
         evaluation=dump(STUDY.evaluation),
-        modalities=list(availability_tables()),
+        modalities=list(availability_tables().values()),
     message:
         "Evaluate and compare all experiments for {wildcards.endpoint}."
     script:

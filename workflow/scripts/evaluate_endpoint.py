@@ -11,10 +11,13 @@ from riskweave.study.evaluation import Evaluation
 
 with job_log(Path(snakemake.log[0])):
     evaluation = Evaluation.model_validate(snakemake.params.evaluation)
+    availability = {modality: [] for modality in snakemake.params.modalities}
+    for modality, path in zip(snakemake.params.modalities, snakemake.input.availability, strict=True):
+        availability[modality].append(Path(path))
     evaluate_endpoint(
         predictions=[Path(path) for path in snakemake.input.predictions],
         subjects=Path(snakemake.input.subjects),
-        availability=dict(zip(snakemake.params.modalities, map(Path, snakemake.input.availability), strict=True)),
+        availability=availability,
         endpoint_name=snakemake.wildcards.endpoint,
         endpoint=TypeAdapter(Endpoint).validate_python(snakemake.params.endpoint),
         outcomes=Path(snakemake.input.outcomes),

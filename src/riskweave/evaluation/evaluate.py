@@ -34,7 +34,7 @@ def _write(table: pd.DataFrame, path: Path) -> None:
     partial.replace(path)
 
 
-def _groups(comparison: Comparison, availability: dict[str, Path]) -> dict[tuple[str, str], np.ndarray]:
+def _groups(comparison: Comparison, availability: dict[str, list[Path]]) -> dict[tuple[str, str], np.ndarray]:
     """Members of each group that metrics are computed for: everyone, and each availability pattern of modalities."""
     groups = {EVERYONE: np.ones(len(comparison.time), dtype=bool)}
     if availability:
@@ -150,7 +150,7 @@ def evaluate_endpoint(
     *,
     predictions: list[Path],
     subjects: Path,
-    availability: dict[str, Path],
+    availability: dict[str, list[Path]],
     endpoint_name: str,
     endpoint: Endpoint,
     outcomes: Path,
@@ -176,8 +176,8 @@ def evaluate_endpoint(
         Prediction tables, one for each experiment.
     subjects : Path
         Subject table of the cohort.
-    availability : dict of modality to Path
-        Parquet table with a row for each subject that has the modality. Metrics are repeated for each pattern of
+    availability : dict of modality to list of Path
+        Parquet tables: who has a row in some of them has the modality. Metrics are repeated for each pattern of
         available modalities (group ``modalities``, group_value ``ehr+ecg``); patterns with fewer than 10 subjects or
         target events have null estimates, and counts of fewer than 10 people are null.
     endpoint_name, endpoint : str, Endpoint

@@ -174,25 +174,24 @@ def read_comparison(
     )
 
 
-def availability_patterns(subject_id: np.ndarray, availability: dict[str, Path]) -> np.ndarray:
+def availability_patterns(subject_id: np.ndarray, availability: dict[str, list[Path]]) -> np.ndarray:
     """Name the modalities that each subject has: ``"ehr+ecg"``, or ``"none"``.
 
     Parameters
     ----------
     subject_id : (n,) array of str
-    availability : dict of modality to Path
-        Parquet tables with a row for each subject that has the modality.
+    availability : dict of modality to list of Path
+        Parquet tables: who has a row in some of them has the modality.
 
     Returns
     -------
     (n,) array of str
     """
-    has = {
-        modality: np.isin(
-            subject_id, pd.read_parquet(path, columns=["subject_id"])["subject_id"].astype(str).to_numpy()
-        )
-        for modality, path in availability.items()
-    }
+    has = {modality: np.zeros(len(subject_id), dtype=bool) for modality in availability}
+    for modality, paths in availability.items():
+        for path in paths:
+            members = pd.read_parquet(path, columns=["subject_id"])["subject_id"].astype(str).to_numpy()
+            has[modality] |= np.isin(subject_id, members)
     return np.array(
         ["+".join(m for m, members in has.items() if members[i]) or "none" for i in range(len(subject_id))], dtype=str
     )

@@ -4,7 +4,7 @@ A subject without a modality has no row in its feature table and counts as witho
 time, so that memory does not grow with their number.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from riskweave.report.disclosure import Counts, protect_around
 from riskweave.report.inputs import EndpointData, positions
 from riskweave.report.table1 import SUPPRESSED
 
-__all__ = ["availability_table", "missingness_table"]
+__all__ = ["availability_table", "lacking_shown", "missingness_table"]
 
 
 def _ids(path: Path) -> np.ndarray:
@@ -165,15 +165,55 @@ def missingness_table(
     return pd.DataFrame(rows, columns=[*columns, *(f"percent, {name}" for name in names)])
 
 
+def _members(paths: Sequence[Path], ids: np.ndarray) -> np.ndarray:
+    """Return who has a row in some of the tables."""
+    members = np.zeros(len(ids), bool)
+    for path in paths:
+        place = positions(ids, _ids(path))
+        members[place[place >= 0]] = True
+    return members
+
+
+def lacking_shown(
+    *,
+    availability: Mapping[str, Mapping[str, Path]],
+    totals: Mapping[str, int | None],
+    ids: np.ndarray,
+    data: EndpointData,
+    threshold: int,
+) -> dict[str, bool]:
+    """Tell for which feature sets :func:`missingness_table` may show who has no row; others decide for themselves.
+
+    Not where the number with the modality is not shown, and not where so few have the modality without a row in the
+    set that the two numbers together would tell of them.
+
+    Parameters
+    ----------
+    availability : dict of modality to dict of feature set to Path
+    totals : dict of modality to int or None
+        As :func:`availability_table` returns them.
+    ids, data, threshold
+        As in :func:`missingness_table`.
+    """
+    shown = {}
+    for modality, tables in availability.items():
+        everyone = _members(list(tables.values()), ids)[data.rows]
+        for name, path in tables.items():
+            beside = int((everyone & ~_members([path], ids)[data.rows]).sum())
+            if totals[modality] is None or beside < threshold:
+                shown[name] = totals[modality] is not None and beside == 0
+    return shown
+
+
 def availability_table(
-    *, availability: Mapping[str, Path], ids: np.ndarray, data: EndpointData, threshold: int
+    *, availability: Mapping[str, Sequence[Path]], ids: np.ndarray, data: EndpointData, threshold: int
 ) -> tuple[pd.DataFrame, dict[str, int | None]]:
     """Count the subjects at risk by the modalities that they have.
 
     Parameters
     ----------
-    availability : dict of modality to Path
-        A feature table of each modality: who has a row has the modality.
+    availability : dict of modality to sequence of Path
+        The feature tables of each modality: who has a row in some of them has the modality.
     ids, data, threshold
         As in :func:`missingness_table`.
 
@@ -185,12 +225,7 @@ def availability_table(
     totals : dict of modality to int or None
         How many have it; None where it is not shown.
     """
-    has = {}
-    for modality, path in availability.items():
-        members = np.zeros(len(ids), bool)
-        place = positions(ids, _ids(path))
-        members[place[place >= 0]] = True
-        has[modality] = members[data.rows]
+    has = {modality: _members(paths, ids)[data.rows] for modality, paths in availability.items()}
     bits = sum((np.asarray(members, np.int64) << i for i, members in enumerate(has.values())), np.int64(0))
     sizes = np.bincount(np.broadcast_to(bits, len(data.rows)), minlength=2 ** len(has))
     counts = Counts()

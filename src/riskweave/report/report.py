@@ -14,7 +14,7 @@ from riskweave.cohort.version import read_data
 from riskweave.report.curves import Curves, draw_curves, follow_up
 from riskweave.report.figures import plot_availability, plot_curves, plot_flow, plot_missingness
 from riskweave.report.inputs import EndpointData, describable, grouped, read_endpoint, read_ids
-from riskweave.report.missingness import availability_table, missingness_table
+from riskweave.report.missingness import availability_table, lacking_shown, missingness_table
 from riskweave.report.page import Page
 from riskweave.report.population import Population, count_population
 from riskweave.report.table1 import SUPPRESSED, make_tables
@@ -234,7 +234,7 @@ def report_cohort(
     features : dict of feature set to Path
         Feature tables.
     modalities : dict of feature set to str
-        Their modalities; the first set of a modality tells who has it.
+        Their modalities; who has a row in some set of a modality has it.
     report : CohortReport
         The study's block.
     columns : list of str
@@ -262,9 +262,8 @@ def report_cohort(
     # what is described are subjects whose number can be shown
     main = next((name for name in (main, *found) if population.tabled(found[name])), main)
     shown = population.tabled(found[main])
-    first = {modality: name for name, modality in reversed(modalities.items())}
     patterns, totals, missing = _of_features(
-        features, modalities, first, ids, found[main], compared=population.compared(found[main]), threshold=threshold
+        features, modalities, ids, found[main], compared=population.compared(found[main]), threshold=threshold
     )
     content = _Report(
         attrition=steps,
@@ -294,7 +293,6 @@ def report_cohort(
 def _of_features(
     features: Mapping[str, Path],
     modalities: Mapping[str, str],
-    first: Mapping[str, str],
     ids: object,
     data: EndpointData,
     *,
@@ -302,13 +300,12 @@ def _of_features(
     threshold: int,
 ) -> tuple[pd.DataFrame, dict[str, int | None], pd.DataFrame]:
     """Return patterns of modalities, how many have each, and missing values."""
-    reference = {modality: features[first[modality]] for modality in dict.fromkeys(modalities.values())}
-    patterns, totals = availability_table(availability=reference, ids=ids, data=data, threshold=threshold)
-    lacking = {
-        name: totals[modality] is not None
-        for name, modality in modalities.items()
-        if name == first[modality] or totals[modality] is None
-    }
+    sets: dict[str, dict[str, Path]] = {}
+    for name, modality in modalities.items():
+        sets.setdefault(modality, {})[name] = features[name]
+    tables = {modality: list(paths.values()) for modality, paths in sets.items()}
+    patterns, totals = availability_table(availability=tables, ids=ids, data=data, threshold=threshold)
+    lacking = lacking_shown(availability=sets, totals=totals, ids=ids, data=data, threshold=threshold)
     missing = missingness_table(
         features=features, ids=ids, data=data, compared=compared, lacking_shown=lacking, threshold=threshold
     )
