@@ -17,4 +17,5 @@ with job_log(Path(snakemake.log[0])):
         endpoint=TypeAdapter(Endpoint).validate_python(snakemake.params.endpoint),
         outcomes=Path(snakemake.output.outcomes),
         attrition=Path(snakemake.output.attrition),
+        threads=snakemake.threads,
     )

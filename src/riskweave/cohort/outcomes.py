@@ -72,7 +72,15 @@ def _at_risk(
 
 
 def define_outcomes(
-    *, subjects: Path, events: Path, selected: Path, name: str, endpoint: Endpoint, outcomes: Path, attrition: Path
+    *,
+    subjects: Path,
+    events: Path,
+    selected: Path,
+    name: str,
+    endpoint: Endpoint,
+    outcomes: Path,
+    attrition: Path,
+    threads: int = 2,
 ) -> None:
     """Write the outcomes of an endpoint and its attrition table.
 
@@ -93,6 +101,8 @@ def define_outcomes(
         subject at risk.
     attrition : Path
         CSV: step, description, excluded, remaining, people.
+    threads : int
+        Threads of DuckDB.
 
     Raises
     ------
@@ -104,7 +114,7 @@ def define_outcomes(
     where = read_metadata(subjects).get("where", str(subjects))
     if isinstance(endpoint, CodesEndpoint):
         scratch = Path(outcomes).with_name(f".{Path(outcomes).name}.duckdb")
-        outcome, conditions = outcomes_from_codes(table, events, name, endpoint, scratch)
+        outcome, conditions = outcomes_from_codes(table, events, name, endpoint, scratch, threads=threads)
     elif isinstance(endpoint, DaysEndpoint):
         outcome, conditions = outcomes_from_days(table, where, name, endpoint)
     else:

@@ -88,7 +88,7 @@ def _deaths(subjects: pd.DataFrame, dates: pd.DataFrame, where: str) -> tuple[pd
 
 
 def outcomes_from_codes(
-    subjects: pd.DataFrame, events: Path, name: str, endpoint: CodesEndpoint, scratch: Path
+    subjects: pd.DataFrame, events: Path, name: str, endpoint: CodesEndpoint, scratch: Path, *, threads: int = 2
 ) -> tuple[pd.DataFrame, dict[str, tuple[str, pd.Series]]]:
     """Find time and event of each subject.
 
@@ -102,6 +102,8 @@ def outcomes_from_codes(
         The study's block.
     scratch : Path
         Folder for what exceeds DuckDB's memory.
+    threads : int
+        Threads of DuckDB.
 
     Returns
     -------
@@ -118,7 +120,7 @@ def outcomes_from_codes(
     where = f"endpoints.{name}"
     people = pd.Series(subjects["person_id"].unique())
     person = pd.Index(people).get_indexer(subjects["person_id"])
-    with open_history(events, scratch) as history:
+    with open_history(events, scratch, threads=threads) as history:
         target_numbers, competing_numbers = _numbers(history, name, endpoint)
         dead = history.numbers([DEATH])
         history.gather(people, [*target_numbers, *chain(*competing_numbers.values()), *dead])
