@@ -323,5 +323,5 @@ def test_patterns_that_match_nothing(many, pattern, told):
 
 def test_a_window_without_any_event_is_an_error(tmp_path):
     write(tmp_path, [("a", -50, "DX//1")])
-    with pytest.raises(DataError, match="any subject has in the 30 days up to the index time"):
+    with pytest.raises(DataError, match="anybody has in the 30 days up to the index time"):
         make(tmp_path, {"codes": ["DX//1"], "aggregates": ["ever"], "windows": [30, 365]})

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from riskweave.errors import DataError, StudyError
-from riskweave.modalities.base import Column, read_features, write_features
+from riskweave.modalities.base import Column, read_features, read_sparse, write_features
 from riskweave.modalities.ehr import aggregate_events
 from riskweave.study.features import AGGREGATES, EhrFeatures
 
@@ -232,7 +232,7 @@ def ehr(codes, *aggregates, **more):
         (ehr(["ICD10//I21"], "ever"), "come after the index time"),
         (ehr(["ICD10//I10"], "last"), "missing for all 3 subjects: ICD10//I10:last"),
         (ehr(["ICD10//I10"], "ever", window=5), "in the 5 days up to the index time"),
-        (ehr(["LAB//"], "last", by_code=True), "10 subjects have"),
+        (ehr(["LAB//"], "last", by_code=True), "10 people have"),
         ({"static": ["aeg"]}, "Did you mean 'age'"),
         ({"static": ["empty"]}, "empty for all 3 subjects"),
         ({"static": ["born"]}, "a number or a category"),
@@ -251,6 +251,28 @@ def test_by_code_leaves_out_columns_without_any_value(small, caplog):
         frame, _ = make(small, **ehr(["LAB//", "ICD10//I10"], "last", "ever", by_code=True, minimum_subjects=1))
     assert list(frame.columns) == ["ICD10//I10:ever", "LAB//CHOL:last", "LAB//CHOL:ever"]
     assert "left out 1 column(s) that are missing for all subjects: ICD10//I10:last" in caplog.text
+
+
+@pytest.mark.parametrize("chunk_events", [1, 7, 1000])
+@pytest.mark.parametrize(("minimum", "kept"), [(4, ["DX//B"]), (3, ["DX//A", "DX//B"])])
+def test_codes_are_kept_for_people_and_not_for_their_index_times(tmp_path, chunk_events, minimum, kept):
+    """Four people of three index times each: DX//A is known of three of them at nine index times, DX//B of all."""
+    times = [(f"p{person}", f"p{person}@{number}") for person in range(4) for number in (1, 2, 3)]
+    subjects = pd.DataFrame(times, columns=["person_id", "subject_id"])
+    subjects["index_time"] = [day(100 * number) for _ in range(4) for number in range(3)]
+    events = [(f"p{person}", day(-10), code, None) for person in range(4) for code in ("DX//A", "DX//B")]
+    write(tmp_path, subjects, [event for event in events if event[:3:2] != ("p2", "DX//A")])
+    events = EhrFeatures.model_validate(
+        {
+            "modality": "ehr",
+            **ehr(["DX//"], "ever", by_code=True, minimum_subjects=minimum),
+            "history": [{"codes": ["DX//"], "minimum_subjects": minimum}],
+        }
+    )
+    paths = {name: tmp_path / f"{name}.parquet" for name in ("subjects", "events")}
+    aggregate_events(**paths, features=events, output=tmp_path / "f.parquet", chunk_events=chunk_events)
+    assert read_features(tmp_path / "f.parquet")[0].columns.tolist() == ["subject_id", *(f"{c}:ever" for c in kept)]
+    assert list(read_sparse(tmp_path / "f.parquet")[1][0].codes) == kept
 
 
 def test_columns_of_one_name_are_refused(small):

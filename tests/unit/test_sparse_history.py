@@ -100,7 +100,7 @@ def test_subjects_without_any_code(cohort):
 
 
 def test_too_few_subjects(cohort):
-    with pytest.raises(DataError, match="299 subjects have at or before the index time"):
+    with pytest.raises(DataError, match="299 people have at or before the index time"):
         make(cohort, history=[{"codes": ["DX//"], "minimum_subjects": 299}])
 
 

@@ -49,7 +49,9 @@ class EventFeatures(Block):
         default=[], description="Several look-backs at once, in days (`null`: the whole history); not with `window`."
     )
     minimum_subjects: Positive = Field(
-        default=10, description="With `by_code`: codes that fewer subjects have are left out."
+        default=10,
+        description="With `by_code`: codes that fewer people have are left out. People of all folds and of any outcome "
+        "count, each once.",
     )
     unit: str | None = Field(
         default=None,
@@ -95,7 +97,9 @@ class HistoryFeatures(Block):
         default="ever", description="`ever` (1 or 0), or `count` as log(1 + number of events)."
     )
     window: Days | None = Field(default=None, description="Look-back in days; the whole history when not given.")
-    minimum_subjects: Positive = Field(default=25, description="Codes that fewer subjects have are left out.")
+    minimum_subjects: Positive = Field(
+        default=25, description="Codes that fewer people, of all folds, have are left out."
+    )
     components: Annotated[int, Field(ge=1, le=512)] = Field(
         default=32, description="Columns left for the model: components of a truncated singular value decomposition."
     )

@@ -101,7 +101,7 @@ def _too_few(block: EventFeatures | HistoryFeatures, window: int | None, events:
     many = isinstance(block, HistoryFeatures) or block.by_code
     asked = " or ".join(repr(pattern) for pattern in block.codes[:5])
     when = "at or before" if window is None else f"in the {window} days up to"
-    fewest = f"{block.minimum_subjects} subjects have" if many else "any subject has"
+    fewest = f"{block.minimum_subjects} people have" if many else "anybody has"
     return DataError(
         f"{events.name}, column code",
         f"no code that starts with {asked} is one that {fewest} {when} the index time",
@@ -131,12 +131,12 @@ def event_columns(
     Raises
     ------
     DataError
-        When too few subjects have such events, values are in several units, or columns would be empty.
+        When too few people have such events, values are in several units, or columns would be empty.
     """
     fewest = block.minimum_subjects if block.by_code else 1
     kept = []
     for some, stem in _members(place, parts):
-        enough = [window for window, count in enumerate(some.subjects[stem]) if count >= fewest]
+        enough = [window for window, count in enumerate(some.people[stem]) if count >= fewest]
         if not block.by_code and len(enough) < len(some.group.windows):
             lacking = min(set(range(len(some.group.windows))) - set(enough))
             raise _too_few(block, some.group.windows[lacking], events)
@@ -207,11 +207,11 @@ def history_columns(block: HistoryFeatures, place: int, parts: Sequence[Parts], 
     Raises
     ------
     DataError
-        When no code is one that enough subjects have.
+        When no code is one that enough people have.
     """
     members = _members(place, parts)
     some = members[0][0]
-    kept = [stem for _, stem in members if some.subjects[stem, 0] >= block.minimum_subjects]
+    kept = [stem for _, stem in members if some.people[stem, 0] >= block.minimum_subjects]
     if not kept:
         raise _too_few(block, block.window, events)
     suffix, lookback = _suffix(block.window)

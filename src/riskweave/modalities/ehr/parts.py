@@ -46,11 +46,13 @@ class Parts:
         Where the parts are kept.
     name : str
         Start of the names of their files.
+    people : (subjects,) int64 array
+        The person of each row of the subject table, as a number; the rows of a person follow each other.
 
     Attributes
     ----------
-    subjects : (stems, windows) int64 array
-        Subjects with an event.
+    people : (stems, windows) int64 array
+        People with an event, at any of their index times.
     filled : (stems, windows, aggregates) int64 array
         Subjects with a number that is not missing.
     implausible : (stems,) int64 array
@@ -59,13 +61,16 @@ class Parts:
         What the numbers of `category` stand for.
     """
 
-    def __init__(self, group: Group, folder: Path, name: str):
+    def __init__(self, group: Group, folder: Path, name: str, people: np.ndarray):
         self.group = group
         shape = (len(group.stems), len(group.windows))
-        self.subjects = np.zeros(shape, dtype=np.int64)
+        self.people = np.zeros(shape, dtype=np.int64)
         self.filled = np.zeros((*shape, len(group.aggregates)), dtype=np.int64)
         self.implausible = np.zeros(len(group.stems), dtype=np.int64)
         self.categories: list[str] = []
+        self._person = people
+        # Of the last person so far, whom the next chunk may go on with: who has been counted for what.
+        self._counted = [np.empty(0, dtype=np.int64) for _ in group.windows]
         self._numbers: dict[str, int] = {}
         self._files: list[tuple[int, int, str]] = []
         self._stem = str(folder / name)
@@ -91,11 +96,22 @@ class Parts:
             filled = stem[~np.isnan(values[:, window, number])]
             self.filled[:, window, number] += np.bincount(filled, minlength=len(group.stems))
         for window in range(len(group.windows)):
-            self.subjects[:, window] += np.bincount(stem[present[:, window]], minlength=len(group.stems))
+            self._count_people(window, distinct[present[:, window]])
         stored = f"{self._stem}-{len(self._files)}"
         for name, array in (("keys", distinct), ("present", present), ("values", values)):
             np.save(f"{stored}-{name}.npy", array)
         self._files.append((chunk.start, chunk.stop, stored))
+
+    def _count_people(self, window: int, keys: np.ndarray) -> None:
+        """Count who has an event in a window; a person of several index times counts once."""
+        count = len(self.group.stems)
+        found = np.unique(self._person[keys // count] * count + keys % count)
+        new = np.setdiff1d(found, self._counted[window], assume_unique=True)
+        self.people[:, window] += np.bincount(new % count, minlength=count)
+        if len(found):
+            last = found[found // count == found[-1] // count]
+            self._counted[window] = np.union1d(self._counted[window], last)
+            self._counted[window] = self._counted[window][self._counted[window] // count == last[-1] // count]
 
     def _events(self, chunk: Chunk) -> tuple[Events, np.ndarray, list[str] | None]:
         """Return the events of the group's codes, sorted by the keys of their segments, and the names of categories."""

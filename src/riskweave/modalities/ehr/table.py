@@ -119,7 +119,8 @@ def _compute(
     with open_history(table=table, events=events, patterns=patterns, threads=threads, folder=folder) as history:
         vocabulary = history.vocabulary
         groups = make_groups(blocks, vocabulary)
-        parts = [Parts(group, folder, str(number)) for number, group in enumerate(groups)]
+        people = pd.factorize(table["person_id"])[0].astype(np.int64)
+        parts = [Parts(group, folder, str(number), people) for number, group in enumerate(groups)]
         text = np.zeros(len(vocabulary), dtype=bool)
         for group in groups:
             if "category" in group.aggregates:
