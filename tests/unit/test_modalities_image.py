@@ -1,5 +1,7 @@
 """Image reading: one picture in many formats gives one array; broken files stop the run."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import PIL.Image
@@ -198,6 +200,48 @@ def test_an_image_dated_to_the_day_may_be_later_than_the_index(tmp_path, picture
         ["c", str(new), 5],
         ["d", str(new), 6],
     ]
+
+
+def test_the_last_file_of_many_index_times_is_that_of_all_pairs(tmp_path):
+    """Against every pair of index time and file; midnights, equal times and people without either among them."""
+    rng = np.random.default_rng(5)
+    hours = rng.choice([0, 0, 9, 21], size=(2, 400)) + 24 * rng.integers(0, 40, size=(2, 400))
+    times = pd.Timestamp("2020-01-01") + pd.to_timedelta(hours.ravel(), unit="h").to_numpy().reshape(2, 400)
+    files = pd.DataFrame({"subject_id": rng.choice(list("abcdef"), 400), "time": times[0]})
+    files["path"] = [f"{number:03d}.png" for number in rng.permutation(400)]
+    subjects = pd.DataFrame({"person_id": rng.choice(list("bcdefg"), 400), "index_time": times[1]})
+    subjects["subject_id"] = [f"{person}@{number}" for number, person in enumerate(subjects["person_id"])]
+    subjects.to_parquet(tmp_path / "subjects.parquet")
+    files.to_parquet(tmp_path / "images.parquet")
+    expected = []
+    for subject in subjects.sort_values("subject_id").itertuples():
+        known = [
+            (file.time, file.path, file.Index + 1)
+            for file in files[files["subject_id"] == subject.person_id].itertuples()
+            if file.time == subject.index_time
+            or (file.time < subject.index_time and (file.time.hour or file.time.date() != subject.index_time.date()))
+        ]
+        if known:
+            expected.append([subject.subject_id, *max(known)[1:]])
+    chosen = last_files(subjects=tmp_path / "subjects.parquet", manifest=tmp_path / "images.parquet")
+    assert chosen.to_numpy().tolist() == expected
+    assert 300 < len(expected) < 400
+
+
+def test_a_person_of_many_index_times_and_files_needs_no_pairs(tmp_path):
+    """20,000 index times and files of one person: 400 million pairs are gigabytes."""
+    times = pd.date_range("2020-01-01 10:00", periods=20_000, freq="h")
+    names = [f"a@{number:05d}" for number in range(len(times))]
+    subjects = pd.DataFrame({"subject_id": names, "person_id": "a", "index_time": times})
+    subjects.to_parquet(tmp_path / "subjects.parquet")
+    pd.DataFrame({"subject_id": "a", "time": times, "path": names}).to_parquet(tmp_path / "images.parquet")
+    tracemalloc.start()
+    chosen = last_files(subjects=tmp_path / "subjects.parquet", manifest=tmp_path / "images.parquet")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6
+    # A midnight is of the instant of its own index time.
+    assert chosen["path"].tolist() == names
 
 
 def test_each_index_time_of_a_person_has_its_own_last_image(tmp_path, picture):

@@ -9,6 +9,7 @@ import joblib
 import numpy as np
 import pandas as pd
 
+from riskweave.cohort.times import TICK
 from riskweave.errors import DataError
 
 __all__ = ["UnreadableFileError", "last_files", "read_files"]
@@ -20,6 +21,37 @@ Facts = TypeVar("Facts")
 
 class UnreadableFileError(ValueError):
     """A file cannot be used; the message says why, without anything of its content."""
+
+
+def _last(index_times: pd.DataFrame, files: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Return the last file that is known at each subject's index time, by subject_id, and how many are at any.
+
+    Never all pairs of index times and files: these are the squares of what a person has.
+    """
+    # A midnight covers its whole day, unless the index time is that midnight.
+    moment = index_times["index_time"].astype("datetime64[us]")
+    day = moment.dt.normalize()
+    known = {False: moment, True: moment.where(moment == day, day - TICK)}
+    files = files.assign(time=files["time"].astype("datetime64[us]")).dropna(subset="time")
+    files = files.sort_values(["time", "path"], kind="stable")
+    is_date = files["time"] == files["time"].dt.normalize()
+    found = [
+        pd.merge_asof(
+            index_times.assign(known=known[dates]).sort_values("known", kind="stable"),
+            files[is_date == dates],
+            left_on="known",
+            right_on="time",
+            by="person_id",
+        )
+        for dates in (False, True)
+    ]
+    # An instant and a date are never the same time.
+    chosen = pd.concat([one.dropna(subset="time") for one in found]).sort_values(["subject_id", "time"])
+    latest = {
+        dates: files["person_id"].map(times.groupby(index_times["person_id"]).max()) for dates, times in known.items()
+    }
+    usable = files["time"] <= latest[True].where(is_date, latest[False])
+    return chosen.drop_duplicates("subject_id", keep="last").astype({"row": "int64"}), int(usable.sum())
 
 
 def last_files(*, subjects: Path, manifest: Path) -> pd.DataFrame:
@@ -53,32 +85,24 @@ def last_files(*, subjects: Path, manifest: Path) -> pd.DataFrame:
     listed = pd.read_parquet(manifest, columns=["subject_id", "time", "path"])
     listed = listed.rename(columns={"subject_id": "person_id"})
     listed["row"] = np.arange(1, len(listed) + 1)
-    files = listed.merge(index_times, on="person_id")
-    time, index_time = files["time"], files["index_time"]
-    # A midnight covers its whole day, unless the index time is that midnight.
-    usable = files[(time == index_time) | ((time < index_time) & (time != index_time.dt.normalize()))]
-    if usable.empty:
-        problem = (
-            f"none of its {files['row'].nunique()} file(s) of the study's subjects is dated at or before the index time"
-        )
+    files = listed[listed["person_id"].isin(index_times["person_id"])]
+    chosen, usable = _last(index_times, files)
+    if chosen.empty:
+        problem = f"none of its {len(files)} file(s) of the study's subjects is dated at or before the index time"
         raise DataError(
             f"{manifest.name}, column time",
             problem if len(files) else "it has no file of any subject of the study",
             "Features come from files at or before the index time: check the dates and the subject_id column of the "
             "manifest, or remove the feature set from the study.",
         )
-    chosen = usable.sort_values(["subject_id", "time", "path"], kind="stable").drop_duplicates(
-        "subject_id", keep="last"
-    )
-    used, known = chosen["row"].nunique(), usable["row"].nunique()
     logger.info(
         "%s: %d of %d subjects have a file at or before the index time; left out: %d later or undated file(s), "
         "%d earlier file(s) of the same subjects",
         manifest.name,
         len(chosen),
         len(index_times),
-        files["row"].nunique() - known,
-        known - used,
+        len(files) - usable,
+        usable - chosen["row"].nunique(),
     )
     return chosen[["subject_id", "path", "row"]].reset_index(drop=True)
 
