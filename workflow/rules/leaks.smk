@@ -32,7 +32,7 @@ rule find_leaks:
         "../../envs/riskweave.yaml"
     params:
         endpoints=ordered({name: dump(block) for name, block in STUDY.endpoints.items()}),
-        features={name: dump(STUDY.feature_sets[name]) for name in sorted(used_sets())},
+        features={name: dump_for_gates(name) for name in sorted(used_sets())},
         used={
             endpoint: sorted({name for e in STUDY.of_endpoint(endpoint) for name in e.feature_sets})
             for endpoint in sorted(STUDY.endpoints)

@@ -250,7 +250,9 @@ def _apply_criteria(
             else:
                 meets = _by_column(selection, criterion, key)
             meets = meets if kind == "include" else ~meets
-            what = criterion.description or ("With " if kind == "include" else "Without ") + criterion.name
+            what = criterion.description or criterion.name
+            # The attrition table tells who is left.
+            what = ("With: " if kind == "include" else "Without: ") + what
             before = int(selection.keep.sum())
             selection.step(criterion.name, what, meets, key=key)
             if int(selection.keep.sum()) == before:
