@@ -1,6 +1,7 @@
 """Parts of the leak gates: names, statistics, what is allowed and refused, and real cohorts without leaks."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from riskweave.cohort.ingest import ingest
 from riskweave.cohort.outcomes import define_outcomes
 from riskweave.cohort.selection import select_cohort
 from riskweave.errors import DataError, StudyError
-from riskweave.leaks.allowed import FINDINGS_COLUMNS, check_findings, write_findings
+from riskweave.leaks.allowed import FINDINGS_COLUMNS, check_findings, collect_findings, write_findings
 from riskweave.leaks.find import find_leaks
 from riskweave.leaks.finding import Finding
 from riskweave.leaks.names import suspicious
@@ -84,35 +85,63 @@ FOUND = [
 ]
 
 
-def test_findings_are_written_with_what_is_allowed(tmp_path, caplog):
+def test_findings_are_collected_with_what_is_allowed(tmp_path, caplog):
     allow = [
         Allowed(finding="image_shared:images", why="blank frames of the scanner"),
         Allowed(finding="image_shared:image", why="an entry of last year's"),
     ]
+    # What concerns the whole cohort is found with each feature set.
+    parts = {"age_sex": FOUND[1:], "ehr": FOUND}
+    for name, findings in parts.items():
+        write_findings(findings, tmp_path / f"{name}.csv")
     with caplog.at_level(logging.WARNING):
-        write_findings(FOUND, allow, tmp_path / "findings.csv")
+        collect_findings(
+            paths=[tmp_path / f"{name}.csv" for name in parts], allow=allow, output=tmp_path / "findings.csv"
+        )
     assert "'image_shared:image' was not found; the data may be mended: remove it. Did you mean" in caplog.text
+    assert "1 findings that the study does not allow: name_pattern:ehr.los" in caplog.text
     table = pd.read_csv(tmp_path / "findings.csv", keep_default_na=False)
     assert tuple(table.columns) == FINDINGS_COLUMNS
-    assert list(table["name"]) == ["name_pattern:ehr.los", "image_shared:images"]
-    assert list(table["allowed"]) == ["no", "yes"]
-    assert list(table["subjects"]) == ["", "fewer than 10"]
-    assert list(table["why"]) == ["", "blank frames of the scanner"]
+    assert list(table["name"]) == ["image_shared:images", "name_pattern:ehr.los"]
+    assert list(table["allowed"]) == ["yes", "no"]
+    assert list(table["subjects"]) == ["fewer than 10", ""]
+    assert list(table["why"]) == ["blank frames of the scanner", ""]
 
 
 def test_findings_that_are_not_allowed_are_refused_all_at_once(tmp_path, caplog):
-    write_findings(FOUND, [], tmp_path / "findings.csv")
+    write_findings(FOUND, tmp_path / "findings.csv")
     with pytest.raises(DataError, match="2 findings that the study does not allow") as caught:
-        check_findings(tmp_path / "findings.csv")
+        check_findings(tmp_path / "findings.csv", [])
     for expected in ("name_pattern:ehr.los", "image_shared:images", "`allow`", "{finding: name_pattern:ehr.los, why: "):
         assert expected in str(caught.value)
     allow = [Allowed(finding=finding.name, why="looked at, and no leak") for finding in FOUND]
-    write_findings(FOUND, allow, tmp_path / "findings.csv")
     with caplog.at_level(logging.WARNING):
-        check_findings(tmp_path / "findings.csv")
+        check_findings(tmp_path / "findings.csv", allow)
     assert caplog.text.count("looked at, and no leak") == 2
-    write_findings([], [], tmp_path / "findings.csv")
-    check_findings(tmp_path / "findings.csv")
+    write_findings([], tmp_path / "none.csv")
+    check_findings(tmp_path / "none.csv", [])
+
+
+@pytest.mark.parametrize(
+    ("finding", "concerned"),
+    [
+        ("image_shared:images", {"mi/ehr", "mi/labs", "death/ehr", "death/labs"}),
+        ("name_pattern:ehr.los", {"mi/ehr", "death/ehr"}),
+        ("outcome_association:mi/ehr.LAB//CHOL:last", {"mi/ehr"}),
+        ("folds_unlike:mi/events", {"mi/ehr", "mi/labs"}),
+        ("selection_after_index:population.include.x", {"mi/ehr", "mi/labs", "death/ehr", "death/labs"}),
+    ],
+)
+def test_an_allowed_finding_concerns_what_it_names(finding, concerned):
+    """Only the checks that it concerns run again, and with them only the trainings behind them."""
+    study = yaml.safe_load((Path(__file__).parents[2] / "config/config.yaml").read_text())
+    study["endpoints"]["death"] = study["endpoints"]["mi"] | {"target": ["MEDS_DEATH"], "competing": []}
+    study["feature_sets"]["labs"] = study["feature_sets"]["ehr"]
+    study["folds"]["stratify"] = "mi"
+    parsed = parse_study(study)
+    entry = Allowed(finding=finding, why="looked at, and no leak")
+    pairs = [(endpoint, name) for endpoint in ("mi", "death") for name in ("ehr", "labs")]
+    assert {f"{endpoint}/{name}" for endpoint, name in pairs if parsed.concerns(entry, endpoint, name)} == concerned
 
 
 @pytest.mark.parametrize(

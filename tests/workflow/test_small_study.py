@@ -5,6 +5,7 @@ One file, so that one worker runs the study once for all of its tests.
 
 import json
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 from nbclient import NotebookClient
-from small_project import REPOSITORY, SMALL, copy_project
+from small_project import REPOSITORY, SMALL, Project, copy_project
 
 pytestmark = pytest.mark.workflow
 
@@ -217,8 +218,9 @@ def test_a_new_feature_set_runs_itself_and_its_experiments(project):
     assert project.planned() == sorted(
         [
             "aggregate_events features/labs",
-            "check_inputs cohort",
-            "find_leaks cohort/leaks",
+            "check_inputs cohort/checked/mace",
+            "collect_findings cohort/leaks",
+            "find_leaks cohort/leaks/mace",
             "report_cohort cohort/report",
             "report_cohort cohort/report/mace",
             "save_study .",
@@ -226,6 +228,45 @@ def test_a_new_feature_set_runs_itself_and_its_experiments(project):
             *COMPARISON,
         ]
     )
+
+
+def test_two_edits_at_once_rerun_what_each_of_them_does(project):
+    """A gate that runs again hides no other reason to train: a finding allowed, a new feature set, a new setting."""
+    study = project.study()
+    study["allow"] = [{"finding": "name_pattern:image.los", "why": "there is no such column"}]
+    study["feature_sets"]["labs"] = {
+        "modality": "ehr",
+        "events": [{"codes": ["LAB//"], "by_code": True, "aggregates": ["last"]}],
+    }
+    study["experiments"]["labs"] = {"feature_sets": ["labs"], "models": ["cox"]}
+    study["feature_sets"]["ecg"]["encoder"]["training"]["weight_decay"] = 0.02
+    study["models"]["logistic_hazard"]["dropout"] = 0.3
+    project.write_study(study)
+    planned = project.planned()
+    for job in (
+        experiment("labs.cox"),
+        experiment("everything.logistic_hazard"),
+        experiment("ecg.cox"),
+        encoder("ecg"),
+    ):
+        assert job in planned
+    assert experiment("age_sex.cox") not in planned
+    assert experiment("ehr.cox") not in planned
+
+
+def test_training_runs_again_after_the_cohort_report_saw_the_change(project, tmp_path):
+    """Features made again for the report are new to the experiments too."""
+    shutil.copytree(project.root, tmp_path / "copy", symlinks=True)
+    copy = Project(tmp_path / "copy")
+    study = copy.study()
+    study["feature_sets"]["ehr"]["static"] = study["feature_sets"]["ehr"]["static"][:-1]
+    copy.write_study(study)
+    done = copy.snakemake("cohort")
+    assert done.returncode == 0, done.stdout + done.stderr
+    planned = copy.planned()
+    assert experiment("ehr.cox") in planned
+    assert experiment("everything.logistic_hazard") in planned
+    assert experiment("age_sex.cox") not in planned
 
 
 def test_editing_a_model_reruns_its_experiments_only(project):

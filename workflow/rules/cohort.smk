@@ -3,8 +3,8 @@
 REQUIRED INPUTS: the raw files that the study's cohort block names (none for the sources synthetic and nafld).
 OUTPUTS: cohort/source/*.parquet (canonical tables), cohort/subjects.parquet (who is in the study) with
   cohort/attrition.csv, cohort/outcomes/<endpoint>.parquet, cohort/attrition/<endpoint>.csv, cohort/folds.parquet, and
-  cohort/checked: all inputs of training were read and found usable. Training waits for the last one and is not repeated
-  because of it.
+  cohort/checked/<endpoint>/<feature_set>: what training will read of both was found usable. Training waits for its own;
+  it depends on nothing that the training does not.
 
 Outputs of rules that read raw data are marked `update`: when new data cannot be used, the tables made before stay.
 """
@@ -140,22 +140,20 @@ rule check_inputs:
         code=code("check_inputs"),
         subjects=rules.select_cohort.output.subjects,
         folds=rules.assign_folds.output.folds,
-        outcomes=expand(rules.define_outcomes.output.outcomes, endpoint=sorted(STUDY.endpoints)),
-        features=feature_tables(),
-        indices=[f"{RESULTS}/features/{name}/index.parquet" for name in sorted(STUDY.encoders())],
-        findings=f"{RESULTS}/cohort/leaks/findings.csv",
+        outcomes=rules.define_outcomes.output.outcomes,
+        table=f"{RESULTS}/features/{{used_set}}/features.parquet",
+        index=index_if_encoded,
+        findings=f"{RESULTS}/cohort/leaks/{{endpoint}}/{{used_set}}.csv",
     output:
-        checked=touch(f"{RESULTS}/cohort/checked"),
+        checked=touch(f"{RESULTS}/cohort/checked/{{endpoint}}/{{used_set}}"),
     log:
-        f"{RESULTS}/logs/check_inputs.log",
+        f"{RESULTS}/logs/check_inputs/{{endpoint}}/{{used_set}}.log",
     conda:
         "../../envs/riskweave.yaml"
     params:
-        columns=ordered(STUDY.subject_columns()),
-        endpoints=sorted(STUDY.endpoints),
-        encoders=sorted(STUDY.encoders()),
-        trainings=STUDY.encoder_trainings(),
+        columns=lambda wildcards: columns_of_set(wildcards.used_set),
+        allow=allowed_for,
     message:
-        "Check the last of what training will read."
+        "Check what training for {wildcards.endpoint} will read of {wildcards.used_set}."
     script:
         "../scripts/check_inputs.py"

@@ -47,6 +47,7 @@ wildcard_constraints:
     ecg_set=any_of(STUDY.sets_of("ecg")),
     image_set=any_of(STUDY.sets_of("image")),
     encoder_set=any_of(STUDY.encoders()),
+    used_set=any_of({name for experiment in STUDY.matrix() for name in experiment.feature_sets}),
 
 
 def code(script, *implementations):
@@ -77,6 +78,37 @@ def dump_for_gates(name):
     """Return what the leak gates ask of a feature set: how it is read and encoded is not theirs."""
     block = STUDY.feature_sets[name]
     return dump(block) if block.modality == "ehr" else {"modality": block.modality}
+
+
+def gated_pairs():
+    """Return the (endpoint, feature set) that are trained together: each is judged by the leak gates on its own.
+
+    A gate of all would rerun with any new feature set, and every training behind it; Snakemake looks for no other
+    reason to run a job behind one that has to be rerun, `ancient` or not.
+    """
+    return sorted({(e.endpoint, name) for e in STUDY.matrix() for name in e.feature_sets})
+
+
+def index_if_encoded(wildcards):
+    """Return the table of what the encoder of a feature set reads, or nothing where there is none."""
+    return f"{RESULTS}/features/{wildcards.used_set}/index.parquet" if wildcards.used_set in STUDY.encoders() else []
+
+
+def columns_of_set(name):
+    """Return the columns of the subject table behind a feature set and the folds: config key to column."""
+    others = tuple(f"feature_sets.{other}." for other in STUDY.feature_sets if other != name)
+    return ordered({key: column for key, column in STUDY.subject_columns().items() if not key.startswith(others)})
+
+
+def allowed_for(wildcards):
+    """Return the allowed findings that concern a feature set and endpoint: others do not rerun its check."""
+    return [dump(entry) for entry in STUDY.allow if STUDY.concerns(entry, wildcards.endpoint, wildcards.used_set)]
+
+
+def checks_of_experiment(wildcards):
+    """Return the passed checks that an experiment needs."""
+    sets = sorted(experiment_of(wildcards).feature_sets)
+    return [f"{RESULTS}/cohort/checked/{wildcards.endpoint}/{name}" for name in sets]
 
 
 def raw_fingerprints():

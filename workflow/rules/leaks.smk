@@ -2,8 +2,13 @@
 
 REQUIRED INPUTS: cohort/subjects.parquet, cohort/source/{recordings,images}.parquet, cohort/outcomes/<endpoint>.parquet,
   cohort/folds.parquet, features/<feature_set>/features.parquet, and index.parquet of those with an encoder.
-OUTPUTS: cohort/leaks/findings.csv. check_inputs refuses what the study does not allow.
+OUTPUTS: cohort/leaks/<endpoint>/<feature_set>.csv, and all of them with what the study allows in
+  cohort/leaks/findings.csv. check_inputs refuses what the study does not allow.
 """
+
+
+localrules:
+    collect_findings,
 
 
 rule find_leaks:
@@ -13,10 +18,35 @@ rule find_leaks:
         attrition=rules.select_cohort.output.attrition,
         recordings=rules.ingest.output.recordings,
         images=rules.ingest.output.images,
-        outcomes=expand(rules.define_outcomes.output.outcomes, endpoint=sorted(STUDY.endpoints)),
+        outcomes=rules.define_outcomes.output.outcomes,
         folds=rules.assign_folds.output.folds,
-        tables=[feature_table(name) for name in sorted(used_sets())],
-        indices=[f"{RESULTS}/features/{name}/index.parquet" for name in sorted(STUDY.encoders())],
+        table=f"{RESULTS}/features/{{used_set}}/features.parquet",
+        index=index_if_encoded,
+    output:
+        findings=f"{RESULTS}/cohort/leaks/{{endpoint}}/{{used_set}}.csv",
+    log:
+        f"{RESULTS}/logs/find_leaks/{{endpoint}}/{{used_set}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/find_leaks/{{endpoint}}/{{used_set}}.tsv"
+    conda:
+        "../../envs/riskweave.yaml"
+    resources:
+        mem_mb=3000,
+    params:
+        endpoint=lambda wildcards: dump(STUDY.endpoints[wildcards.endpoint]),
+        features=lambda wildcards: dump_for_gates(wildcards.used_set),
+        population=dump(STUDY.population),
+        division=dump(STUDY.folds),
+    message:
+        "Look for leaks of {wildcards.endpoint} into {wildcards.used_set}, cohort and folds."
+    script:
+        "../scripts/find_leaks.py"
+
+
+rule collect_findings:
+    input:
+        code=code("collect_findings"),
+        findings=[f"{RESULTS}/cohort/leaks/{endpoint}/{name}.csv" for endpoint, name in gated_pairs()],
     output:
         findings=report(
             f"{RESULTS}/cohort/leaks/findings.csv",
@@ -25,23 +55,12 @@ rule find_leaks:
             labels={"table": "leak gates"},
         ),
     log:
-        f"{RESULTS}/logs/find_leaks.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/find_leaks.tsv"
+        f"{RESULTS}/logs/collect_findings.log",
     conda:
         "../../envs/riskweave.yaml"
     params:
-        endpoints=ordered({name: dump(block) for name, block in STUDY.endpoints.items()}),
-        features={name: dump_for_gates(name) for name in sorted(used_sets())},
-        used={
-            endpoint: sorted({name for e in STUDY.of_endpoint(endpoint) for name in e.feature_sets})
-            for endpoint in sorted(STUDY.endpoints)
-        },
-        encoders=sorted(STUDY.encoders()),
-        population=dump(STUDY.population),
-        division=dump(STUDY.folds),
         allow=[dump(entry) for entry in STUDY.allow],
     message:
-        "Look for leaks in cohort, features and folds."
+        "Collect what the leak gates found."
     script:
-        "../scripts/find_leaks.py"
+        "../scripts/collect_findings.py"

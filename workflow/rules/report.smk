@@ -19,7 +19,7 @@ rule report_cohort:
         outcomes=expand(rules.define_outcomes.output.outcomes, endpoint=sorted(STUDY.endpoints)),
         attrition=expand(rules.define_outcomes.output.attrition, endpoint=sorted(STUDY.endpoints)),
         features=[feature_table(name) for name in used_sets_by_modality()],
-        findings=rules.find_leaks.output.findings,
+        findings=rules.collect_findings.output.findings,
     output:
         page=report(
             f"{RESULTS}/cohort/report/cohort.html",

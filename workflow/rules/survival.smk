@@ -16,7 +16,7 @@ rule train_encoder:
         outcomes=rules.define_outcomes.output.outcomes,
         folds=rules.assign_folds.output.folds,
         data=ancient(rules.ingest.output.data),
-        checked=ancient(rules.check_inputs.output.checked),
+        checked=f"{RESULTS}/cohort/checked/{{endpoint}}/{{encoder_set}}",
     output:
         embeddings=f"{RESULTS}/features/{{encoder_set}}/{{endpoint}}/embeddings.parquet",
         weights=f"{RESULTS}/features/{{encoder_set}}/{{endpoint}}/encoder.pt",
@@ -52,7 +52,7 @@ rule train_experiment:
         outcomes=rules.define_outcomes.output.outcomes,
         folds=rules.assign_folds.output.folds,
         data=ancient(rules.ingest.output.data),
-        checked=ancient(rules.check_inputs.output.checked),
+        checked=checks_of_experiment,
     output:
         predictions=f"{RESULTS}/experiments/{{endpoint}}/{{experiment}}/predictions.parquet",
         models=f"{RESULTS}/experiments/{{endpoint}}/{{experiment}}/models.joblib",

@@ -1,18 +1,21 @@
-"""Check what training will need of columns, endpoints and folds; what rules read, they checked themselves."""
+"""Check what training will read of an endpoint, a feature set and the folds, and what the leak gates found."""
 
 from pathlib import Path
 
 from riskweave.cohort.checks import check_columns
 from riskweave.jobs import job_log
 from riskweave.leaks.allowed import check_findings
+from riskweave.study.cohort import Allowed
 from riskweave.survival.roles import check_training
 
 with job_log(Path(snakemake.log[0])):
+    endpoint, name = snakemake.wildcards.endpoint, snakemake.wildcards.used_set
+    index = snakemake.input.get("index")
     check_columns(subjects=Path(snakemake.input.subjects), study_columns=snakemake.params.columns)
     check_training(
-        outcomes=dict(zip(snakemake.params.endpoints, map(Path, snakemake.input.outcomes), strict=True)),
+        outcomes={endpoint: Path(snakemake.input.outcomes)},
         folds=Path(snakemake.input.folds),
-        encoders=snakemake.params.trainings,
-        present=dict(zip(snakemake.params.encoders, map(Path, snakemake.input.indices), strict=True)),
+        encoders=[(name, endpoint)] if index else [],
+        present={name: Path(index)} if index else {},
     )
-    check_findings(Path(snakemake.input.findings))
+    check_findings(Path(snakemake.input.findings), [Allowed.model_validate(entry) for entry in snakemake.params.allow])

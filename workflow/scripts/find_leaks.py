@@ -1,4 +1,4 @@
-"""Look for leaks in a study, and write what was found with what the study allows."""
+"""Look for leaks of an endpoint into a feature set, and write what was found."""
 
 from pathlib import Path
 
@@ -7,27 +7,26 @@ from pydantic import TypeAdapter
 from riskweave.jobs import job_log
 from riskweave.leaks.allowed import write_findings
 from riskweave.leaks.find import find_leaks
-from riskweave.study.cohort import Allowed, Endpoint, Folds
+from riskweave.study.cohort import Endpoint, Folds
 from riskweave.study.features import FeatureSet
 from riskweave.study.population import Population
 
 with job_log(Path(snakemake.log[0])):
-    endpoints = TypeAdapter(dict[str, Endpoint]).validate_python(snakemake.params.endpoints)
-    features = TypeAdapter(dict[str, FeatureSet]).validate_python(snakemake.params.features)
+    endpoint, name = snakemake.wildcards.endpoint, snakemake.wildcards.used_set
+    index = snakemake.input.get("index")
     findings = find_leaks(
         subjects=Path(snakemake.input.subjects),
-        outcomes=dict(zip(sorted(endpoints), map(Path, snakemake.input.outcomes), strict=True)),
+        outcomes={endpoint: Path(snakemake.input.outcomes)},
         folds=Path(snakemake.input.folds),
-        tables=dict(zip(sorted(features), map(Path, snakemake.input.tables), strict=True)),
-        used=snakemake.params.used,
-        features=features,
-        endpoints=endpoints,
+        tables={name: Path(snakemake.input.table)},
+        used={endpoint: [name]},
+        features={name: TypeAdapter(FeatureSet).validate_python(snakemake.params.features)},
+        endpoints={endpoint: TypeAdapter(Endpoint).validate_python(snakemake.params.endpoint)},
         population=Population.model_validate(snakemake.params.population),
         division=Folds.model_validate(snakemake.params.division),
         recordings=Path(snakemake.input.recordings),
         images=Path(snakemake.input.images),
-        indices=dict(zip(snakemake.params.encoders, map(Path, snakemake.input.indices), strict=True)),
+        indices={name: Path(index)} if index else {},
         attrition=Path(snakemake.input.attrition),
     )
-    allow = [Allowed.model_validate(entry) for entry in snakemake.params.allow]
-    write_findings(findings, allow, Path(snakemake.output.findings))
+    write_findings(findings, Path(snakemake.output.findings))

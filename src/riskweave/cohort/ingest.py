@@ -70,8 +70,8 @@ def ingest(*, cohort: Cohort, output: Path, synthetic: Path | None = None, threa
         The study's block.
     output : Path
         Folder for subjects, events, recordings and images (Parquet; all four, some without rows) and data.json, the
-        version of the data (`riskweave.cohort.version`). The metadata of the subject table hold what messages call it, and whether the
-        source's times have a time zone (`riskweave.cohort.checks.zone_fact`).
+        version of the data (`riskweave.cohort.version`). The metadata of the subject table hold what messages call it,
+        and whether the source's times have a time zone (`riskweave.cohort.checks.zone_fact`).
     synthetic : Path, optional
         The generator's folder, for source synthetic.
     threads : int

@@ -102,6 +102,17 @@ class Study(Block):
             }
         )
 
+    def concerns(self, entry: Allowed, endpoint: str, feature_set: str) -> bool:
+        """Tell whether an allowed finding may be one about this feature set and endpoint, or about the whole cohort."""
+        place = entry.finding.partition(":")[2]
+        head, slash, rest = place.partition("/")
+        if slash and head in self.endpoints:
+            if head != endpoint:
+                return False
+            place = rest
+        owner, dot, _ = place.partition(".")
+        return owner == feature_set if dot and owner in self.feature_sets else True
+
     def stratify(self) -> str:
         """Name of the endpoint whose events are balanced over the folds."""
         return self.folds.stratify or next(iter(self.endpoints))
