@@ -150,6 +150,10 @@ MISTAKES = {
         put("models.forest.max_features", "sqr"),
         ["models.forest.max_features: 'sqr' is not allowed", "Did you mean 'sqrt'?", "sqrt, log2 or number, above 0"],
     ),
+    "a reason in three letters": (
+        put("allow", [{"finding": "name_pattern:labs.dod", "why": "yes"}]),
+        ["allow[0].why: 'yes' is not allowed. Allowed: text of at least 10 characters"],
+    ),
     # Wrong types.
     "text for a number": (
         put("cohort.subjects", "many"),

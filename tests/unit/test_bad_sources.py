@@ -7,6 +7,7 @@ No message holds an identifier or a value of a row.
 
 import gzip
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -203,7 +204,10 @@ def relative(people: str, events: str, unit: str) -> dict:
 
 
 TABLE_MISTAKES = {
-    "decimal comma": (PEOPLE, EVENTS.replace(",5.1,", ',"5,1",'), "cohort.events (events.csv), column numeric_value: 1 of 30 rows are no number. Allowed: numbers with a decimal point"),
+    "decimal comma": (PEOPLE, EVENTS.replace(",5.1,", ',"5,1",'), "cohort.events (events.csv), column numeric_value: 1 of 30 rows are no number (1 with a decimal comma). Allowed: numbers with a decimal point"),
+    "below the detection limit": (PEOPLE, EVENTS.replace(",5.1,", ",<5,"), "column numeric_value: 1 of 30 rows are no number (1 top-coded or cut off, such as >89 or <20). Allowed: numbers with a decimal point; leave the cell empty where there is none. Recode detection limits (<20, >89) as numbers, by one rule for all, or keep them as words: of events in text_value"),
+    "top-coded age": (PEOPLE.replace(",68,", ",>89,"), EVENTS, "cohort.subjects (people.csv), column age: 1 of 30 values are no number (1 top-coded or cut off, such as >89 or <20), though the others are. Recode what stands behind < or > (90 for >89, the limit for <20); or put a letter before each value where they are categories"),
+    "weight with decimal commas": (re.sub(r"(\d+)\.5\n", r'"\1,5"\n', PEOPLE), EVENTS, "column weight: 30 of 30 values are no number (30 with a decimal comma). Write numbers with a decimal point, no thousands separators; or put a letter"),
     "infinite": (PEOPLE, EVENTS.replace(",5.1,", ",inf,"), "cohort.events (events.csv), column numeric_value: 1 of 30 rows are infinite"),
     "wrong delimiter": (PEOPLE, EVENTS.replace(",", "\t"), "cohort.events (events.csv): the header is 1 column: the file seems to be separated by tabs"),
     "identifiers read as numbers": (PEOPLE.replace("p-", "0"), EVENTS.replace("p-0", ""), "cohort.events (events.csv), column subject_id: 30 of 30 rows belong to 30 subjects that are not in the subject table. Add these subjects, or remove their rows. 30 of them differ from a known subject in leading zeros alone"),
@@ -251,7 +255,7 @@ def test_relative_times(case):
 
 
 STATIC_MISTAKES = {
-    "age >89": (PEOPLE.replace(",68,", ",>89,"), "age", "cohort.subjects (people.csv), column age: 1 of 30 values are no number, though the others are"),
+    "a word among ages": (PEOPLE.replace(",68,", ",fifty,"), "age", "cohort.subjects (people.csv), column age: 1 of 30 values are no number, though the others are"),
     "999 for unknown": (PEOPLE.replace(",68,", ",999,").replace(",69,", ",999,"), "age", "cohort.subjects (people.csv), column age: 2 of 30 values are 999, far from all others (feature_sets.ehr.static[0] names the column). Leave the cell empty"),
     "-9 for unknown": (PEOPLE.replace(",68,", ",-9,").replace(",69,", ",-9,"), "age", "column age: 2 of 30 values are -9, far from all others"),
     "-999 for unknown": (PEOPLE.replace("68.5", "-999").replace("69.5", "-999"), "weight", "column weight: 2 of 30 values are -999, far from all others"),

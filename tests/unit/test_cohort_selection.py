@@ -327,6 +327,25 @@ def test_no_births_no_age(tmp_path):
         select(tmp_path, {"include": [{"name": "adults", "column": "age", "values": {"above": 18}}]})
 
 
+@pytest.mark.parametrize(
+    ("spelt", "problem", "remedy"),
+    [
+        (["41,5", "60,0", "72,5", None], ": 3 of 3 values are no number (3 with a decimal comma)", "Write numbers with a decimal point, no thousands separators. Allowed with text"),
+        (["41", ">89", "> 89", "x"], ": 3 of 4 values are no number (2 top-coded or cut off, such as >89 or <20)", "Recode what stands behind < or > (90 for >89, the limit for <20). Allowed with text"),
+        (["41", "x", "50", "60"], ": 1 of 4 values are no number", "Leave the cell empty where the value is unknown. Allowed with text"),
+        (["low", "high", "low", "low"], "", "Allowed with text: values: {equals: [...]}"),
+    ],
+)  # fmt: skip
+def test_numbers_are_asked_of_text(tmp_path, spelt, problem, remedy):
+    for one, text in zip(PEOPLE, spelt, strict=True):
+        one.columns["weight"] = text
+    write_people(tmp_path, PEOPLE)
+    with pytest.raises(DataError) as caught:
+        select(tmp_path, {"include": [{"name": "adults", "column": "weight", "values": {"above": 18}}]})
+    whole = f"has the type string for all 4 subjects, and the criterion compares numbers{problem}. {remedy}"
+    assert whole in str(caught.value)
+
+
 def test_what_a_killed_run_left_is_removed(tmp_path):
     write_people(tmp_path, PEOPLE)
     left = tmp_path / "made" / ".subjects.parquet.duckdb"

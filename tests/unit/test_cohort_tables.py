@@ -70,6 +70,41 @@ def test_names_and_units_of_events():
     assert "name yours in cohort.event_columns.code. Did you mean 'item'?" in message
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("key", ["numeric_value", "text_value", "unit"])
+def test_a_column_of_events_that_the_study_names_is_there(kind, key):
+    write("subjects.csv", *DATED)
+    events = pd.DataFrame(
+        {"subject_id": ["01"], "time": [pd.Timestamp("2020-01-01")], "code": ["A"], "my_column": ["1"]}
+    )
+    events.to_csv("events.csv", index=False)
+    events.to_parquet("events.parquet")
+    misspelt = EventColumns(**{key: "my_colum"})
+    assert refused(source(events=f"events.{kind}", event_columns=misspelt)) == (
+        f"cohort.events (events.{kind}): there is no column 'my_colum'; the 4 columns are: subject_id, time, code, "
+        f"my_column. Correct cohort.event_columns.{key}, or remove it where there is none. Did you mean 'my_column'?"
+    )
+    assert made(source(events=f"events.{kind}"))[1][key].isna().all()  # under its default name it may be absent
+
+
+def test_text_that_is_no_number_stays_text():
+    ages = ["10-20", "20-30", "30-40"] * 4
+    columns = {
+        "band": ages,
+        "side": ["<65", ">=65"] * 6,  # categories: no number stands without a sign
+        "code": ["007", "012", "100"] * 4,
+        "some": ["1", "2", "3", "4", ">4", "x", "y", "z", "1", "2", "3", "4"],  # three of twelve are no number at all
+    }
+    ids = [f"{number:02d}" for number in range(12)]
+    pd.DataFrame({"subject_id": ids, "followup_end": "2021-05-01", **columns}).to_csv("subjects.csv", index=False)
+    write("more.csv", "subject_id,age", *(f"{name},{40 + place}" for place, name in enumerate(ids[1:])), "00,>89")
+    subjects = made(source(columns=UNDATED))[0]
+    assert {name: subjects[name].tolist() for name in columns} == columns
+    assert refused(source(columns=UNDATED, further=["more.csv"])).startswith(
+        "cohort.further[0] (more.csv), column age: 1 of 12 values are no number (1 top-coded or cut off, such as"
+    )
+
+
 def test_relative_times_count_from_the_index():
     write("subjects.csv", "subject_id,followup_end,born,sex", "1,48.5,-438300,f", "2,72,,m")
     write("events.csv", "subject_id,time,code", "1,-0.5,A", "1,0,B", "2,36,A")
@@ -302,6 +337,9 @@ def test_the_data_version_says_what_changed(caplog):
     assert second["tables"]["subjects"] == first["tables"]["subjects"]
     made(cohort)
     assert "The content of all tables is the same as before" in caplog.text
+    write("events.csv", "subject_id,time,code", "01,2020-01-02,A")
+    made(cohort)
+    assert "The table events changed: other content, the same number of rows (1)" in caplog.text
 
 
 def test_data_that_cannot_be_used_leave_those_before():

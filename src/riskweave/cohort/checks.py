@@ -7,17 +7,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from riskweave.cohort.convert import count_true, is_number
+from riskweave.cohort.numberlike import count_cells
 from riskweave.cohort.reading import InputFile
 from riskweave.cohort.tables import SUBJECTS, facts_in, read_arrow, read_metadata
 from riskweave.errors import DataError, nearest
 
 __all__ = ["check_columns", "check_known", "check_zone", "check_zones", "zone_fact"]
 
-# From this share of numbers on, the text in a column is taken for a slip and not for categories.
-_MOSTLY_NUMBERS = 0.9
 # How registries write "unknown" as a number.
 _PLACEHOLDERS = (99, 999, 9999, 99999, -9, -99, -999, -9999)
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 def check_columns(*, subjects: Path, study_columns: Mapping[str, str]) -> None:
@@ -48,11 +46,10 @@ def check_columns(*, subjects: Path, study_columns: Mapping[str, str]) -> None:
             problem = f"all {len(column)} subjects lack a value ({key} names the column)"
             raise DataError(place, problem, f"Fill the column, or remove it from {key}")
         if pa.types.is_string(column.type):
-            given = len(column) - column.null_count
-            words = given - count_true(pc.match_substring_regex(column, _NUMBER))
-            if 0 < words <= (1 - _MOSTLY_NUMBERS) * given:
-                problem = f"{words} of {given} values are no number, though the others are ({key} names the column)"
-                remedy = "Leave the cell empty where the value is unknown; use a decimal point, no thousands separators"
+            cells = count_cells(column)
+            if cells.meant_as_numbers:
+                problem = f"{cells.problem} ({key} names the column)"
+                remedy = "; ".join(["Leave the cell empty where the value is unknown", *cells.remedies])
                 raise DataError(place, problem, remedy)
         elif not is_number(column.type):
             problem = f"has the type {column.type} for all {len(column)} subjects ({key} names the column)"

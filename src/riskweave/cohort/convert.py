@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from riskweave.cohort.numberlike import count_cells
 from riskweave.cohort.reading import InputFile
 from riskweave.errors import DataError
 
@@ -226,8 +227,14 @@ def as_numbers(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
         numbers = _try_cast(text, "DOUBLE")
         wrong = numbers.null_count - text.null_count
         if wrong:
+            cells = count_cells(text)
             remedy = "Allowed: numbers with a decimal point; leave the cell empty where there is none"
-            raise DataError(where, f"{wrong} of {len(column)} rows are no number", remedy)
+            if cells.cut:
+                remedy += (
+                    ". Recode detection limits (<20, >89) as numbers, by one rule for all, or keep them as words: of "
+                    "events in text_value"
+                )
+            raise DataError(where, f"{wrong} of {len(column)} rows are no number{cells.kinds}", remedy)
     else:
         raise DataError(where, f"has the type {column.type} in all {len(column)} rows", "Allowed: numbers")
     numbers = pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
@@ -237,12 +244,22 @@ def as_numbers(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     return numbers
 
 
-def _infer(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _infer(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     """Return a CSV's column as whole numbers, as numbers, or as text, whichever holds all of its values.
 
     Codes with leading zeros (007) stay text.
+
+    Raises
+    ------
+    DataError
+        When nearly all are numbers, and some of them have decimal commas or stand behind < or >: as text, each of them
+        would be a category.
     """
     text = _blank_to_missing(column)
+    cells = count_cells(text)
+    if cells.misspelt:
+        remedy = "; ".join([*cells.remedies, "or put a letter before each value where they are categories"])
+        raise DataError(where, cells.problem, remedy[0].upper() + remedy[1:])
     if count_true(pc.match_substring_regex(text, r"^[+-]?0\w")) or text.null_count == len(text):
         return text if text.null_count < len(text) else text.cast(pa.float64())
     for kind in (pa.int64(), pa.float64()):
@@ -262,11 +279,11 @@ def as_static(column: pa.ChunkedArray, file: InputFile, name: str, zones: dict[s
     Raises
     ------
     DataError
-        When it has a type of another kind (lists, binary, ...).
+        When it has a type of another kind (lists, binary, ...), or is text that is meant as numbers (`_infer`).
     """
     kind = column.type
     if _is_text(kind):
-        return _infer(column)
+        return _infer(column, file.column(name))
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return column.cast(pa.int64())
     if is_number(kind) or pa.types.is_null(kind):

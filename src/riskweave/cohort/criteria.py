@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from riskweave.cohort.history import History, values_condition
+from riskweave.cohort.numberlike import count_cells
 from riskweave.cohort.times import at_or_before_sql, last_date_sql
 from riskweave.errors import DataError, nearest
 from riskweave.study.population import Criterion, DerivedColumn, Values
@@ -149,8 +150,7 @@ def meets_by_column(column: pa.ChunkedArray, values: Values | None, where: str, 
     numeric = pd.api.types.is_numeric_dtype(found)
     asks_numbers = values.above is not None or values.below is not None
     if asks_numbers and not numeric:
-        problem = f"has the type {column.type} for all {len(found)} subjects, and the criterion compares numbers"
-        raise DataError(where, problem, "Allowed with text: values: {equals: [...]}")
+        raise _no_numbers(column, where)
     meets = given.copy()
     if values.above is not None:
         meets &= (found > values.above).to_numpy()
@@ -159,6 +159,17 @@ def meets_by_column(column: pa.ChunkedArray, values: Values | None, where: str, 
     if values.equals:
         meets &= _equals(found, values, people, numeric=numeric, where=where)
     return meets
+
+
+def _no_numbers(column: pa.ChunkedArray, where: str) -> DataError:
+    """Return the error of a criterion that compares numbers with a column of another type."""
+    problem = f"has the type {column.type} for all {len(column)} subjects, and the criterion compares numbers"
+    remedy = "Allowed with text: values: {equals: [...]}"
+    if pa.types.is_string(column.type) and (cells := count_cells(column)).plain + cells.commas + cells.cut:
+        problem += f": {cells.other} of {cells.given} values are no number{cells.kinds}"
+        recode = "; ".join(cells.remedies) or "leave the cell empty where the value is unknown"
+        remedy = f"{recode[0].upper()}{recode[1:]}. {remedy}"
+    return DataError(where, problem, remedy)
 
 
 def _equals(found: pd.Series, values: Values, people: pd.Series, *, numeric: bool, where: str) -> np.ndarray:

@@ -107,7 +107,10 @@ def log_changes(data: Mapping[str, Any], previous: Mapping[str, Any]) -> None:
         _LOG.info("The content of all tables is the same as before")
         return
     for name, rows in data["changed"].items():
-        _LOG.warning("The table %s changed: %d rows, %d before", name, rows["rows"], rows["rows_before"])
+        if rows["rows"] == rows["rows_before"]:
+            _LOG.warning("The table %s changed: other content, the same number of rows (%d)", name, rows["rows"])
+        else:
+            _LOG.warning("The table %s changed: %d rows, %d before", name, rows["rows"], rows["rows_before"])
 
 
 def write_data(data: Mapping[str, Any], path: Path) -> None:

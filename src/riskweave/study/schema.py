@@ -63,7 +63,9 @@ def _choice(node: Node, schema: Node, block: Callable[[str], str]) -> str:
 
 def _scalar(node: Node) -> str:
     """Words for a node of a simple type; empty for any other node."""
-    text = f"name ({NAME_RULE})" if node.get("pattern") == NAME_PATTERN else "text"
+    least = node.get("minLength", 0)
+    text = f"text of at least {least} characters" if least > 1 else "text"
+    text = f"name ({NAME_RULE})" if node.get("pattern") == NAME_PATTERN else text
     words = {
         "string": text,
         "integer": _number("whole number", node),

@@ -86,9 +86,15 @@ class EventColumns(Block):
     subject_id: str = Field(default="subject_id", description="Identifier of the subject.")
     time: str = Field(default="time", description="Date or time of the event; empty where it is undated.")
     code: str = Field(default="code", description="Code of the event.")
-    numeric_value: str = Field(default="numeric_value", description="Measured value; the column may be absent.")
-    text_value: str = Field(default="text_value", description="Value in words; the column may be absent.")
-    unit: str = Field(default="unit", description="Unit of the measured value; the column may be absent.")
+    numeric_value: str = Field(
+        default="numeric_value", description="Measured value; only a column of the default name may be absent."
+    )
+    text_value: str = Field(
+        default="text_value", description="Value in words; only a column of the default name may be absent."
+    )
+    unit: str = Field(
+        default="unit", description="Unit of the measured value; only a column of the default name may be absent."
+    )
     time_unit: Literal["dates", "days", "hours", "minutes"] = Field(
         default="dates",
         description="`dates`: times are dates. Otherwise they are numbers, counted from the index time (negative "

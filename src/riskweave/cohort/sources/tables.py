@@ -111,6 +111,16 @@ def _read_subjects(file: InputFile, source: TablesSource, zones: dict[str, bool 
     return pa.table({"subject_id": subject_id, **times, **static}), births
 
 
+def _check_named(file: InputFile, names: EventColumns, there: list[str]) -> None:
+    """Refuse a column that the study names and the file lacks; only under its default name it may be absent."""
+    for key in ("numeric_value", "text_value", "unit"):
+        name = getattr(names, key)
+        if name not in there and name != EventColumns.model_fields[key].default:
+            problem = f"there is no column {name!r}; the {len(there)} columns are: {', '.join(there)}"
+            remedy = f"Correct cohort.event_columns.{key}, or remove it where there is none.{nearest(name, there)}"
+            raise DataError(file.where, problem, remedy)
+
+
 def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -124,6 +134,7 @@ def _streamed(file: InputFile, names: EventColumns, zones: dict[str, bool | None
     paths, schema, rows = parquet_schema(file)
     if not rows:
         return None
+    _check_named(file, names, schema.names)
     kinds = {field.name: field.type for field in schema}
     present = {key: name for key in EVENTS.columns.names if (name := getattr(names, key)) in kinds}
     relative_times = names.time_unit != "dates"
@@ -158,9 +169,11 @@ def _streamed(file: InputFile, names: EventColumns, zones: dict[str, bool | None
 
 
 def _read_events(file: InputFile, names: EventColumns, zones: dict[str, bool | None]) -> pa.Table:
-    """Return the canonical events, read strictly. The columns of values may be absent."""
+    """Return the canonical events, read strictly. Columns of values may be absent, unless the study names them."""
     wanted = {key: getattr(names, key) for key in EVENTS.columns.names}
     raw = read_file(file, columns=wanted.values())
+    if is_csv(file.path):  # of Parquet, only the wanted columns are read: `_streamed` knows the others
+        _check_named(file, names, raw.column_names)
 
     def column(key: str) -> tuple[pa.ChunkedArray, str]:
         name = wanted[key]
