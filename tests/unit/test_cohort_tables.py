@@ -342,6 +342,18 @@ def test_the_data_version_says_what_changed(caplog):
     assert "The table events changed: other content, the same number of rows (1)" in caplog.text
 
 
+def test_events_after_death_are_told(caplog):
+    write("subjects.csv", *DATED)
+    alive = "subject_id,time,code", "01,2020-03-01,MEDS_DEATH", "01,2020-03-01 23:00,A", "02,2020-09-01,A", "01,,B"
+    write("events.csv", *alive)
+    made(source(events="events.csv"))
+    assert "after their death" not in caplog.text  # a date covers its day
+    after = "01,2020-03-02,A", "01,2020-09-01,MEDS_DEATH", "02,2020-08-31 12:00,MEDS_DEATH//WARD"
+    write("events.csv", *alive, *after)
+    made(source(events="events.csv"))
+    assert "cohort.events (events.csv): 3 events of 2 people are dated after their death" in caplog.text
+
+
 def test_data_that_cannot_be_used_leave_those_before():
     write("subjects.csv", *DATED)
     write("events.csv", "subject_id,time,code", "01,2020-01-01,A")

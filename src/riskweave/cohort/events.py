@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from riskweave.cohort.contents import ContentDigest
 from riskweave.cohort.convert import YEARS
+from riskweave.cohort.history import DEATH
 from riskweave.cohort.sources.base import CanonicalTables, EventQuery, float_sql, reading
 from riskweave.cohort.tables import EVENTS, facts_of
 from riskweave.errors import DataError
@@ -225,7 +226,25 @@ def store_events(tables: CanonicalTables, path: Path, *, work: Path, threads: in
             "%s: %d of %d rows repeat another row in everything, and count again", tables.events_where,
             repeats.count, rows,
         )  # fmt: skip
+    _log_after_death(path, tables.events_where, threads)
     return StoredEvents(rows, repeats.people, repeats.count, digest.hexdigest(), latest)
+
+
+def _log_after_death(path: Path, where: str, threads: int) -> None:
+    """Tell in the log how many stored events are dated after their person's death, and of how many people.
+
+    A death dated to the day covers that day. The events stay: no outcome counts after death.
+    """
+    end = "CASE WHEN time = date_trunc('day', time) THEN time + INTERVAL 1 DAY - INTERVAL 1 MICROSECOND ELSE time END"
+    with duckdb.connect(config={"threads": threads, "memory_limit": MEMORY}) as connection:
+        connection.read_parquet(str(path)).create_view("events")
+        late, people = connection.execute(
+            f"WITH d AS (SELECT subject_id, min({end}) AS time FROM events WHERE time IS NOT NULL "
+            f"AND starts_with(code, '{DEATH}') GROUP BY subject_id) "
+            "SELECT count(*), count(DISTINCT subject_id) FROM events e JOIN d USING (subject_id) WHERE e.time > d.time"
+        ).fetchone()
+    if late:
+        _LOG.warning("%s: %d events of %d people are dated after their death", where, late, people)
 
 
 def _write(writer: pq.ParquetWriter, held: list[pa.RecordBatch], *, rest: bool = False) -> list[pa.RecordBatch]:
