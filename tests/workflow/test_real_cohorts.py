@@ -119,6 +119,6 @@ def test_physionet2012(tmp_path, real_data):
     study = yaml.safe_load((project.root / "config/config.yaml").read_text())
     study["feature_sets"]["series"]["static"] = ["Length_of_stay"]
     project.write_study(study)
-    refused = project.snakemake("--cores", "2", "results/physionet2012/cohort/checked/death/series")
+    refused = project.snakemake("--cores", "2", "results/physionet2012/cohort/checks/death/series")
     assert refused.returncode != 0
     assert "name_pattern:series.Length_of_stay" in refused.stdout + refused.stderr

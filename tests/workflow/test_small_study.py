@@ -218,7 +218,7 @@ def test_a_new_feature_set_runs_itself_and_its_experiments(project):
     assert project.planned() == sorted(
         [
             "aggregate_events features/labs",
-            "check_inputs cohort/checked/mace",
+            "check_inputs cohort/checks/mace",
             "collect_findings cohort/leaks",
             "find_leaks cohort/leaks/mace",
             "report_cohort cohort/report",

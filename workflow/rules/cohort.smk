@@ -3,7 +3,7 @@
 REQUIRED INPUTS: the raw files that the study's cohort block names (none for the sources synthetic and nafld).
 OUTPUTS: cohort/source/*.parquet (canonical tables), cohort/subjects.parquet (who is in the study) with
   cohort/attrition.csv, cohort/outcomes/<endpoint>.parquet, cohort/attrition/<endpoint>.csv, cohort/folds.parquet, and
-  cohort/checked/<endpoint>/<feature_set>: what training will read of both was found usable. Training waits for its own;
+  cohort/checks/<endpoint>/<feature_set>: what training will read of both was found usable. Training waits for its own;
   it depends on nothing that the training does not.
 
 Outputs of rules that read raw data are marked `update`: when new data cannot be used, the tables made before stay.
@@ -145,7 +145,7 @@ rule check_inputs:
         index=index_if_encoded,
         findings=f"{RESULTS}/cohort/leaks/{{endpoint}}/{{used_set}}.csv",
     output:
-        checked=touch(f"{RESULTS}/cohort/checked/{{endpoint}}/{{used_set}}"),
+        checked=touch(f"{RESULTS}/cohort/checks/{{endpoint}}/{{used_set}}"),
     log:
         f"{RESULTS}/logs/check_inputs/{{endpoint}}/{{used_set}}.log",
     conda:

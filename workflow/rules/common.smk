@@ -108,7 +108,7 @@ def allowed_for(wildcards):
 def checks_of_experiment(wildcards):
     """Return the passed checks that an experiment needs."""
     sets = sorted(experiment_of(wildcards).feature_sets)
-    return [f"{RESULTS}/cohort/checked/{wildcards.endpoint}/{name}" for name in sets]
+    return [f"{RESULTS}/cohort/checks/{wildcards.endpoint}/{name}" for name in sets]
 
 
 def raw_fingerprints():

@@ -1,7 +1,7 @@
 """The cohort report: who is in the study, in numbers that tell on nobody. Made before any training.
 
 REQUIRED INPUTS: cohort/subjects.parquet, cohort/source/data.json, cohort/{outcomes,attrition}/<endpoint>.*,
-  features/<feature_set>/features.parquet, cohort/leaks/findings.csv. Not cohort/checked: what the gates refuse is shown.
+  features/<feature_set>/features.parquet, cohort/leaks/findings.csv. Not cohort/checks: what the gates refuse is shown.
 OUTPUTS: cohort/report/cohort.html, and its tables (CSV) and figures (SVG) in the same folder, those of an endpoint in
   a folder of its name.
 """

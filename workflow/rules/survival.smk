@@ -16,7 +16,7 @@ rule train_encoder:
         outcomes=rules.define_outcomes.output.outcomes,
         folds=rules.assign_folds.output.folds,
         data=ancient(rules.ingest.output.data),
-        checked=f"{RESULTS}/cohort/checked/{{endpoint}}/{{encoder_set}}",
+        checked=f"{RESULTS}/cohort/checks/{{endpoint}}/{{encoder_set}}",
     output:
         embeddings=f"{RESULTS}/features/{{encoder_set}}/{{endpoint}}/embeddings.parquet",
         weights=f"{RESULTS}/features/{{encoder_set}}/{{endpoint}}/encoder.pt",
