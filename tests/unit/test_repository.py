@@ -119,11 +119,24 @@ def test_the_package_does_not_import_snakemake():
 
 
 ABOVE = {
-    "study": ["cohort", "modalities", "networks", "survival", "evaluation", "tracking", "synthetic", "explain"],
+    "study": [
+        "cohort",
+        "modalities",
+        "networks",
+        "survival",
+        "evaluation",
+        "tracking",
+        "synthetic",
+        "explain",
+        "leaks",
+        "report",
+    ],
     "networks": ["study", "cohort", "modalities", "survival", "evaluation", "tracking", "synthetic", "explain"],
     "tracking": ["cohort", "modalities", "networks", "survival", "evaluation", "synthetic", "explain"],
-    "evaluation": ["modalities", "networks", "tracking", "synthetic"],
-    "cohort": ["modalities", "networks", "survival", "evaluation", "explain"],
+    "evaluation": ["modalities", "networks", "tracking", "synthetic", "leaks", "report"],
+    "cohort": ["modalities", "networks", "survival", "evaluation", "explain", "leaks", "report"],
+    "leaks": ["networks", "survival", "evaluation", "tracking", "explain", "report"],
+    "report": ["networks", "survival", "tracking", "explain"],
 }
 
 

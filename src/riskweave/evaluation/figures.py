@@ -6,41 +6,13 @@ import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+
+from riskweave.drawing import BLUE, COLOURS, GREY, STYLE, new_figure, save_figure
 
 __all__ = ["plot_calibration", "plot_leaderboard"]
 
-# Okabe and Ito's colours, told apart with any colour vision; lines and markers differ as well, for print in black.
-BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-COLOURS, MARKERS = (BLUE, ORANGE, GREEN, PURPLE), ("o", "s", "^", "D")
-GREY = "#666666"
+MARKERS = ("o", "s", "^", "D")
 LONGEST_TITLE = 28
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "svg.hashsalt": "riskweave",
-    "svg.fonttype": "path",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "savefig.dpi": 150,
-}
-
-
-def _save(figure: Figure, output: Path) -> None:
-    """Write SVG (or PNG, by the suffix) without date, whole or not at all."""
-    output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}")
-    kind = output.suffix.removeprefix(".")
-    figure.savefig(partial, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
-    partial.replace(output)
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def _forest(axes: Axes, table: pd.DataFrame, column: str, *, marked: np.ndarray, digits: int = 3) -> None:
@@ -77,7 +49,7 @@ def plot_leaderboard(*, leaderboard: Path, output: Path) -> None:
     marked = (table["experiment"] == reference).to_numpy()
     first = table.iloc[0]
     with rc_context(STYLE):
-        figure = _figure(10, 1.5 + 0.3 * len(table))
+        figure = new_figure(10, 1.5 + 0.3 * len(table))
         left, right = figure.subplots(1, 2, sharey=True)
         _forest(left, table, "harrell_c", marked=marked)
         _forest(right, table, "harrell_c_difference", marked=marked)
@@ -97,7 +69,7 @@ def plot_leaderboard(*, leaderboard: Path, output: Path) -> None:
             f"{first['endpoint']}: risk at {first['horizon']} days, {first['n']} subjects, {first['events']} events",
             fontsize=10,
         )
-        _save(figure, output)
+        save_figure(figure, output)
 
 
 def _calibration_panel(axes: Axes, table: pd.DataFrame, limit: float, *, label: bool) -> None:
@@ -142,7 +114,7 @@ def plot_calibration(*, calibration: Path, leaderboard: Path, output: Path) -> N
     columns = min(4, len(board))
     lines = -(-len(board) // columns)
     with rc_context(STYLE):
-        figure = _figure(max(2.4 * columns, 4.5), 2.5 * lines + 0.7)
+        figure = new_figure(max(2.4 * columns, 4.5), 2.5 * lines + 0.7)
         grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
         for position, axes in enumerate(grid.flat):
             if position >= len(board):
@@ -162,4 +134,4 @@ def plot_calibration(*, calibration: Path, leaderboard: Path, output: Path) -> N
         figure.supylabel("Observed: Aalen\u2013Johansen incidence", fontsize=9)
         first = board.iloc[0]
         figure.suptitle(f"{first['endpoint']}: calibration (O/E at {first['horizon']} days)", fontsize=10)
-        _save(figure, output)
+        save_figure(figure, output)

@@ -12,52 +12,28 @@ import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
+from riskweave.drawing import BLUE, COLOURS, GREY, STYLE, new_figure, save_figure
 from riskweave.report.curves import DAYS_PER_YEAR, Curves
 from riskweave.report.inputs import EndpointData
 from riskweave.report.table1 import SUPPRESSED
 
 __all__ = ["plot_availability", "plot_curves", "plot_flow", "plot_missingness"]
 
-BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-COLOURS, DASHES = (BLUE, ORANGE, GREEN, PURPLE), ("-", "--", "-.", ":")
-GREY, LIGHT, PALE = "#555555", "#BBBBBB", "#F2F2F2"
+DASHES = ("-", "--", "-.", ":")
+LIGHT, PALE = "#BBBBBB", "#F2F2F2"
 MOST_BARS, MOST_PATTERNS, MOST_AT_RISK = 40, 12, 7
 # The flow chart: inches per unit of its height, where its columns stand, and the room between two boxes.
 INCHES, MAIN, SIDE, BETWEEN = 0.5, 3.4, 6.6, 0.75
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "svg.hashsalt": "riskweave",
-    "svg.fonttype": "path",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "savefig.dpi": 150,
-}
-
-
-def _save(figure: Figure, output: Path) -> None:
-    """Write SVG (or PNG, by the suffix) without date."""
-    output = Path(output)
-    kind = output.suffix.removeprefix(".")
-    figure.savefig(output, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def _sentence(text: str, output: Path) -> None:
     """Draw a figure that says why there is nothing to see."""
     with rc_context(STYLE):
-        figure = _figure(7, 1.1)
+        figure = new_figure(7, 1.1)
         figure.text(0.5, 0.5, textwrap.fill(text, 100), ha="center", va="center", color=GREY)
-        _save(figure, output)
+        save_figure(figure, output)
 
 
 def _half_height(text: str) -> float:
@@ -109,7 +85,7 @@ def plot_flow(*, steps: pd.DataFrame, ways: list[tuple[str, str]], endpoint: str
     fork = centres[-1] - half[-1] - 0.4
     bottom = fork - 0.5 - 2 * max(map(_half_height, ends)) if ends else centres[-1] - half[-1]
     with rc_context(STYLE):
-        figure = _figure(8.2, INCHES * (0.5 - bottom) + 0.3)
+        figure = new_figure(8.2, INCHES * (0.5 - bottom) + 0.3)
         axes = figure.subplots()
         axes.set_axis_off()
         axes.set(xlim=(0, 10), ylim=(bottom - 0.1, 0.2))
@@ -130,7 +106,7 @@ def plot_flow(*, steps: pd.DataFrame, ways: list[tuple[str, str]], endpoint: str
             _arrow(axes, (x, fork), (x, fork - 0.45))
             _box(axes, (x, fork - 0.45 - _half_height(text)), text)
         figure.suptitle(f"{endpoint}: who is in the study", fontsize=10)
-        _save(figure, output)
+        save_figure(figure, output)
 
 
 def _line(axes: Axes, times: np.ndarray, values: np.ndarray, number: int, *, band: bool = True) -> None:
@@ -192,7 +168,7 @@ def plot_curves(*, curves: Curves | None, data: EndpointData, output: Path) -> N
     unit = DAYS_PER_YEAR if years else 1.0
     times, last = curves.times / unit, curves.times[-1] / unit
     with rc_context(STYLE):
-        figure = _figure(10, 3.7)
+        figure = new_figure(10, 3.7)
         left, right = figure.subplots(1, 2)
         ends = []
         for number, (cause, values) in enumerate(curves.incidence.items()):
@@ -222,7 +198,7 @@ def plot_curves(*, curves: Curves | None, data: EndpointData, output: Path) -> N
                 axes.xaxis.labelpad = 3
                 _at_risk(axes, curves, ticks, unit)
         figure.suptitle(f"{data.name}: estimates with 95% confidence intervals", fontsize=10)
-        _save(figure, output)
+        save_figure(figure, output)
 
 
 def plot_missingness(*, table: pd.DataFrame, output: Path) -> None:
@@ -246,7 +222,7 @@ def plot_missingness(*, table: pd.DataFrame, output: Path) -> None:
     shown = some.sort_values(["value", "feature_set", "column"], ascending=[False, True, True]).head(MOST_BARS)
     groups = [column for column in table.columns if column.startswith("percent, ")]
     with rc_context(STYLE):
-        figure = _figure(8.5, 1.3 + 0.21 * len(shown))
+        figure = new_figure(8.5, 1.3 + 0.21 * len(shown))
         axes = figure.subplots()
         y = np.arange(len(shown))
         axes.barh(y, shown["value"], color=LIGHT, height=0.7, label="all")
@@ -270,7 +246,7 @@ def plot_missingness(*, table: pd.DataFrame, output: Path) -> None:
         more = f" (drawn: the largest {MOST_BARS})" if len(some) > MOST_BARS else ""
         title = f"{len(table)} columns: {len(some)} with missing values{more}, {complete} complete, {hidden} not shown"
         axes.set_title(title, fontsize=9, loc="left")
-        _save(figure, output)
+        save_figure(figure, output)
 
 
 def plot_availability(*, table: pd.DataFrame, totals: dict[str, int | None], n: int | None, output: Path) -> None:
@@ -294,7 +270,7 @@ def plot_availability(*, table: pd.DataFrame, totals: dict[str, int | None], n: 
     shown = table.head(MOST_PATTERNS)
     counts = pd.to_numeric(shown["subjects"], errors="coerce").to_numpy(float)
     with rc_context(STYLE):
-        figure = _figure(2.6 + 0.85 * max(len(shown), 4), 2.9 + 0.26 * len(modalities))
+        figure = new_figure(2.6 + 0.85 * max(len(shown), 4), 2.9 + 0.26 * len(modalities))
         top, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.4, 0.34 * len(modalities) + 0.2])
         x = np.arange(len(shown))
         top.bar(x, np.nan_to_num(counts), color=BLUE, width=0.6)
@@ -319,4 +295,4 @@ def plot_availability(*, table: pd.DataFrame, totals: dict[str, int | None], n: 
         for side in ("left", "bottom"):
             below.spines[side].set_visible(False)
         figure.suptitle(f"Modalities of {n:,} subjects (filled: has it)", fontsize=10)
-        _save(figure, output)
+        save_figure(figure, output)

@@ -1,0 +1,39 @@
+"""What all figures share: colours, style, and files whose bytes depend on what is drawn alone."""
+
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+__all__ = ["BLUE", "COLOURS", "GREEN", "GREY", "ORANGE", "PURPLE", "STYLE", "new_figure", "save_figure"]
+
+# Okabe and Ito's colours, told apart with any colour vision; lines and markers differ as well, for print in black.
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
+GREY = "#555555"
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "svg.hashsalt": "riskweave",
+    "svg.fonttype": "path",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "savefig.dpi": 150,
+}
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of that size in inches, without a window."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, output: Path) -> None:
+    """Write SVG (or PNG, by the suffix) without date, whole or not at all."""
+    output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}")
+    kind = output.suffix.removeprefix(".")
+    figure.savefig(partial, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
+    partial.replace(output)
