@@ -134,16 +134,6 @@ def feature_table(name):
     return f"{RESULTS}/features/{name}/features.parquet"
 
 
-def used_sets():
-    """Return the feature sets that some experiment uses."""
-    return [name for modality in MODALITIES for name in STUDY.sets_of(modality)]
-
-
-def feature_tables():
-    """Return the tables of all feature sets that some experiment uses."""
-    return [feature_table(name) for modality in MODALITIES for name in STUDY.sets_of(modality)]
-
-
 def availability_tables():
     """Return the modality of each feature table: who has a row in some table of a modality has it."""
     return {feature_table(name): modality for name, modality in used_sets_by_modality().items()}
