@@ -1,156 +1,60 @@
 """Study blocks of the features: from raw data of one modality to a named group of columns."""
 
-from math import isfinite
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from riskweave.study.base import Block, Codes, Days, Name, Positive
+from riskweave.study.base import Block, Codes, Days
+from riskweave.study.ehr import AGGREGATES, EhrFeatures, EventFeatures, HistoryFeatures
+from riskweave.study.encoders import CnnEncoder, EventEncoder, LstmEncoder, SpectrogramEncoder, TcnEncoder
+from riskweave.study.training import Training
 
 __all__ = [
     "AGGREGATES",
+    "AudioFeatures",
     "CnnEncoder",
     "EcgFeatures",
     "EhrFeatures",
+    "EventEncoder",
     "EventFeatures",
+    "EventSequenceFeatures",
     "FeatureSet",
     "HistoryFeatures",
     "ImageFeatures",
+    "LstmEncoder",
+    "RecordedFeatures",
+    "SpectrogramEncoder",
     "TcnEncoder",
+    "TextFeatures",
     "Training",
 ]
 
-Aggregate = Literal["last", "mean", "min", "max", "sd", "count", "slope", "ever", "time_since", "category"]
-AGGREGATES = get_args(Aggregate)
 
+class RecordedFeatures(Block):
+    """What feature sets of files or notes have in common: how many of a subject count, and how they are pooled."""
 
-class EventFeatures(Block):
-    """Columns made from the dated events of some codes, at or before the index time."""
-
-    codes: Codes = Field(
-        description="Codes, by prefix or `@list`: an event counts when its code starts with one of them."
-    )
-    by_code: bool = Field(
-        default=False,
-        description="`true`: columns for each distinct code that the prefixes find; `false`: one group for all.",
-    )
-    name: str | None = Field(
-        default=None, description="Stem of the column names; the first code or list when not given. Not with `by_code`."
-    )
-    aggregates: Annotated[list[Aggregate], Field(min_length=1)] = Field(
-        description="`last`, `mean`, `min`, `max` of the values; `count` of the events; `slope` of the values in units "
-        "per year; `sd` their standard deviation (n - 1); `ever` (1 or 0); `time_since` the last event, in days; "
-        "`category` the last event's text or, where it has none, the rest of its code behind the prefix, as a category."
+    most: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1, description="Recordings of a subject that are read, the latest at or before the index time."
     )
     window: Days | None = Field(
-        default=None, description="Look-back from the index time in days; the whole history when not given."
+        default=None, description="Look-back from the index time in days; any time before it when not given."
     )
-    windows: list[Days | None] = Field(
-        default=[], description="Several look-backs at once, in days (`null`: the whole history); not with `window`."
+    pooling: Literal["attention", "mean"] = Field(
+        default="attention",
+        description="How the embeddings of several recordings become one: weighted by a learnt attention, or the mean. "
+        "Measurements are those of the latest recording.",
     )
-    minimum_subjects: Positive = Field(
-        default=10,
-        description="With `by_code`: codes that fewer people have are left out. People of all folds and of any outcome "
-        "count, each once.",
-    )
-    unit: str | None = Field(
-        default=None,
-        description="Unit of the values. Values in another one stop the run unless `convert` names it; values without "
-        "one are taken to be in it. Without this key, a code with values in several units stops the run.",
-    )
-    convert: dict[str, float] = Field(
-        default={},
-        description='Unit to factor that turns a value in it into `unit` (`mg/dL: 0.0555`); `""` is no unit.',
-    )
-    range: tuple[float, float] | None = Field(
-        default=None,
-        description="Lowest and highest plausible value, in `unit`: values outside count as events without a value.",
-    )
+    measurements: bool = Field(default=True, description="Plain measurements of the recording as columns.")
 
     @model_validator(mode="after")
-    def _consistent(self):
-        if self.by_code and self.name:
-            raise ValueError("`name` cannot be given together with `by_code`: the codes name the columns")
-        if self.window is not None and self.windows:
-            raise ValueError("give either `window` or `windows`")
-        for key in ("aggregates", "windows"):
-            values = getattr(self, key)
-            if len(set(values)) < len(values):
-                raise ValueError(f"`{key}` names a value twice")
-        if self.convert and self.unit is None:
-            raise ValueError("`convert` needs the `unit` into which values are converted")
-        if self.unit in self.convert:
-            raise ValueError("`convert` has a factor for `unit` itself: name the units in which other values come")
-        if not all(isfinite(factor) and factor for factor in self.convert.values()):
-            raise ValueError("the factors of `convert` are finite numbers other than 0")
-        if self.range is not None and not self.range[0] < self.range[1]:
-            raise ValueError("`range` needs lowest < highest")
+    def _possible(self):
+        if not self.measurements and getattr(self, "encoder", None) is None:
+            raise ValueError("this feature set needs `measurements: true` or an `encoder`")
         return self
 
 
-class HistoryFeatures(Block):
-    """Thousands of codes at once, kept sparse, and reduced to a few columns that are fitted on the training rows."""
-
-    codes: Codes = Field(description="Codes, by prefix or `@list`; each distinct code is a column of the sparse table.")
-    name: Name = Field(default="history", description="Stem of the column names.")
-    aggregate: Literal["ever", "count"] = Field(
-        default="ever", description="`ever` (1 or 0), or `count` as log(1 + number of events)."
-    )
-    window: Days | None = Field(default=None, description="Look-back in days; the whole history when not given.")
-    minimum_subjects: Positive = Field(
-        default=25, description="Codes that fewer people, of all folds, have are left out."
-    )
-    components: Annotated[int, Field(ge=1, le=512)] = Field(
-        default=32, description="Columns left for the model: components of a truncated singular value decomposition."
-    )
-
-
-class EhrFeatures(Block):
-    """Tabular features: static columns of the subject table and aggregates of dated events."""
-
-    modality: Literal["ehr"] = Field(description="Modality of the feature set.")
-    static: list[str] = Field(default=[], description="Columns of the subject table (numbers or categories).")
-    events: list[EventFeatures] = Field(default=[], description="Aggregates of dated events.")
-    history: list[HistoryFeatures] = Field(default=[], description="Sparse histories of many codes.")
-    rows: Literal["all", "measured"] = Field(
-        default="all",
-        description="`all`: every subject has a row; `measured`: only subjects with a value or an event in some column "
-        "(for a polygenic score that some subjects lack: they count as being without this feature set).",
-    )
-
-    @model_validator(mode="after")
-    def _not_empty(self):
-        if not self.static and not self.events and not self.history:
-            raise ValueError("an ehr feature set needs `static` columns, `events` or a `history`")
-        return self
-
-
-class Training(Block):
-    """How a network is trained."""
-
-    epochs: Positive = Field(default=20, description="Most passes over the training rows.")
-    patience: Positive = Field(default=4, description="Epochs without a better validation loss before training stops.")
-    batch_size: Annotated[int, Field(ge=2)] = Field(default=64, description="Subjects in a batch.")
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = Field(default=1e-3, description="Peak learning rate of AdamW.")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(default=1e-2, description="Weight decay of AdamW.")
-
-
-class TcnEncoder(Block):
-    """A dilated temporal convolutional network, trained on the fold's training rows against the endpoint."""
-
-    channels: Positive = Field(default=32, description="Channels of the residual blocks.")
-    blocks: Annotated[int, Field(ge=1, le=12)] = Field(
-        default=5, description="Residual blocks; the dilation doubles with each."
-    )
-    kernel_size: Annotated[int, Field(ge=2, le=63)] = Field(default=7, description="Taps of a convolution.")
-    embedding: Positive = Field(default=8, description="Columns of the embedding.")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.2, description="Dropout in the blocks (0 to 1).")
-    intervals: Positive = Field(default=10, description="Intervals of the discrete-time loss.")
-    training: Training = Field(default=Training(), description="How the encoder is trained.")
-
-
-class EcgFeatures(Block):
-    """Features of the subject's last ECG recording at or before the index time."""
+class EcgFeatures(RecordedFeatures):
+    """Features of the subject's ECG recordings at or before the index time."""
 
     modality: Literal["ecg"] = Field(description="Modality of the feature set.")
     sampling_rate: Annotated[int, Field(ge=50, le=1000)] = Field(
@@ -169,42 +73,74 @@ class EcgFeatures(Block):
     encoder: TcnEncoder | None = Field(default=None, description="Network that turns the signal into an embedding.")
 
     @model_validator(mode="after")
-    def _possible(self):
-        if not self.measurements and self.encoder is None:
-            raise ValueError("an ecg feature set needs `measurements: true` or an `encoder`")
+    def _band_fits(self):
         low, high = self.band
         if not 0 < low < high < self.sampling_rate / 2:
             raise ValueError(f"`band` needs 0 < low < high < {self.sampling_rate / 2:g} Hz (half the sampling rate)")
         return self
 
 
-class CnnEncoder(Block):
-    """A torchvision network, trained on the fold's training rows against the endpoint."""
-
-    architecture: Literal[
-        "squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small", "resnet18", "resnet34", "resnet50",
-        "efficientnet_b0", "convnext_tiny",
-    ] = Field(default="resnet18", description="Name of the torchvision classification network.")  # fmt: skip
-    weights: str = Field(
-        default="none",
-        description="`none`, or the path of a local file with a state dict of that network. Nothing is downloaded.",
-    )
-    embedding: Positive = Field(default=8, description="Columns of the embedding.")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.2, description="Dropout before the embedding (0 to 1)."
-    )
-    intervals: Positive = Field(default=10, description="Intervals of the discrete-time loss.")
-    training: Training = Field(default=Training(), description="How the encoder is trained.")
-
-
-class ImageFeatures(Block):
-    """Features of the subject's last image at or before the index time."""
+class ImageFeatures(RecordedFeatures):
+    """Features of the subject's images at or before the index time."""
 
     modality: Literal["image"] = Field(description="Modality of the feature set.")
     size: Annotated[int, Field(ge=32, le=1024)] = Field(
         default=64, description="Edge of the square image given to the network, in pixels."
     )
-    encoder: CnnEncoder = Field(default=CnnEncoder(), description="Network that turns the image into an embedding.")
+    measurements: bool = Field(
+        default=False, description="Plain measurements as columns: grey levels, contrast and texture by scale."
+    )
+    encoder: CnnEncoder | None = Field(
+        default=CnnEncoder(), description="Network that turns the image into an embedding."
+    )
 
 
-FeatureSet = Annotated[EhrFeatures | EcgFeatures | ImageFeatures, Field(discriminator="modality")]
+class AudioFeatures(RecordedFeatures):
+    """Features of the subject's sound recordings (heart sounds) at or before the index time."""
+
+    modality: Literal["audio"] = Field(description="Modality of the feature set.")
+    sampling_rate: Annotated[int, Field(ge=500, le=48_000)] = Field(
+        default=2000, description="Rate to which sounds are resampled, in Hz."
+    )
+    seconds: Annotated[float, Field(gt=0, le=600)] = Field(
+        default=10.0, description="Length in seconds: longer sounds are cut, shorter ones padded."
+    )
+    bands: Annotated[int, Field(ge=8, le=256)] = Field(default=32, description="Bands of the mel scale.")
+    encoder: SpectrogramEncoder | None = Field(
+        default=SpectrogramEncoder(), description="Network that turns the spectrogram into an embedding."
+    )
+
+
+class TextFeatures(RecordedFeatures):
+    """Features of the subject's notes: dated events with a text, at or before the index time."""
+
+    modality: Literal["text"] = Field(description="Modality of the feature set.")
+    codes: Codes = Field(description="Codes of the notes, by prefix or `@list`; their `text_value` is the note.")
+    measurements: bool = Field(
+        default=True, description="Plain measurements as columns: number and length of the notes, days since the last."
+    )
+    encoder: LstmEncoder | None = Field(
+        default=LstmEncoder(), description="Network that turns the words into an embedding."
+    )
+
+
+class EventSequenceFeatures(Block):
+    """The dated events of the health record one by one, for a network that learns what they mean together."""
+
+    modality: Literal["event_sequence"] = Field(description="Modality of the feature set.")
+    codes: Codes = Field(description="Codes, by prefix or `@list`, whose events are read.")
+    most: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=256, description="Events of a subject that are read, the latest at or before the index time."
+    )
+    window: Days | None = Field(
+        default=None, description="Look-back from the index time in days; the whole history when not given."
+    )
+    encoder: EventEncoder = Field(
+        default=EventEncoder(), description="Network that turns the events into an embedding."
+    )
+
+
+FeatureSet = Annotated[
+    EhrFeatures | EcgFeatures | ImageFeatures | AudioFeatures | TextFeatures | EventSequenceFeatures,
+    Field(discriminator="modality"),
+]

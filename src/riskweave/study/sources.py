@@ -21,7 +21,7 @@ __all__ = [
     "TablesSource",
 ]
 
-Modality = Literal["ehr", "ecg", "image"]
+Modality = Literal["ehr", "ecg", "image", "text", "audio"]
 
 
 class SyntheticSource(Block):
@@ -32,6 +32,16 @@ class SyntheticSource(Block):
     centres: Annotated[int, Field(ge=1, le=50)] = Field(default=4, description="Number of recruiting centres.")
     missing_ecg: Fraction = Field(default=0.15, description="Share of the subjects without an ECG (0 to 1).")
     missing_image: Fraction = Field(default=0.2, description="Share of the subjects without an image (0 to 1).")
+    also: list[Literal["text", "audio"]] = Field(
+        default=[],
+        description="Further modalities to generate: `text` (clinical notes among the events, codes NOTE//), `audio` "
+        "(heart sounds as WAV files). Each brings signal of its own.",
+    )
+    missing_text: Fraction = Field(default=0.1, description="Share of the subjects without a note (0 to 1).")
+    missing_audio: Fraction = Field(default=0.25, description="Share of the subjects without a sound (0 to 1).")
+    repeats: Annotated[float, Field(ge=0, le=10)] = Field(
+        default=0, description="Further earlier recordings, images and sounds of a subject who has one, on average."
+    )
     noise: list[Modality] = Field(
         default=[], description="Modalities that are generated without any signal about the outcome."
     )
@@ -58,6 +68,11 @@ class FileSource(Block):
         default=None,
         description="Manifest of the images (subject_id, time, path): CSV or Parquet. A path names a PNG, JPEG or "
         "DICOM file, relative to the manifest.",
+    )
+    sounds: str | None = Field(
+        default=None,
+        description="Manifest of the sound recordings (subject_id, time, path): CSV or Parquet. A path names a WAV "
+        "file, relative to the manifest.",
     )
 
 

@@ -16,11 +16,15 @@ from riskweave.study.experiments import Experiment, ExperimentBlock, expand
 from riskweave.study.explain import explain
 from riskweave.study.features import FeatureSet
 from riskweave.study.files import read_mapping
+from riskweave.study.fusions import BUILT_IN, Fusion
 from riskweave.study.models import Model
 from riskweave.study.population import Population
 from riskweave.study.sources import Cohort
 
-__all__ = ["Study", "load_study", "parse_study"]
+__all__ = ["ENCODED", "Study", "load_study", "parse_study"]
+
+ENCODED = ("ecg", "image", "audio", "text", "event_sequence")
+"""Modalities that are read one recording, note or event at a time, and may have an encoder."""
 
 
 class Study(Block):
@@ -44,6 +48,10 @@ class Study(Block):
         description="Named groups of columns of one modality."
     )
     models: Annotated[dict[Name, Model], Field(min_length=1)] = Field(description="Time-to-event models, by name.")
+    fusions: dict[Name, Fusion] = Field(
+        default={},
+        description="How feature sets meet, by name: `early`, `attention`, `late` and `joint` exist with defaults.",
+    )
     experiments: Annotated[dict[Name, ExperimentBlock], Field(min_length=1)] = Field(
         description="What is trained and compared, by name."
     )
@@ -63,6 +71,14 @@ class Study(Block):
         """Return the experiment of that endpoint and name."""
         return next(e for e in self.of_endpoint(endpoint) if e.name == name)
 
+    def fusion(self, name: str) -> Fusion:
+        """Return the fusion of that name, the study's own or a built-in one."""
+        return self.fusions.get(name) or BUILT_IN[name]
+
+    def members(self, model: str) -> dict[str, Model]:
+        """Return the models that a stacked one combines, by name; none for other models."""
+        return {name: self.models[name] for name in getattr(self.models[model], "members", [])}
+
     def sets_of(self, modality: str) -> list[str]:
         """Names of the feature sets of one modality that some experiment uses."""
         used = {name for experiment in self.matrix() for name in experiment.feature_sets}
@@ -72,7 +88,7 @@ class Study(Block):
         """Names of the used feature sets that hold an encoder."""
         return [
             name
-            for modality in ("ecg", "image")
+            for modality in ENCODED
             for name in self.sets_of(modality)
             if getattr(self.feature_sets[name], "encoder", None) is not None
         ]
