@@ -3,6 +3,7 @@
 import logging
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -244,6 +245,7 @@ def from_block(
     seed: int,  # noqa: ARG001 - nothing here is random
     threads: int,  # noqa: ARG001 - the caller limits the threads of numerical libraries
     columns: list[str] | None,
+    **further: Any,  # noqa: ARG001 - what other kinds need
 ) -> CauseSpecificCox:
     """Return the unfitted estimator of a study block; see `riskweave.survival.registry.build_estimator`."""
     return CauseSpecificCox(penalties=list(model.penalty), causes=causes, columns=columns)

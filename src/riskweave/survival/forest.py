@@ -249,6 +249,7 @@ def from_block(
     seed: int,
     threads: int,
     columns: list[str] | None,  # noqa: ARG001 - the forest names no columns
+    **further: Any,  # noqa: ARG001 - what other kinds need
 ) -> CauseSpecificForest:
     """Return the unfitted estimator of a study block; see `riskweave.survival.registry.build_estimator`."""
     return CauseSpecificForest(

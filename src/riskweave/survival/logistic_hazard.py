@@ -1,6 +1,7 @@
 """LogisticHazard: a multilayer perceptron on discrete-time hazards of tabular columns."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -149,6 +150,7 @@ def from_block(
     seed: int,
     threads: int,
     columns: list[str] | None,  # noqa: ARG001 - the network names no columns
+    **further: Any,  # noqa: ARG001 - what other kinds need
 ) -> LogisticHazard:
     """Return the unfitted estimator of a study block; see `riskweave.survival.registry.build_estimator`."""
     return LogisticHazard(

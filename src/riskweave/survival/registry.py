@@ -1,13 +1,19 @@
 """From a model block of the study to an estimator."""
 
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
 
+from riskweave.errors import StudyError
 from riskweave.study.models import Model
-from riskweave.survival.implementations import ESTIMATORS
+from riskweave.survival.implementations import ESTIMATORS, HEADS
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["Estimator", "build_estimator"]
 
@@ -45,9 +51,20 @@ class Estimator(Protocol):
 
 
 def build_estimator(
-    *, model: Model, causes: int, seed: int, threads: int = 1, columns: list[str] | None = None
+    *,
+    model: Model,
+    causes: int,
+    seed: int,
+    threads: int = 1,
+    columns: list[str] | None = None,
+    members: Mapping[str, Model] | None = None,
+    checkpoint: Path | None = None,
+    body: Callable[[int], "nn.Module"] | None = None,
+    prune: Callable[[int, float], None] | None = None,
 ) -> Estimator:
     """Return the unfitted estimator of a model block.
+
+    What a kind has no use for, it takes and ignores, so that callers need not know the kinds.
 
     Parameters
     ----------
@@ -61,11 +78,35 @@ def build_estimator(
         Threads to use.
     columns : list of str, optional
         Names of the design matrix' columns.
+    members : mapping of str to Model, optional
+        Blocks of the study's models by name, of which an ensemble finds its members.
+    checkpoint : Path, optional
+        Folder in which a network keeps its training, to go on with after the job was killed; see
+        `riskweave.survival.training.fit`.
+    body : callable, optional
+        Makes a network's layers below its head from the number of columns: a module with attribute ``features``, the
+        width of its output. Without it, a multilayer perceptron.
+    prune : callable, optional
+        Called after each epoch of a network with the epoch and the validation loss; stops the training by raising.
 
     Raises
     ------
     StudyError
-        When the model needs an optional package that is not installed.
+        When the model needs an optional package that is not installed, or a body is given to a model without network.
     """
+    if body is not None and model.kind not in HEADS:
+        raise StudyError(
+            f"a model of kind {model.kind!r} is no network and takes no body. Use one of {', '.join(sorted(HEADS))}."
+        )
     module = import_module(ESTIMATORS[model.kind])
-    return module.from_block(model, causes=causes, seed=seed, threads=threads, columns=columns)
+    return module.from_block(
+        model,
+        causes=causes,
+        seed=seed,
+        threads=threads,
+        columns=columns,
+        members=members,
+        checkpoint=checkpoint,
+        body=body,
+        prune=prune,
+    )
