@@ -55,6 +55,7 @@ def write_experiment(folder, name, ids, risks):
         experiment=name,
         endpoint="mace",
         fold=0,
+        modalities=["ehr"] * len(ids),
         linear_predictor=None,
         risks=risks[:, None, :],
         times=ENDPOINT.time_grid(),

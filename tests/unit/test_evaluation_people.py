@@ -41,6 +41,7 @@ def write_study(folder, times):
             experiment=name,
             endpoint="mace",
             fold=0,
+            modalities=["ehr"] * len(ids),
             linear_predictor=None,
             risks=risks[:, None, :],
             times=ENDPOINT.time_grid(),

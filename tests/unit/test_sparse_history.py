@@ -16,7 +16,7 @@ from riskweave.modalities.ehr import aggregate_events
 from riskweave.modalities.sparse import SparseColumn, from_arrow, to_arrow
 from riskweave.study.features import EhrFeatures
 from riskweave.survival.histories import HistoryReduction
-from riskweave.survival.preprocessing import EarlyFusion, FeatureTable
+from riskweave.survival.preprocessing import DesignMatrix, FeatureTable
 
 INDEX = pd.Timestamp("2020-06-01")
 
@@ -190,13 +190,13 @@ def test_fusion_of_histories():
     clinic = FeatureTable("clinic", "ehr", pd.DataFrame({"age": rng.normal(60, 9, 400)}, index=sparse.subjects))
     past = FeatureTable("past", "ehr", pd.DataFrame(index=some.subjects), sparse={"history": some})
     train = sparse.subjects[100:]
-    fusion = EarlyFusion().fit([clinic, past], train)
+    fusion = DesignMatrix().fit([clinic, past], train)
     expected = ["clinic.age", *(f"past.history:svd_0{number}" for number in range(1, 6))]
     # The 100 training subjects without a history share one indicator.
     assert fusion.columns_ == [*expected, "past.history:svd_01=missing"]
-    design = fusion.transform([clinic, past], sparse.subjects)
+    design = fusion.design([clinic, past], sparse.subjects).frame()
     assert np.isfinite(design.to_numpy()).all()
-    again = EarlyFusion().fit([clinic, past], train).transform([clinic, past], sparse.subjects)
+    again = DesignMatrix().fit([clinic, past], train).design([clinic, past], sparse.subjects).frame()
     pd.testing.assert_frame_equal(design, again, check_exact=True)
 
 

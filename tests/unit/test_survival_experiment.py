@@ -10,6 +10,7 @@ import scipy.sparse
 from riskweave.cohort.tables import FOLDS, OUTCOMES, read_table, write_table
 from riskweave.errors import DataError
 from riskweave.modalities.base import Column, FeatureWriter, read_features, write_features
+from riskweave.study.fusions import BUILT_IN
 from riskweave.study.models import CoxModel, RandomSurvivalForestModel
 from riskweave.survival.experiment import train_experiment
 from riskweave.survival.fits import digest_of, read_fits, stamp_fits
@@ -90,6 +91,7 @@ def train(study: Path, output: str = "a", model=COX, sets=("ehr", "ecg"), **chan
             "model": model.kind,
         },
         "model": model,
+        "fusion": BUILT_IN["early"],
         "tables": {name: study / f"{name}.parquet" for name in sets},
         "embeddings": {"ecg": study / "embeddings.parquet"} if "ecg" in sets else {},
         "outcomes": study / "outcomes.parquet",
@@ -117,10 +119,11 @@ def test_every_subject_at_risk_is_predicted_by_the_fold_that_tests_it(made):
     tested = folds[folds["role"] == "test"].set_index("subject_id")["fold"]
     assert (found.set_index("subject_id")["fold"] == tested).all()
     assert len(found) == N
-    assert list(found.columns[5:]) == [*(f"risk_{d}" for d in TIMES), *(f"risk_c2_{d}" for d in TIMES)]
+    assert list(found.columns[6:]) == [*(f"risk_{d}" for d in TIMES), *(f"risk_c2_{d}" for d in TIMES)]
     lacking = ~found["subject_id"].isin(pd.read_parquet(made / "ecg.parquet")["subject_id"])
     assert lacking.sum() == 60
     assert found.loc[lacking, "risk_1000"].nunique() > 50
+    assert (found["modalities"] == np.where(lacking, "ehr", "ehr+ecg")).all()
     assert found["linear_predictor"].notna().all()
 
 
@@ -155,7 +158,7 @@ def test_record_and_models_tell_what_was_done(made):
     assert total == (outcomes["event"] == 1).sum()
     assert (folder / "curves.csv").read_text().strip() == "fold,epoch,metric,value"
     models = joblib.load(folder / "models.joblib")
-    assert models["format"] == 1
+    assert models["format"] == 2
     assert models["folds"][0]["columns"] == ["ehr.age", "ehr.smoker=no", "ecg.rate", "ecg.emb_0", "has_ecg"]
 
 
@@ -168,8 +171,8 @@ def test_stored_models_give_the_predictions_again(made):
     rows = found[found["fold"] == 1]
     frame, _ = read_features(made / "ehr.parquet")
     table = FeatureTable("ehr", "ehr", frame.set_index("subject_id"), ("smoker",))
-    design = stored["preprocessing"].transform([table], pd.Index(rows["subject_id"]))
-    risks = stored["model"].predict(design.to_numpy(), TIMES)
+    design = stored["preprocessing"].design([table], pd.Index(rows["subject_id"]))
+    risks = stored["model"].predict(design, TIMES)
     np.testing.assert_allclose(risks[:, 0], rows[[f"risk_{day}" for day in TIMES]], rtol=1e-12)
 
 
@@ -200,7 +203,9 @@ def test_test_rows_influence_nothing_of_their_fold(study):
         write_features(frame, study / f"{name}.parquet", columns)
     after = train(study, "after")
     old, new = (joblib.load(folder / "models.joblib")["folds"] for folder in (before, after))
-    pd.testing.assert_frame_equal(old[0]["model"].coefficients(), new[0]["model"].coefficients(), check_exact=True)
+    pd.testing.assert_frame_equal(
+        old[0]["model"].estimator.coefficients(), new[0]["model"].estimator.coefficients(), check_exact=True
+    )
     assert joblib.hash(old[0]["preprocessing"]) == joblib.hash(new[0]["preprocessing"])
     # The same rows are training rows of another fold, where they do matter.
     assert joblib.hash(old[1]["preprocessing"]) != joblib.hash(new[1]["preprocessing"])

@@ -14,6 +14,7 @@ def frame(**changes):
         experiment="ehr.cox",
         endpoint="mace",
         fold=1,
+        modalities=["ehr+ecg", "", "ehr"],
         linear_predictor=None,
         risks=risks,
         times=[365, 730],
@@ -44,6 +45,7 @@ def test_round_trip_is_sorted_and_exact(tmp_path):
         ({"risk_730": [0.05, 1.0, 0.5]}, "1 subjects have risks of cause 1 that fall in time"),
         ({"risk_c2_730": [0.9, 0.0, 0.2]}, "1 subjects have risks that sum to more than 1"),
         ({"risk_c2_900": 0.9}, "cause 2 has other days"),
+        ({"modalities": [None, "ehr", ""]}, "column modalities: 1 rows are empty"),
         ({"note": "x"}, "the columns note are unknown"),
     ],
 )

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from riskweave.errors import DataError
-from riskweave.survival.preprocessing import DropRedundant, EarlyFusion, FeatureTable, Winsorise
+from riskweave.survival.preprocessing import DesignMatrix, DropRedundant, FeatureTable, Winsorise
 
 
 def ids(n, start=0):
@@ -42,12 +42,12 @@ def within_quantiles(values: pd.Series) -> pd.Series:
 
 def test_columns_by_hand():
     table, train = ehr(), ids(60)
-    fusion = EarlyFusion().fit([table], train)
+    fusion = DesignMatrix().fit([table], train)
     # The second missing-value indicator, the second sex and the age in months copy others; constants are gone.
     assert fusion.columns_ == [
         "clinic.age", "clinic.lab", "clinic.lab_max", "clinic.lab=missing", "clinic.sex=F",
     ]  # fmt: skip
-    design = fusion.transform([table], train)
+    design = fusion.design([table], train).frame()
     frame = table.frame
     age, lab = within_quantiles(frame["age"]), within_quantiles(frame["lab"])
     np.testing.assert_allclose(design["clinic.age"], (age - age.mean()) / age.std(ddof=0))
@@ -59,8 +59,8 @@ def test_columns_by_hand():
 
 def test_absent_modality_is_zero_and_masked():
     tables, subjects = [ehr(), ecg()], ids(60)
-    fusion = EarlyFusion().fit(tables, subjects)
-    design = fusion.transform(tables, subjects)
+    fusion = DesignMatrix().fit(tables, subjects)
+    design = fusion.design(tables, subjects).frame()
     assert fusion.columns_[-3:] == ["ecg.rate", "ecg.emb_0", "has_ecg"]
     assert (design.loc[ids(20), ["ecg.rate", "ecg.emb_0", "has_ecg"]] == 0).all(axis=None)
     present = design.loc[ids(40, 20)]
@@ -73,7 +73,7 @@ def test_absent_modality_is_zero_and_masked():
 
 def test_nothing_is_learnt_from_rows_outside_training():
     tables, train, test = [ehr(), ecg()], ids(40), ids(20, 40)
-    fusion = EarlyFusion().fit(tables, train)
+    fusion = DesignMatrix().fit(tables, train)
     garbage = []
     for table in tables:
         frame = table.frame.copy()
@@ -81,21 +81,25 @@ def test_nothing_is_learnt_from_rows_outside_training():
         for column in frame.columns:
             frame.loc[rows, column] = "alien" if column in table.categorical else 1e9
         garbage.append(FeatureTable(table.name, table.modality, frame, table.categorical))
-    other = EarlyFusion().fit(garbage, train)
+    other = DesignMatrix().fit(garbage, train)
     assert other.columns_ == fusion.columns_
-    pd.testing.assert_frame_equal(other.transform(tables, train), fusion.transform(tables, train), check_exact=True)
-    pd.testing.assert_frame_equal(other.transform(tables, test), fusion.transform(tables, test), check_exact=True)
+    pd.testing.assert_frame_equal(
+        other.design(tables, train).frame(), fusion.design(tables, train).frame(), check_exact=True
+    )
+    pd.testing.assert_frame_equal(
+        other.design(tables, test).frame(), fusion.design(tables, test).frame(), check_exact=True
+    )
 
 
 def test_unseen_values_are_handled():
     table = ehr()
-    fusion = EarlyFusion().fit([table], ids(60))
+    fusion = DesignMatrix().fit([table], ids(60))
     frame = pd.DataFrame(
         {"age": [np.nan, 50.0], "sex": ["X", None], "lab": 4.0, "lab_max": 8.0, "constant": 9.0, "empty": 1.0,
          "age_months": 600.0},
         index=pd.Index(["a", "b"], dtype=object),
     )  # fmt: skip
-    design = fusion.transform([FeatureTable("clinic", "ehr", frame, ("sex",))], frame.index)
+    design = fusion.design([FeatureTable("clinic", "ehr", frame, ("sex",))], frame.index).frame()
     assert np.isfinite(design.to_numpy()).all()
     age = within_quantiles(table.frame["age"])
     assert design["clinic.age"].iloc[0] == pytest.approx((age.median() - age.mean()) / age.std(ddof=0))
@@ -108,10 +112,10 @@ def test_missing_and_rare_categories():
     group = np.array(["a"] * 480 + ["b"] * 480 + ["c"] * 5 + ["d"] * 7 + [None] * 28, dtype=object)
     frame = pd.DataFrame({"group": group}, index=ids(n))
     table = FeatureTable("clinic", "ehr", frame, ("group",))
-    fusion = EarlyFusion().fit([table], ids(n))
+    fusion = DesignMatrix().fit([table], ids(n))
     assert fusion.columns_ == [f"clinic.group={name}" for name in ("a", "b", "missing", "other")]
     unseen = pd.DataFrame({"group": ["z", "c"]}, index=pd.Index(["y", "z"], dtype=object))
-    design = fusion.transform([FeatureTable("clinic", "ehr", unseen, ("group",))], unseen.index)
+    design = fusion.design([FeatureTable("clinic", "ehr", unseen, ("group",))], unseen.index).frame()
     assert (design.iloc[0] == design.iloc[1]).all()
 
 
@@ -122,36 +126,36 @@ def test_columns_that_single_out_few_subjects_are_dropped():
     frame.iloc[:4, 1] = 1.0
     frame.iloc[:40, 2] = 1.0
     frame.iloc[:3, 3] = np.nan
-    fusion = EarlyFusion().fit([FeatureTable("clinic", "ehr", frame)], ids(n))
+    fusion = DesignMatrix().fit([FeatureTable("clinic", "ehr", frame)], ids(n))
     assert fusion.columns_ == ["clinic.x", "clinic.common", "clinic.gap"]
 
 
 def test_modality_absent_in_all_training_rows_is_left_out():
     tables = [ehr(), ecg()]
-    fusion = EarlyFusion().fit(tables, ids(20))
+    fusion = DesignMatrix().fit(tables, ids(20))
     assert not [name for name in fusion.columns_ if "ecg" in name]
-    assert np.isfinite(fusion.transform(tables, ids(60)).to_numpy()).all()
+    assert np.isfinite(fusion.design(tables, ids(60)).values).all()
 
 
 def test_sets_of_one_modality_share_a_mask():
     first, second = ecg(), ecg()
     tables = [first, FeatureTable("ecg2", "ecg", second.frame[["rate"]] ** 2)]
-    fusion = EarlyFusion().fit(tables, ids(60))
+    fusion = DesignMatrix().fit(tables, ids(60))
     assert fusion.columns_ == ["ecg.rate", "ecg.emb_0", "ecg2.rate", "has_ecg"]
 
 
 def test_only_the_mask_is_left_of_a_table_without_columns():
     table = FeatureTable("image", "image", pd.DataFrame(index=ids(30)))
-    fusion = EarlyFusion().fit([table], ids(60))
+    fusion = DesignMatrix().fit([table], ids(60))
     assert fusion.columns_ == ["has_image"]
-    assert fusion.transform([table], ids(60))["has_image"].sum() == 30
+    assert fusion.design([table], ids(60)).frame()["has_image"].sum() == 30
 
 
 def test_nothing_is_left_where_no_column_varies():
     table = FeatureTable("clinic", "ehr", pd.DataFrame({"a": 1.0, "b": np.nan}, index=ids(30)))
-    fusion = EarlyFusion().fit([table], ids(30))
+    fusion = DesignMatrix().fit([table], ids(30))
     assert fusion.columns_ == []
-    assert fusion.transform([table], ids(30)).shape == (30, 0)
+    assert fusion.design([table], ids(30)).frame().shape == (30, 0)
 
 
 def test_rare_continuous_values_survive():
@@ -188,3 +192,32 @@ def test_outer_values_are_pulled_in_by_training_quantiles_only():
     assert fitted.transform(train)["slope"].max() < 5
     pd.testing.assert_series_equal(out["rare"], test["rare"])
     pd.testing.assert_series_equal(out["gaps"], test["gaps"])
+
+
+def test_the_design_knows_whose_columns_are_whose():
+    tables, subjects = [ehr(), ecg()], ids(60)
+    design = DesignMatrix().fit(tables, subjects).design(tables, subjects)
+    assert [group.modality for group in design.groups] == ["ehr", "ecg"]
+    assert design.names_of_group(1) == ["ecg.rate", "ecg.emb_0"]
+    assert [group.mask for group in design.groups] == [None, design.columns.index("has_ecg")]
+    np.testing.assert_array_equal(design.of_group(1), design.frame()[["ecg.rate", "ecg.emb_0"]])
+    assert design.present.sum(axis=0).tolist() == [60, 40]
+    some = design.take(np.array([0, 30]))
+    assert (list(some.subjects), len(some)) == (["0000", "0030"], 2)
+    assert some.used().tolist() == [[True, False], [True, True]]
+
+
+def test_a_modality_of_which_no_column_varies_is_not_used():
+    flat = FeatureTable("image", "image", pd.DataFrame({"emb_0": 0.0}, index=ids(30)))
+    design = DesignMatrix().fit([ehr(), flat], ids(60)).design([ehr(), flat], ids(60))
+    assert design.columns[-1] == "has_image"
+    assert design.present[:, 1].sum() == 30
+    assert not design.used()[:, 1].any()
+
+
+def test_subjects_of_one_person_are_told():
+    design = DesignMatrix().fit([ehr()], ids(60)).design([ehr()], ids(60))
+    assert len(set(design.people)) == 60
+    owners = pd.Series(np.arange(60) // 2, index=ids(60))[::-1]
+    assert design.of_person(owners).take(np.array([3, 2, 8])).people.tolist() == [1, 1, 4]
+    assert design.of_person(None) is design

@@ -11,11 +11,13 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from riskweave.fusion.implementations import FUSIONS
+from riskweave.modalities.implementations import PARTS
 from riskweave.study.code import code_of
 from riskweave.study.files import read_mapping
 from riskweave.study.raw import fingerprint, raw_files, weights_file
-from riskweave.study.study import parse_study
-from riskweave.survival.implementations import ESTIMATORS, NETWORKS
+from riskweave.study.study import ENCODED, parse_study
+from riskweave.survival.implementations import ESTIMATORS, HEADS
 
 # Snakemake drops a key that a file gives twice; reading the files here answers it.
 for configfile_given in workflow.configfiles:
@@ -31,8 +33,7 @@ RAW = raw_files(STUDY.cohort)
 WEIGHTS = {name: weights_file(name, STUDY.feature_sets[name]) for name in STUDY.encoders()}
 FINGERPRINTS = Path(".snakemake/riskweave/fingerprints.sqlite")
 
-MODALITIES = ("ehr", "ecg", "image")
-ARRAYS = {"ecg": "signals.npy", "image": "pixels.npy"}
+MODALITIES = ("ehr", *ENCODED)
 
 
 def any_of(names):
@@ -44,8 +45,7 @@ wildcard_constraints:
     endpoint=any_of(STUDY.endpoints),
     experiment=any_of({experiment.name for experiment in STUDY.matrix()}),
     ehr_set=any_of(STUDY.sets_of("ehr")),
-    ecg_set=any_of(STUDY.sets_of("ecg")),
-    image_set=any_of(STUDY.sets_of("image")),
+    input_set=any_of({name for modality in ENCODED for name in STUDY.sets_of(modality)}),
     encoder_set=any_of(STUDY.encoders()),
     used_set=any_of({name for experiment in STUDY.matrix() for name in experiment.feature_sets}),
 
@@ -70,8 +70,8 @@ def dump(block):
 
 
 def dump_reading(name):
-    """Return what reading the raw files of a feature set depends on: everything but its encoder."""
-    return ordered(STUDY.feature_sets[name].model_dump(mode="json", exclude={"encoder"}))
+    """Return what reading the raw data of a feature set depends on: everything but its encoder and pooling."""
+    return ordered(STUDY.feature_sets[name].model_dump(mode="json", exclude={"encoder", "pooling"}))
 
 
 def dump_for_gates(name):
@@ -139,16 +139,45 @@ def availability_tables():
     return {feature_table(name): modality for name, modality in used_sets_by_modality().items()}
 
 
+def modality_of(name):
+    """Return the modality of a feature set."""
+    return STUDY.feature_sets[name].modality
+
+
 def encoder_input(wildcards):
-    """Return the arrays that an encoder reads."""
-    modality = STUDY.feature_sets[wildcards.encoder_set].modality
+    """Return what an encoder reads."""
     folder = f"{RESULTS}/features/{wildcards.encoder_set}"
-    return {"arrays": f"{folder}/{ARRAYS[modality]}", "index": f"{folder}/index.parquet"}
+    return {"inputs": f"{folder}/inputs.npy", "index": f"{folder}/index.parquet"}
+
+
+def encoder_code(name):
+    """Return the modules that open the inputs of a feature set and make its encoder's network."""
+    parts = PARTS[modality_of(name)]
+    return (parts.reading, *parts.learning())
 
 
 def experiment_of(wildcards):
     """Return the experiment that the wildcards name."""
     return STUDY.experiment(wildcards.endpoint, wildcards.experiment)
+
+
+def members_of(wildcards):
+    """Return the models that an experiment's ensemble combines, by name; none for other models."""
+    return STUDY.members(experiment_of(wildcards).model)
+
+
+def implementations_of(wildcards):
+    """Return the modules of an experiment's model and fusion, which its script imports by name."""
+    experiment = experiment_of(wildcards)
+    kinds = [block.kind for block in (STUDY.models[experiment.model], *members_of(wildcards).values())]
+    heads = [HEADS[kind] for kind in kinds if kind in HEADS]
+    return [*(ESTIMATORS[kind] for kind in kinds), *heads, FUSIONS[STUDY.fusion(experiment.fusion).kind]]
+
+
+def people_of_experiment(wildcards):
+    """Return the table of whose index time each subject is, for experiments that divide their training rows."""
+    late = STUDY.fusion(experiment_of(wildcards).fusion).kind == "late"
+    return rules.select_cohort.output.subjects if late or members_of(wildcards) else []
 
 
 def experiment_encoders(wildcards):

@@ -9,10 +9,7 @@ OUTPUTS: features/<feature_set>/<endpoint>/{embeddings.parquet,encoder.pt}, expe
 rule train_encoder:
     input:
         unpack(encoder_input),
-        code=lambda wildcards: code(
-            "train_encoder",
-            NETWORKS[STUDY.feature_sets[wildcards.encoder_set].modality],
-        ),
+        code=lambda wildcards: code("train_encoder", *encoder_code(wildcards.encoder_set)),
         outcomes=rules.define_outcomes.output.outcomes,
         folds=rules.assign_folds.output.folds,
         data=ancient(rules.ingest.output.data),
@@ -43,14 +40,12 @@ rule train_encoder:
 
 rule train_experiment:
     input:
-        code=lambda wildcards: code(
-            "train_experiment",
-            ESTIMATORS[STUDY.models[experiment_of(wildcards).model].kind],
-        ),
+        code=lambda wildcards: code("train_experiment", *implementations_of(wildcards)),
         tables=experiment_tables,
         embeddings=experiment_embeddings,
         outcomes=rules.define_outcomes.output.outcomes,
         folds=rules.assign_folds.output.folds,
+        people=people_of_experiment,
         data=ancient(rules.ingest.output.data),
         checked=checks_of_experiment,
     output:
@@ -70,6 +65,8 @@ rule train_experiment:
         study=STUDY.study,
         experiment=lambda wildcards: asdict(experiment_of(wildcards)),
         model=lambda wildcards: dump(STUDY.models[experiment_of(wildcards).model]),
+        fusion=lambda wildcards: dump(STUDY.fusion(experiment_of(wildcards).fusion)),
+        members=lambda wildcards: {name: dump(block) for name, block in members_of(wildcards).items()},
         encoders=experiment_encoders,
         times=lambda wildcards: STUDY.endpoints[wildcards.endpoint].time_grid(),
         seed=STUDY.seed,

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from riskweave.jobs import job_log
+from riskweave.study.fusions import Fusion
 from riskweave.study.models import Model
 from riskweave.survival.experiment import train_experiment
 from riskweave.tracking.record import context_of
@@ -14,6 +15,9 @@ with job_log(Path(snakemake.log[0])):
     train_experiment(
         experiment=experiment,
         model=TypeAdapter(Model).validate_python(snakemake.params.model),
+        fusion=TypeAdapter(Fusion).validate_python(snakemake.params.fusion),
+        members=TypeAdapter(dict[str, Model]).validate_python(snakemake.params.members),
+        people=Path(snakemake.input.people) if snakemake.input.people else None,
         tables=dict(zip(experiment["feature_sets"], map(Path, snakemake.input.tables), strict=True)),
         embeddings=dict(zip(snakemake.params.encoders, map(Path, snakemake.input.embeddings), strict=True)),
         outcomes=Path(snakemake.input.outcomes),

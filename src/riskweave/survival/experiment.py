@@ -1,8 +1,9 @@
 """Train one experiment: all folds in one job, out-of-fold predictions for every subject at risk."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,68 +12,29 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from riskweave.cohort.tables import FOLDS, OUTCOMES, ROLES, read_table
+from riskweave.cohort.tables import FOLDS, OUTCOMES, ROLES, SUBJECTS, read_table
 from riskweave.errors import DataError
-from riskweave.modalities.base import Column, read_features, read_sparse
-from riskweave.modalities.sparse import SparseColumn
+from riskweave.fusion.registry import FusedModel, build_fusion
+from riskweave.study.fusions import Fusion
 from riskweave.study.models import Model
-from riskweave.survival.fits import check_fits, digest_of
-from riskweave.survival.null import NullModel
+from riskweave.survival.design import Design
+from riskweave.survival.fits import digest_of
 from riskweave.survival.predictions import prediction_frame, write_predictions
-from riskweave.survival.preprocessing import EarlyFusion, FeatureTable
-from riskweave.survival.registry import Estimator, build_estimator
-from riskweave.survival.roles import Roles, check_events, concordance, roles_at_risk
+from riskweave.survival.preprocessing import DesignMatrix
+from riskweave.survival.registry import build_estimator
+from riskweave.survival.roles import check_events, concordance, roles_at_risk
+from riskweave.survival.sets import StoredSet, check_encoders, read_set
 from riskweave.tracking.record import recording
 
 __all__ = ["MODELS_FORMAT", "train_experiment"]
 
 logger = logging.getLogger(__name__)
 
-MODELS_FORMAT = 1
+MODELS_FORMAT = 2
 """Version of models.joblib."""
 
-
-@dataclass(frozen=True)
-class _Set:
-    """A feature set as stored: its table with sparse histories, and the embeddings of all folds where it has some."""
-
-    name: str
-    table: pd.DataFrame
-    sparse: dict[str, SparseColumn]
-    table_columns: list[Column]
-    embeddings: pd.DataFrame | None
-    embedding_columns: list[Column]
-
-    @property
-    def columns(self) -> list[Column]:
-        return [*self.table_columns, *self.embedding_columns]
-
-    def of_fold(self, fold: int) -> FeatureTable:
-        """Return the features in one fold: embeddings come from the encoder that was trained in it."""
-        values = self.table
-        if self.embeddings is not None:
-            embedded = self.embeddings[self.embeddings["fold"] == fold].drop(columns="fold").set_index("subject_id")
-            values = values.join(embedded, how="outer")
-        modality = self.columns[0].modality if self.columns else self.name
-        categorical = tuple(column.name for column in self.columns if column.kind == "categorical")
-        return FeatureTable(
-            name=self.name, modality=modality, frame=values, categorical=categorical, sparse=self.sparse
-        )
-
-
-def _read_set(name: str, table: Path, embeddings: Path | None) -> _Set:
-    values, columns = read_features(Path(table))
-    sparse, sparse_columns = read_sparse(Path(table))
-    columns += sparse_columns
-    embedded, embedding_columns = (None, []) if embeddings is None else read_features(Path(embeddings))
-    twice = sorted({column.name for column in columns} & {column.name for column in embedding_columns})
-    if twice:
-        raise DataError(
-            f"{table} and {embeddings}",
-            f"{len(twice)} columns are in both: {', '.join(twice)}",
-            "Columns of a feature set need different names",
-        )
-    return _Set(name, values.set_index("subject_id"), sparse, columns, embedded, embedding_columns)
+CHECKPOINTS = ".training"
+"""Folder beside the outputs in which a network in training can be taken up again after the job was killed."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +43,15 @@ class _Job:
 
     experiment: Mapping[str, Any]
     model: Model
-    sets: list[_Set]
+    members: Mapping[str, Model]
+    fusion: Fusion
+    sets: list[StoredSet]
     outcomes: pd.DataFrame
+    people: pd.Series | None
     times: list[int]
     seed: int
     threads: int
+    checkpoints: Path
 
     @property
     def causes(self) -> int:
@@ -93,49 +59,70 @@ class _Job:
 
 
 @dataclass(frozen=True)
+class _Rows:
+    """The rows of one role in a fold: what is known of them, and what happened to them."""
+
+    design: Design
+    time: np.ndarray
+    event: np.ndarray
+
+
+@dataclass(frozen=True)
 class _Fold:
     """What one fold gives."""
 
     predictions: pd.DataFrame
-    fusion: EarlyFusion
-    estimator: Estimator
+    preprocessing: DesignMatrix
+    fused: FusedModel
     metrics: dict[str, float]
     counts: dict[str, int]
     fitted_on: str
 
 
-def _check_encoders(sets: list[_Set], embeddings: Mapping[str, Path], roles: Roles) -> None:
-    """Refuse embeddings of encoders that were fitted on other rows than their fold's training rows (DataError)."""
-    for feature_set in sets:
-        if feature_set.embeddings is not None:
-            check_fits(
-                embeddings=Path(embeddings[feature_set.name]),
-                feature_set=feature_set.name,
-                present={
-                    int(fold): pd.Index(rows, dtype=object)
-                    for fold, rows in feature_set.embeddings.groupby("fold")["subject_id"]
-                },
-                train={fold: subjects["train"] for fold, subjects in roles.items()},
-            )
+def _prepare(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> tuple[DesignMatrix, dict[str, _Rows]]:
+    """Return the preprocessing, fitted on the training rows of a fold, and the rows of each role."""
+    tables = [feature_set.of_fold(fold) for feature_set in job.sets]
+    preprocessing = DesignMatrix().fit(tables, subjects["train"])
+    rows = {}
+    for role in ROLES:
+        outcomes = job.outcomes.loc[subjects[role]]
+        rows[role] = _Rows(
+            preprocessing.design(tables, subjects[role]).of_person(job.people),
+            outcomes["time"].to_numpy(dtype=float),
+            outcomes["event"].to_numpy(dtype=int),
+        )
+    return preprocessing, rows
+
+
+def _unfitted(job: _Job, fold: int, model: Model, *, prune: Callable[[int, float], None] | None = None) -> FusedModel:
+    """Return the experiment's fusion with this model, before its fit."""
+    build = partial(
+        build_estimator,
+        model=model,
+        causes=job.causes,
+        seed=job.seed + fold,
+        threads=job.threads,
+        members=job.members,
+        checkpoint=job.checkpoints / f"fold_{fold}",
+        prune=prune,
+    )
+    return build_fusion(job.fusion, build=build, causes=job.causes, seed=job.seed + fold, threads=job.threads)
+
+
+def _fit(job: _Job, fold: int, rows: Mapping[str, _Rows]) -> FusedModel:
+    """Return the experiment's model, fitted on the training rows of a fold."""
+    train, validation = rows["train"], rows["validation"]
+    return _unfitted(job, fold, job.model).fit(
+        train.design, train.time, train.event, validation.design, validation.time, validation.event
+    )
 
 
 def _train_fold(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> _Fold:
     """Fit the preprocessing and the model on the training rows of a fold, and predict its test rows."""
-    tables = [feature_set.of_fold(fold) for feature_set in job.sets]
-    fusion = EarlyFusion().fit(tables, subjects["train"])
-    x = {role: fusion.transform(tables, subjects[role]).to_numpy() for role in ROLES}
-    rows = {role: job.outcomes.loc[subjects[role]] for role in ROLES}
-    time = {role: rows[role]["time"].to_numpy(dtype=float) for role in ROLES}
-    event = {role: rows[role]["event"].to_numpy(dtype=int) for role in ROLES}
-    estimator = (
-        build_estimator(
-            model=job.model, causes=job.causes, seed=job.seed + fold, threads=job.threads, columns=fusion.columns_
-        )
-        if fusion.columns_
-        else NullModel(causes=job.causes)
-    )
-    estimator.fit(x["train"], time["train"], event["train"], x["validation"], time["validation"], event["validation"])
-    risks = np.asarray(estimator.predict(x["test"], job.times), dtype=np.float64)
+    preprocessing, rows = _prepare(job, fold, subjects)
+    fused = _fit(job, fold, rows)
+    test, validation = rows["test"], rows["validation"]
+    risks = np.asarray(fused.predict(test.design, job.times), dtype=np.float64)
     lost = int((~np.isfinite(risks)).any(axis=(1, 2)).sum())
     if lost:
         problem = f"{lost} of {len(risks)} predictions are no finite numbers: the training diverged"
@@ -145,27 +132,29 @@ def _train_fold(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> _Fold
         experiment=job.experiment["name"],
         endpoint=job.experiment["endpoint"],
         fold=fold,
-        linear_predictor=estimator.linear_predictor(x["test"]),
+        modalities=test.design.patterns(),
+        linear_predictor=fused.linear_predictor(test.design),
         risks=risks,
         times=job.times,
     )
-    validation = np.asarray(estimator.predict(x["validation"], job.times[-1:]), dtype=np.float64)[:, 0, -1]
+    last = np.asarray(fused.predict(validation.design, job.times[-1:]), dtype=np.float64)[:, 0, -1]
     metrics = {
-        "validation_harrell_c": concordance(time=time["validation"], event=event["validation"], risk=validation),
-        "test_harrell_c": concordance(time=time["test"], event=event["test"], risk=risks[:, 0, -1]),
-        **getattr(estimator, "metrics", {}),
+        "validation_harrell_c": concordance(time=validation.time, event=validation.event, risk=last),
+        "test_harrell_c": concordance(time=test.time, event=test.event, risk=risks[:, 0, -1]),
+        **getattr(fused, "metrics", {}),
     }
-    counts = {"columns": len(fusion.columns_)}
+    counts = {"columns": len(preprocessing.columns_)}
     for role in ROLES:
-        counts[f"{role}_subjects"] = len(subjects[role])
-        counts |= {f"{role}_events_cause_{k}": int((event[role] == k).sum()) for k in range(1, job.causes + 1)}
-    return _Fold(predictions, fusion, estimator, metrics, counts, digest_of(subjects["train"]))
+        counts[f"{role}_subjects"] = len(rows[role].design)
+        counts |= {f"{role}_events_cause_{k}": int((rows[role].event == k).sum()) for k in range(1, job.causes + 1)}
+    return _Fold(predictions, preprocessing, fused, metrics, counts, digest_of(subjects["train"]))
 
 
 def train_experiment(
     *,
     experiment: Mapping[str, Any],
     model: Model,
+    fusion: Fusion,
     tables: Mapping[str, Path],
     embeddings: Mapping[str, Path],
     outcomes: Path,
@@ -178,6 +167,8 @@ def train_experiment(
     record: Path,
     curves: Path,
     context: Mapping[str, Any],
+    members: Mapping[str, Model] | None = None,
+    people: Path | None = None,
 ) -> None:
     """Train one experiment on all folds and write its out-of-fold predictions.
 
@@ -188,8 +179,10 @@ def train_experiment(
     Parameters
     ----------
     experiment : mapping
-        ``name``, ``endpoint``, ``feature_sets`` (names in order), ``fusion`` (``early``) and ``model`` (its name).
+        ``name``, ``endpoint``, ``feature_sets`` (names in order), ``fusion`` and ``model`` (their names).
     model : Model
+        Block of the study.
+    fusion : Fusion
         Block of the study.
     tables : mapping of feature set to path
         Feature tables.
@@ -209,6 +202,11 @@ def train_experiment(
         training curves (CSV: fold, epoch, metric, value).
     context : mapping
         What the record tells about the study and the rule.
+    members : mapping of str to Model, optional
+        Blocks of the models that an ensemble combines, by name.
+    people : path, optional
+        Table of the subjects, for fusions that divide the training rows: subjects of one person stay together. Without
+        it each subject is a person of its own.
 
     Raises
     ------
@@ -218,13 +216,30 @@ def train_experiment(
     StudyError
         When the model's optional package is not installed.
     """
-    sets = [_read_set(name, tables[name], embeddings.get(name)) for name in experiment["feature_sets"]]
+    sets = [read_set(name, tables[name], embeddings.get(name)) for name in experiment["feature_sets"]]
     rows = read_table(outcomes, OUTCOMES).set_index("subject_id")
     roles = roles_at_risk(folds=read_table(folds, FOLDS), outcomes=rows, where=str(folds))
     check_events(roles=roles, outcomes=rows, endpoint=experiment["endpoint"])
-    _check_encoders(sets, embeddings, roles)
-    job = _Job(experiment, model, sets, rows, sorted(times), seed, threads)
-    params = {"fusion": experiment["fusion"], "model": experiment["model"], **_flat(model.model_dump(mode="json"))}
+    check_encoders(sets, embeddings, roles)
+    job = _Job(
+        experiment=experiment,
+        model=model,
+        members=members or {},
+        fusion=fusion,
+        sets=sets,
+        outcomes=rows,
+        people=None if people is None else read_table(people, SUBJECTS).set_index("subject_id")["person_id"],
+        times=sorted(times),
+        seed=seed,
+        threads=threads,
+        checkpoints=Path(models).parent / CHECKPOINTS,
+    )
+    params = {
+        "fusion": experiment["fusion"],
+        "model": experiment["model"],
+        **_flat(model.model_dump(mode="json")),
+        **_flat(fusion.model_dump(mode="json", exclude={"kind"}), "fusion."),
+    }
     columns = {feature_set.name: [column.name for column in feature_set.columns] for feature_set in sets}
     results: dict[int, _Fold] = {}
     with (
@@ -248,10 +263,10 @@ def train_experiment(
                     f"endpoint {experiment['endpoint']}, experiment {experiment['name']}, fold {fold}, {error.where}"
                 )
                 raise DataError(where, error.problem, error.remedy) from error
-            run.architecture = result.estimator.architecture
-            chosen = {**getattr(result.estimator, "params", {})}
-            if hasattr(result.estimator, "best_epoch"):
-                chosen["best_epoch"] = result.estimator.best_epoch
+            run.architecture = result.fused.architecture
+            chosen = {**getattr(result.fused, "params", {})}
+            if getattr(result.fused, "best_epoch", None) is not None:
+                chosen["best_epoch"] = result.fused.best_epoch
             run.add_fold(fold, metrics=result.metrics, params=chosen, counts=result.counts)
             logger.info(
                 "%s, %s: fold %d (%d of %d): %d training subjects, %d columns, concordance validation %.3f, test %.3f",
@@ -289,16 +304,16 @@ def _write(job: _Job, results: Mapping[int, _Fold], *, predictions: Path, models
         "feature_sets": {feature_set.name: feature_set.columns for feature_set in job.sets},
         "folds": {
             fold: {
-                "preprocessing": result.fusion,
-                "model": result.estimator,
-                "columns": result.fusion.columns_,
+                "preprocessing": result.preprocessing,
+                "model": result.fused,
+                "columns": result.preprocessing.columns_,
                 "fitted_on": result.fitted_on,
             }
             for fold, result in results.items()
         },
     }
     joblib.dump(content, models, compress=3)
-    frames = [result.estimator.curves.assign(fold=fold) for fold, result in results.items()]
+    frames = [result.fused.curves.assign(fold=fold) for fold, result in results.items()]
     table = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
     Path(curves).parent.mkdir(parents=True, exist_ok=True)
     table[["fold", "epoch", "metric", "value"]].to_csv(curves, index=False)

@@ -1,6 +1,7 @@
 """The prediction table: what every experiment hands to the evaluation."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,10 @@ _FIXED = {
     "experiment": (pa.string(), "name of the experiment"),
     "endpoint": (pa.string(), "name of the endpoint"),
     "fold": (pa.int16(), "fold in whose test rows the subject is"),
+    "modalities": (
+        pa.string(),
+        "modalities that the prediction rests on, joined by + in the order of the feature sets; empty: none",
+    ),
     "linear_predictor": (pa.float64(), "log hazard ratio of the target; null for models that have none"),
 }
 _REMEDY = "Run the experiment again; a prediction table is written by riskweave.survival.experiment"
@@ -45,6 +50,7 @@ def prediction_frame(
     experiment: str,
     endpoint: str,
     fold: int,
+    modalities: Sequence[str],
     linear_predictor: np.ndarray | None,
     risks: np.ndarray,
     times: list[int],
@@ -57,6 +63,8 @@ def prediction_frame(
         subject_id of the rows.
     experiment, endpoint : str
     fold : int
+    modalities : sequence of str, of length n
+        What each prediction rests on, such as ``ehr+ecg``; empty: none.
     linear_predictor : ndarray of shape (n,) or None
         Log hazard ratio of the target.
     risks : ndarray of shape (n, causes, times)
@@ -66,13 +74,14 @@ def prediction_frame(
 
     Returns
     -------
-    DataFrame of shape (n, 5 + causes * times)
+    DataFrame of shape (n, 6 + causes * times)
     """
     columns = {
         "subject_id": subjects.to_numpy(dtype=object),
         "experiment": experiment,
         "endpoint": endpoint,
         "fold": np.int16(fold),
+        "modalities": np.asarray(modalities, dtype=object),
         "linear_predictor": np.nan if linear_predictor is None else np.asarray(linear_predictor, dtype=np.float64),
     }
     for cause in range(1, risks.shape[1] + 1):
@@ -90,6 +99,8 @@ def _validate(frame: pd.DataFrame, where: str) -> None:
     unknown = set(frame.columns) - set(_FIXED) - {name for days in risks.values() for name in days.values()}
     if unknown:
         raise DataError(where, f"the columns {', '.join(sorted(unknown))} are unknown", _REMEDY)
+    if frame["modalities"].isna().any():
+        raise DataError(f"{where}, column modalities", f"{frame['modalities'].isna().sum()} rows are empty", _REMEDY)
     twice = int(frame["subject_id"].duplicated().sum())
     if twice or frame["subject_id"].isna().any():
         raise DataError(f"{where}, column subject_id", f"{twice} rows repeat a subject, or some are empty", _REMEDY)
@@ -116,7 +127,8 @@ def write_predictions(frame: pd.DataFrame, path: str | Path) -> None:
     Parameters
     ----------
     frame : DataFrame
-        Columns subject_id, experiment, endpoint, fold, linear_predictor (null where the model has none),
+        Columns subject_id, experiment, endpoint, fold, modalities (such as ``ehr+ecg``, empty where a subject has none
+        that the model uses), linear_predictor (null where the model has none),
         ``risk_<day>`` (cumulative incidence of the target, in [0, 1]) and, with competing causes,
         ``risk_c<cause>_<day>``. One row per subject.
     path : path
@@ -155,7 +167,7 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame of shape (subjects, 5 + causes * times)
+    DataFrame of shape (subjects, 6 + causes * times)
         As `write_predictions` describes it.
 
     Raises

@@ -1,4 +1,4 @@
-"""Early fusion: feature tables of several modalities become one design matrix, fitted on training rows only."""
+"""Preprocessing: feature tables of several modalities become one design matrix, fitted on training rows only."""
 
 import logging
 from collections.abc import Mapping
@@ -15,9 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from riskweave.errors import DataError
 from riskweave.modalities.sparse import SparseColumn
+from riskweave.survival.design import Design, Group
 from riskweave.survival.histories import HistoryReduction
 
-__all__ = ["DropRedundant", "EarlyFusion", "FeatureTable", "Winsorise"]
+__all__ = ["DesignMatrix", "DropRedundant", "FeatureTable", "Winsorise"]
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +187,7 @@ def _as_columns(table: pd.DataFrame, categorical: list[str]) -> pd.DataFrame:
     )
 
 
-class EarlyFusion:
+class DesignMatrix:
     """One design matrix from several feature sets, with a mask for each modality that some subject lacks.
 
     Sparse histories are reduced to a few columns (`riskweave.survival.histories`). Numbers are imputed with the
@@ -205,12 +206,14 @@ class EarlyFusion:
     ----------
     columns_ : list of str
         Names of the design matrix' columns: ``<set>.<column>`` and ``has_<modality>``.
+    groups_ : tuple of Group
+        The modalities, in the order of the feature sets, and where their columns are.
     """
 
     def __init__(self, *, rare: int = RARE):
         self.rare = rare
 
-    def fit(self, tables: list[FeatureTable], subjects: pd.Index) -> "EarlyFusion":
+    def fit(self, tables: list[FeatureTable], subjects: pd.Index) -> "DesignMatrix":
         """Fit on the training subjects.
 
         Parameters
@@ -222,12 +225,13 @@ class EarlyFusion:
 
         Returns
         -------
-        EarlyFusion
+        DesignMatrix
             Itself; without any column where none varies among the training rows.
         """
         self.transformers_: dict[str, Pipeline] = {}
         self.histories_: dict[tuple[str, str], HistoryReduction] = {}
         self.columns_: list[str] = []
+        places: dict[str, tuple[int, ...]] = {}
         rare = max(1, min(self.rare, len(subjects) // 100))
         masks = self._masks(tables, subjects)
         for modality, group in _by_modality(tables).items():
@@ -245,15 +249,20 @@ class EarlyFusion:
                 if selected.shape[1]:
                     pipeline[-1].fit(selected)
                     self.transformers_[modality] = pipeline
-                    self.columns_ += _names(pipeline)
+                    names = _names(pipeline)
+                    places[modality] = tuple(range(len(self.columns_), len(self.columns_) + len(names)))
+                    self.columns_ += names
             if modality not in self.transformers_:
                 logger.warning("no column of modality %s varies in the %d training rows", modality, len(subjects))
         self.masks_ = [modality for modality, mask in masks.items() if min(mask.sum(), (~mask).sum()) >= rare]
+        first = len(self.columns_)
         self.columns_ += [f"has_{modality}" for modality in self.masks_]
+        positions = {modality: first + place for place, modality in enumerate(self.masks_)}
+        self.groups_ = tuple(Group(modality, places.get(modality, ()), positions.get(modality)) for modality in masks)
         return self
 
-    def transform(self, tables: list[FeatureTable], subjects: pd.Index) -> pd.DataFrame:
-        """Return the design matrix, of shape (subjects, columns), float64 without missing values."""
+    def design(self, tables: list[FeatureTable], subjects: pd.Index) -> Design:
+        """Return the design of these subjects; each counts as a person of its own."""
         masks = self._masks(tables, subjects)
         design = pd.DataFrame(0.0, index=subjects, columns=self.columns_)
         for modality, group in _by_modality(tables).items():
@@ -265,7 +274,14 @@ class EarlyFusion:
             design.loc[masks[modality], _names(pipeline)] = np.asarray(values)
         for modality in self.masks_:
             design[f"has_{modality}"] = masks[modality].astype(float)
-        return design
+        return Design(
+            values=design.to_numpy(),
+            columns=list(self.columns_),
+            groups=self.groups_,
+            present=np.column_stack([masks[group.modality] for group in self.groups_]),
+            subjects=subjects,
+            people=np.arange(len(subjects)),
+        )
 
     @staticmethod
     def _masks(tables: list[FeatureTable], subjects: pd.Index) -> Mapping[str, np.ndarray]:
