@@ -88,9 +88,9 @@ def test_what_is_stored_holds_no_training_row_and_predicts_as_lifelines():
         other = CoxPHFitter(penalizer=0.1).fit(data[:300], "t", "e")
         baseline = other.baseline_cumulative_hazard_.iloc[:, 0]
         days = baseline.index.to_numpy()
-        np.testing.assert_array_equal(fitted.hazard.baseline(days), baseline)
+        np.testing.assert_array_equal(fitted.hazard.baseline.at(days), baseline)
         np.testing.assert_allclose(
-            np.exp(fitted.hazard.log_ratio(x[300:])) * fitted.hazard.baseline(days)[:, None],
+            np.exp(fitted.hazard.log_ratio(x[300:])) * fitted.hazard.baseline.at(days)[:, None],
             other.predict_cumulative_hazard(frame[300:], times=days),
             rtol=1e-12,
         )
@@ -118,8 +118,56 @@ def test_penalty_is_the_one_with_the_best_validation_likelihood():
     train = pd.DataFrame(parts[0]).add_prefix("c").assign(t=parts[1], e=parts[2])
     validation = pd.DataFrame(parts[3]).add_prefix("c").assign(t=parts[4], e=parts[5])
     scores = [CoxPHFitter(penalizer=p).fit(train, "t", "e").score(validation) for p in penalties]
-    assert found.params == {"penalty_cause_1": penalties[int(np.argmax(scores))]} == {"penalty_cause_1": 0.1}
+    assert found.params["penalty_cause_1"] == penalties[int(np.argmax(scores))] == 0.1
     assert found.metrics["validation_log_likelihood_cause_1"] == pytest.approx(max(scores), abs=1e-6)
+
+
+@pytest.mark.parametrize(("penalty", "ratio"), [(0.05, 1.0), (0.05, 0.5), (0.2, 1.0)])
+def test_elastic_net_equals_coordinate_descent_zeros_included(penalty, ratio):
+    linear_model = pytest.importorskip("sksurv.linear_model")
+    util = pytest.importorskip("sksurv.util")
+    x, time, event = cohort()
+    rng = np.random.default_rng(4)
+    x = np.hstack([x, rng.normal(size=(400, 6)), x[:, :1] + rng.normal(size=(400, 1))])
+    # Coordinate descent has Breslow's ties: break them.
+    time = time + rng.uniform(0, 0.5, 400)
+    found = CauseSpecificCox(penalties=[penalty], l1_ratios=[ratio], causes=1).fit(*split(x, time, event))
+    scale = x[:300].std(axis=0, ddof=1)
+    # Its ridge part is alpha / 2 times the square as well, and it divides the likelihood by n.
+    other = linear_model.CoxnetSurvivalAnalysis(alphas=[penalty], l1_ratio=ratio, tol=1e-10, max_iter=10**6)
+    other.fit(x[:300] / scale, util.Surv.from_arrays(event[:300] == 1, time[:300]))
+    expected = other.coef_[:, 0]
+    coefficients = found.coefficients()["cause_1"] * scale
+    np.testing.assert_allclose(coefficients, expected, atol=1e-4)
+    np.testing.assert_array_equal(coefficients == 0, expected == 0)
+    assert 0 < found.params["columns_kept_cause_1"] == (expected != 0).sum() < x.shape[1]
+    # Rounding to zero changes nobody's hazard.
+    direct = CoxPHFitter(penalizer=penalty, l1_ratio=ratio).fit(
+        pd.DataFrame(x[:300]).add_prefix("c").assign(t=time[:300], e=event[:300]), "t", "e"
+    )
+    np.testing.assert_allclose(
+        found.linear_predictor(x[300:]),
+        direct.predict_log_partial_hazard(pd.DataFrame(x[300:]).add_prefix("c")),
+        atol=1e-4,
+    )
+
+
+def test_l1_ratio_is_chosen_with_the_penalty():
+    x, time, event = cohort(n=160)
+    noise = np.random.default_rng(9).normal(size=(160, 20))
+    parts = split(np.hstack([x, noise]), time, event, n=100)
+    penalties, ratios = [0.01, 0.1, 0.5], [0.0, 1.0]
+    found = CauseSpecificCox(penalties=penalties, l1_ratios=ratios, causes=1).fit(*parts)
+    train = pd.DataFrame(parts[0]).add_prefix("c").assign(t=parts[1], e=parts[2])
+    validation = pd.DataFrame(parts[3]).add_prefix("c").assign(t=parts[4], e=parts[5])
+    scores = {
+        (p, r): CoxPHFitter(penalizer=p, l1_ratio=r).fit(train, "t", "e").score(validation)
+        for p in penalties
+        for r in ratios
+    }
+    best = max(scores, key=scores.get)
+    assert (found.params["penalty_cause_1"], found.params["l1_ratio_cause_1"]) == best == (0.1, 1.0)
+    assert found.metrics["validation_log_likelihood_cause_1"] == pytest.approx(scores[best], abs=1e-5)
 
 
 def test_singular_columns_go_to_the_next_larger_penalty(caplog):
@@ -127,7 +175,7 @@ def test_singular_columns_go_to_the_next_larger_penalty(caplog):
     doubled = np.hstack([x, x[:, :1]])
     with caplog.at_level(logging.WARNING):
         found = CauseSpecificCox(penalties=[0.0, 0.01], causes=1).fit(*split(doubled, time, event))
-    assert found.params == {"penalty_cause_1": 0.01}
+    assert found.params == {"penalty_cause_1": 0.01, "l1_ratio_cause_1": 0.0}
     assert "penalty 0 does not converge" in caplog.text
 
 
@@ -150,7 +198,7 @@ def test_no_validation_events_keep_the_largest_penalty():
     x, time, event = cohort()
     parts = split(x, time, event)
     found = CauseSpecificCox(penalties=[0.01, 1.0], causes=1).fit(*parts[:5], np.zeros_like(parts[5]))
-    assert found.params == {"penalty_cause_1": 1.0}
+    assert found.params == {"penalty_cause_1": 1.0, "l1_ratio_cause_1": 0.0}
 
 
 def test_chunks_and_far_subjects_stay_probabilities(monkeypatch):
@@ -158,7 +206,7 @@ def test_chunks_and_far_subjects_stay_probabilities(monkeypatch):
     found = CauseSpecificCox(penalties=[0.01], causes=2).fit(*split(x, time, event))
     far = np.vstack([x[300:], np.full((1, 4), 1e6), np.full((1, 4), -1e6)])
     whole = found.predict(far, [100, 900])
-    monkeypatch.setattr("riskweave.survival.cox.CELLS", 2000)
+    monkeypatch.setattr("riskweave.survival.proportional.CELLS", 2000)
     np.testing.assert_array_equal(found.predict(far, [100, 900]), whole)
     assert np.isfinite(whole).all()
     assert (whole.sum(axis=1) <= 1 + 1e-9).all()

@@ -11,6 +11,10 @@ ESTIMATORS = {
     "cox": "riskweave.survival.cox",
     "logistic_hazard": "riskweave.survival.logistic_hazard",
     "random_survival_forest": "riskweave.survival.forest",
+    "weibull_aft": "riskweave.survival.weibull",
+    "gradient_boosting": "riskweave.survival.gradient_boosting",
+    "survival_boost": "riskweave.survival.survival_boost",
+    "stacked": "riskweave.survival.stacked",
 }
 """Kind of model to the module whose ``from_block(model, causes=, seed=, threads=, columns=, **further)`` makes its
 estimator; `further` is what `riskweave.survival.registry.build_estimator` hands on."""
