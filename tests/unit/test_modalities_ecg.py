@@ -11,7 +11,7 @@ from wfdb.processing import XQRS
 
 from riskweave.errors import DataError
 from riskweave.modalities.base import read_features
-from riskweave.modalities.ecg import LEADS, bandpass, read_recording, read_recordings, resample
+from riskweave.modalities.ecg import LEADS, MODALITY, bandpass, read_recording, resample
 from riskweave.modalities.ecg_measurements import MEASUREMENTS, detect_beats, qrs_bounds
 from riskweave.study.features import EcgFeatures
 
@@ -51,17 +51,17 @@ def run(folder, rows, *, features=FEATURES, subjects=("a", "b", "c"), threads=1)
         folder / "subjects.parquet"
     )
     out = folder / "out"
-    read_recordings(
+    MODALITY.read(
         subjects=folder / "subjects.parquet",
-        recordings=folder / "recordings.parquet",
+        raw=folder / "recordings.parquet",
         features=features,
         table=out / "features.parquet",
-        signals=out / "signals.npy",
+        inputs=out / "inputs.npy",
         index=out / "index.parquet",
         threads=threads,
     )
     table, _ = read_features(out / "features.parquet")
-    return np.load(out / "signals.npy"), pd.read_parquet(out / "index.parquet"), table
+    return np.load(out / "inputs.npy"), pd.read_parquet(out / "index.parquet"), table
 
 
 @pytest.mark.parametrize("rate", [250, 360, 500, 1000])

@@ -11,12 +11,13 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from riskweave.errors import DataError
 from riskweave.modalities.base import read_features
-from riskweave.modalities.files import last_files, read_files
-from riskweave.modalities.image import normalise, read_image, read_images, square
+from riskweave.modalities.files import latest_files
+from riskweave.modalities.image import MODALITY, normalise, read_image, square
 from riskweave.study.features import ImageFeatures
 
 INDEX = pd.Timestamp("2020-06-01")
 SIZE = 64
+FEATURES = ImageFeatures(modality="image", size=SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +58,12 @@ def png(path, values):
 
 
 def read(path, size=SIZE):
-    return read_image(path, size=size)[0]
+    return read_image(path, features=ImageFeatures(modality="image", size=size))[0]
 
 
 def test_bit_depths_and_containers_give_the_same_picture(tmp_path, picture):
     wide = picture.astype(np.uint16)
-    reference, facts = read_image(png(tmp_path / "8.png", picture), size=SIZE)
+    reference, facts = read_image(png(tmp_path / "8.png", picture), features=FEATURES)
     assert reference.shape == (SIZE, SIZE)
     assert reference.dtype == np.float32
     assert (reference.min(), reference.max()) == pytest.approx((0, 1), abs=0.03)
@@ -147,16 +148,16 @@ def run(folder, rows, *, threads=1):
         folder / "subjects.parquet"
     )
     out = folder / "out"
-    read_images(
+    MODALITY.read(
         subjects=folder / "subjects.parquet",
-        images=folder / "images.parquet",
-        features=ImageFeatures(modality="image", size=SIZE),
+        raw=folder / "images.parquet",
+        features=FEATURES,
         table=out / "features.parquet",
-        pixels=out / "pixels.npy",
+        inputs=out / "inputs.npy",
         index=out / "index.parquet",
         threads=threads,
     )
-    return np.load(out / "pixels.npy"), pd.read_parquet(out / "index.parquet"), read_features(out / "features.parquet")
+    return np.load(out / "inputs.npy"), pd.read_parquet(out / "index.parquet"), read_features(out / "features.parquet")
 
 
 def test_last_image_at_or_before_the_index(tmp_path, picture, caplog):
@@ -193,7 +194,7 @@ def test_an_image_dated_to_the_day_may_be_later_than_the_index(tmp_path, picture
     subjects = pd.DataFrame({"subject_id": list(index_times), "person_id": list(index_times)})
     subjects["index_time"] = pd.to_datetime(list(index_times.values()), format="ISO8601")
     subjects.to_parquet(tmp_path / "subjects.parquet")
-    chosen = last_files(subjects=tmp_path / "subjects.parquet", manifest=tmp_path / "images.parquet")
+    chosen = latest_files(subjects=tmp_path / "subjects.parquet", manifest=tmp_path / "images.parquet")
     assert chosen.to_numpy().tolist() == [
         ["a", str(old), 1],
         ["b", str(new), 4],
@@ -223,7 +224,7 @@ def test_the_last_file_of_many_index_times_is_that_of_all_pairs(tmp_path):
         ]
         if known:
             expected.append([subject.subject_id, *max(known)[1:]])
-    chosen = last_files(subjects=tmp_path / "subjects.parquet", manifest=tmp_path / "images.parquet")
+    chosen = latest_files(subjects=tmp_path / "subjects.parquet", manifest=tmp_path / "images.parquet")
     assert chosen.to_numpy().tolist() == expected
     assert 300 < len(expected) < 400
 
@@ -236,7 +237,7 @@ def test_a_person_of_many_index_times_and_files_needs_no_pairs(tmp_path):
     subjects.to_parquet(tmp_path / "subjects.parquet")
     pd.DataFrame({"subject_id": "a", "time": times, "path": names}).to_parquet(tmp_path / "images.parquet")
     tracemalloc.start()
-    chosen = last_files(subjects=tmp_path / "subjects.parquet", manifest=tmp_path / "images.parquet")
+    chosen = latest_files(subjects=tmp_path / "subjects.parquet", manifest=tmp_path / "images.parquet")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 200e6
@@ -245,35 +246,66 @@ def test_a_person_of_many_index_times_and_files_needs_no_pairs(tmp_path):
 
 
 def test_each_index_time_of_a_person_has_its_own_last_image(tmp_path, picture):
-    """One row of the manifest may serve several subjects; its file is read once."""
-    first, second = png(tmp_path / "first.png", picture), png(tmp_path / "second.png", picture // 2)
+    """One row of the manifest may serve several subjects; its file is read and kept once."""
+    first, second = png(tmp_path / "first.png", picture), png(tmp_path / "second.png", np.roll(picture, 20, axis=1))
     frame = pd.DataFrame({"subject_id": ["a", "a", "b"], "path": [str(first), str(second), str(second)]})
     frame["time"] = pd.to_datetime(["2020-01-10", "2020-03-01", "2020-09-01"])
     frame.to_parquet(tmp_path / "images.parquet")
     times = {"a@1": "2020-01-01", "a@2": "2020-02-01", "a@3": "2020-02-20", "a@4": "2020-04-01", "b@1": "2020-08-01"}
     subjects = pd.DataFrame({"subject_id": list(times), "person_id": [name[0] for name in times]})
     subjects.assign(index_time=pd.to_datetime(list(times.values()))).to_parquet(tmp_path / "subjects.parquet")
-    chosen = last_files(subjects=tmp_path / "subjects.parquet", manifest=tmp_path / "images.parquet")
+    chosen = latest_files(subjects=tmp_path / "subjects.parquet", manifest=tmp_path / "images.parquet")
     assert chosen.to_numpy().tolist() == [["a@2", str(first), 1], ["a@3", str(first), 1], ["a@4", str(second), 2]]
-    read = []
-
-    def size(path):
-        read.append(path.name)
-        return np.full((1, 2), path.stat().st_size, np.float32), path.name
-
-    facts = read_files(
-        paths=chosen["path"].tolist(),
-        manifest_rows=chosen["row"].tolist(),
-        read=size,
-        shape=(1, 2),
-        array=tmp_path / "made.npy",
-        manifest=tmp_path / "images.parquet",
-        accepted="",
+    MODALITY.read(
+        subjects=tmp_path / "subjects.parquet",
+        raw=tmp_path / "images.parquet",
+        features=FEATURES,
+        table=tmp_path / "features.parquet",
+        inputs=tmp_path / "inputs.npy",
+        index=tmp_path / "index.parquet",
     )
-    assert facts == ["first.png", "first.png", "second.png"]
-    assert sorted(read) == ["first.png", "second.png"]
-    made = np.load(tmp_path / "made.npy")[:, 0, 0]
-    assert made.tolist() == [first.stat().st_size, first.stat().st_size, second.stat().st_size]
+    index, made = pd.read_parquet(tmp_path / "index.parquet"), np.load(tmp_path / "inputs.npy")
+    assert index[["subject_id", "row"]].to_numpy().tolist() == [["a@2", 0], ["a@3", 0], ["a@4", 1]]
+    np.testing.assert_array_equal(made, [read(first), read(second)])
+
+
+def test_many_index_times_and_files_of_a_person_are_chosen_as_from_all_pairs(tmp_path):
+    """Up to 3 files in a window of 9 days, against every pair."""
+    rng = np.random.default_rng(8)
+    hours = rng.choice([0, 0, 9, 21], size=(2, 300)) + 24 * rng.integers(0, 40, size=(2, 300))
+    times = pd.Timestamp("2020-01-01") + pd.to_timedelta(hours.ravel(), unit="h").to_numpy().reshape(2, 300)
+    files = pd.DataFrame({"subject_id": rng.choice(list("abcdef"), 300), "time": times[0]})
+    files["path"] = [f"{number:03d}.png" for number in rng.permutation(300)]
+    subjects = pd.DataFrame({"person_id": rng.choice(list("bcdefg"), 300), "index_time": times[1]})
+    subjects["subject_id"] = [f"{person}@{number:03d}" for number, person in enumerate(subjects["person_id"])]
+    subjects.to_parquet(tmp_path / "subjects.parquet")
+    files.to_parquet(tmp_path / "images.parquet")
+    expected = []
+    for subject in subjects.sort_values("subject_id").itertuples():
+        known = [
+            (file.time, file.path, file.Index + 1)
+            for file in files[files["subject_id"] == subject.person_id].itertuples()
+            if subject.index_time - file.time < pd.Timedelta(days=9)
+            and (
+                file.time == subject.index_time
+                or (
+                    file.time < subject.index_time and (file.time.hour or file.time.date() != subject.index_time.date())
+                )
+            )
+        ]
+        expected += [[subject.subject_id, *file[1:]] for file in sorted(known)[-3:]]
+    chosen = latest_files(
+        subjects=tmp_path / "subjects.parquet", manifest=tmp_path / "images.parquet", most=3, window=9
+    )
+    assert chosen.to_numpy().tolist() == expected
+    assert chosen["subject_id"].value_counts().value_counts().index.isin([1, 2, 3]).all()
+    old = pd.DataFrame({"subject_id": ["a"], "time": [pd.Timestamp("2019-01-01")], "path": ["x"]})
+    old.to_parquet(tmp_path / "images.parquet")
+    pd.DataFrame({"subject_id": ["a"], "person_id": ["a"], "index_time": [INDEX]}).to_parquet(
+        tmp_path / "subjects.parquet"
+    )
+    with pytest.raises(DataError, match="less than 1 days before the index time"):
+        latest_files(subjects=tmp_path / "subjects.parquet", manifest=tmp_path / "images.parquet", window=1)
 
 
 def test_unreadable_images_stop_the_run(tmp_path, picture):

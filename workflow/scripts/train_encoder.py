@@ -14,7 +14,7 @@ with job_log(Path(snakemake.log[0])):
         feature_set=snakemake.wildcards.encoder_set,
         features=TypeAdapter(FeatureSet).validate_python(snakemake.params.features),
         endpoint=snakemake.wildcards.endpoint,
-        signals=Path(snakemake.input.arrays),
+        signals=Path(snakemake.input.inputs),
         index=Path(snakemake.input.index),
         outcomes=Path(snakemake.input.outcomes),
         folds=Path(snakemake.input.folds),

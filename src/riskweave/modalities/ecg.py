@@ -11,12 +11,13 @@ import scipy.signal
 import wfdb
 
 from riskweave.errors import DataError
-from riskweave.modalities.base import Column, replacing, write_features
+from riskweave.modalities.base import Column
 from riskweave.modalities.ecg_measurements import MEASUREMENTS, measure
-from riskweave.modalities.files import UnreadableFileError, last_files, read_files
+from riskweave.modalities.files import UnreadableFileError
+from riskweave.modalities.recorded import Recorded
 from riskweave.study.features import EcgFeatures
 
-__all__ = ["LEADS", "bandpass", "read_recording", "read_recordings", "resample", "signal_quality"]
+__all__ = ["LEADS", "MODALITY", "bandpass", "read_recording", "resample", "signal_quality"]
 
 logger = logging.getLogger(__name__)
 
@@ -53,72 +54,6 @@ ACCEPTED = (
 WFDB_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, StopIteration)
 
 
-def read_recordings(
-    *,
-    subjects: Path,
-    recordings: Path,
-    features: EcgFeatures,
-    table: Path,
-    signals: Path,
-    index: Path,
-    threads: int = 1,
-) -> None:
-    """Make the feature table and the signals of an `ecg` feature set from each subject's last recording.
-
-    Parameters
-    ----------
-    subjects : Path
-        Table of subjects (subject_id, index_time).
-    recordings : Path
-        Table of recordings (subject_id, time, path); relative paths start from the working directory.
-    features : EcgFeatures
-        The block of the study file.
-    table : Path
-        Feature table to write: measurements and quality of the recordings, or subject_id alone without `measurements`.
-    signals : Path
-        .npy file to write: float32 of shape (n, 12, samples) in mV, leads in the order of `LEADS`, 0 where there is
-        none.
-    index : Path
-        Parquet file to write: subject_id, row of `signals`, the quality of the recording, and the names of the leads
-        that carry nothing (`unusable_leads`, separated by spaces).
-    threads : int
-        Recordings read at the same time.
-
-    Raises
-    ------
-    DataError
-        When no subject has a recording at or before the index time, recordings cannot be read, or no heart beat is
-        found in any of them. Nothing is written then.
-    """
-    chosen = last_files(subjects=subjects, manifest=recordings)
-    samples = round(features.seconds * features.sampling_rate)
-    with replacing(table, signals, index) as (table_partial, signals_partial, index_partial):
-        facts = read_files(
-            paths=chosen["path"].tolist(),
-            manifest_rows=chosen["row"].tolist(),
-            read=functools.partial(read_recording, features=features),
-            shape=(len(LEADS), samples),
-            array=signals_partial,
-            manifest=recordings,
-            accepted=ACCEPTED,
-            threads=threads,
-        )
-        frame = pd.concat([chosen[["subject_id"]], pd.DataFrame(facts)], axis=1)
-        columns = _columns() if features.measurements else []
-        if features.measurements and frame["heart_rate"].isna().all():
-            raise DataError(
-                f"{recordings.name}, column path",
-                f"no heart beats were found in any of the {len(frame)} recordings",
-                "Check the unit and the gain in the records' headers, or set `measurements: false`.",
-            )
-        write_features(frame[["subject_id", *(column.name for column in columns)]], table_partial, columns)
-        rows = frame[["subject_id", *(name for name, *_ in QUALITY), "unusable_leads"]]
-        rows.insert(1, "row", np.arange(len(rows)))
-        rows.to_parquet(index_partial, index=False)
-    bad = int((frame["unusable_leads"] != "").sum())
-    logger.info("%d recordings read; %d of them lack leads or have flat ones", len(frame), bad)
-
-
 def read_recording(path: Path, *, features: EcgFeatures) -> tuple[np.ndarray, dict[str, float | str]]:
     """Read one WFDB record and bring it into the form that the study asks for.
 
@@ -132,9 +67,10 @@ def read_recording(path: Path, *, features: EcgFeatures) -> tuple[np.ndarray, di
     Returns
     -------
     signal : numpy.ndarray
-        float32 of shape (12, samples), in mV.
+        float32 of shape (12, samples), in mV, leads in the order of `LEADS`, 0 where there is none.
     facts : dict
-        Quality of the recording, `unusable_leads`, and the measurements where asked for.
+        Quality of the recording; the names of the leads that carry nothing (`unusable_leads`, separated by spaces);
+        the measurements where asked for.
 
     Raises
     ------
@@ -157,7 +93,7 @@ def read_recording(path: Path, *, features: EcgFeatures) -> tuple[np.ndarray, di
         band = (MEASURED_BAND[0], min(MEASURED_BAND[1], 0.45 * measured_rate))
         measured = bandpass(measured, band, measured_rate)[:, : round(seconds * measured_rate)]
         facts |= measure(measured, sampling_rate=measured_rate, usable=usable)
-    samples = round(features.seconds * features.sampling_rate)
+    _, samples = _shape(features)
     signal = signal[:, :samples]
     return np.pad(signal, ((0, 0), (0, samples - signal.shape[1]))).astype(np.float32), facts
 
@@ -250,11 +186,20 @@ def _sections(order: int, edges: float | tuple[float, float], kind: str, rate: f
     return scipy.signal.butter(order, edges, btype=kind, fs=rate, output="sos")
 
 
-def _columns() -> list[Column]:
-    return [
-        Column(name=name, modality="ecg", unit=unit, description=description)
-        for name, unit, description in (*MEASUREMENTS, *QUALITY)
-    ]
+def _shape(features: EcgFeatures) -> tuple[int, int]:
+    return len(LEADS), round(features.seconds * features.sampling_rate)
+
+
+def _check(facts: pd.DataFrame, manifest: Path) -> None:
+    """Refuse recordings without a heart beat in any of them; tell how many have unusable leads."""
+    if "heart_rate" in facts and facts["heart_rate"].isna().all():
+        raise DataError(
+            f"{manifest.name}, column path",
+            f"no heart beats were found in any of the {len(facts)} recordings",
+            "Check the unit and the gain in the records' headers, or set `measurements: false`.",
+        )
+    bad = int((facts["unusable_leads"] != "").sum())
+    logger.info("%d recordings read; %d of them lack leads or have flat ones", len(facts), bad)
 
 
 def _read_wfdb(path: Path, *, seconds: float) -> tuple[np.ndarray, float, float]:
@@ -326,3 +271,17 @@ def _clipped(lead: np.ndarray, *, run: int) -> bool:
             if (at[1::2] - at[::2]).max() >= run:
                 return True
     return False
+
+
+MODALITY = Recorded(
+    name="ecg",
+    read=read_recording,
+    shape=_shape,
+    columns=tuple(
+        Column(name=name, modality="ecg", unit=unit, description=description)
+        for name, unit, description in (*MEASUREMENTS, *QUALITY)
+    ),
+    kept=(*(name for name, *_ in QUALITY), "unusable_leads"),
+    accepted=ACCEPTED,
+    check=_check,
+).modality()

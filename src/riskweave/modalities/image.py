@@ -1,6 +1,5 @@
 """Image features: PNG, JPEG and DICOM made comparable (bit depth, polarity, window, shape) and stored for encoders."""
 
-import functools
 import logging
 import struct
 import zlib
@@ -13,11 +12,11 @@ import PIL.ImageOps
 import pydicom
 import pydicom.pixels
 
-from riskweave.modalities.base import replacing, write_features
-from riskweave.modalities.files import UnreadableFileError, last_files, read_files
+from riskweave.modalities.files import UnreadableFileError
+from riskweave.modalities.recorded import Recorded
 from riskweave.study.features import ImageFeatures
 
-__all__ = ["normalise", "read_image", "read_images", "square"]
+__all__ = ["MODALITY", "normalise", "read_image", "square"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,62 +36,7 @@ DICOM_ERRORS = (
 )  # fmt: skip
 
 
-def read_images(
-    *,
-    subjects: Path,
-    images: Path,
-    features: ImageFeatures,
-    table: Path,
-    pixels: Path,
-    index: Path,
-    threads: int = 1,
-) -> None:
-    """Make the feature table and the pixels of an `image` feature set from each subject's last image.
-
-    Parameters
-    ----------
-    subjects : Path
-        Table of subjects (subject_id, index_time).
-    images : Path
-        Table of images (subject_id, time, path); relative paths start from the working directory.
-    features : ImageFeatures
-        The block of the study file.
-    table : Path
-        Feature table to write: subject_id alone, as the features of an image are its encoder's embedding.
-    pixels : Path
-        .npy file to write: float32 of shape (n, size, size) in [0, 1].
-    index : Path
-        Parquet file to write: subject_id, row of `pixels`, and of the file: format, width and height (pixels), bits,
-        blank (one grey all over).
-    threads : int
-        Images read at the same time.
-
-    Raises
-    ------
-    DataError
-        When no subject has an image at or before the index time, or images cannot be read. Nothing is written then.
-    """
-    chosen = last_files(subjects=subjects, manifest=images)
-    with replacing(table, pixels, index) as (table_partial, pixels_partial, index_partial):
-        facts = read_files(
-            paths=chosen["path"].tolist(),
-            manifest_rows=chosen["row"].tolist(),
-            read=functools.partial(read_image, size=features.size),
-            shape=(features.size, features.size),
-            array=pixels_partial,
-            manifest=images,
-            accepted=ACCEPTED,
-            threads=threads,
-        )
-        write_features(chosen[["subject_id"]], table_partial, [])
-        rows = pd.concat([chosen[["subject_id"]], pd.DataFrame(facts)], axis=1)
-        rows.insert(1, "row", np.arange(len(rows)))
-        rows.to_parquet(index_partial, index=False)
-    if blank := int(rows["blank"].sum()):
-        logger.warning("%s: %d of %d images are of one grey all over", images.name, blank, len(rows))
-
-
-def read_image(path: Path, *, size: int) -> tuple[np.ndarray, dict[str, str | int | bool]]:
+def read_image(path: Path, *, features: ImageFeatures) -> tuple[np.ndarray, dict[str, str | int | bool]]:
     """Read one image and bring it into the form that the study asks for.
 
     Colours become grey (ITU-R 601 luma). A DICOM's rescaling, window and polarity (MONOCHROME1 is inverted) are
@@ -102,8 +46,8 @@ def read_image(path: Path, *, size: int) -> tuple[np.ndarray, dict[str, str | in
     ----------
     path : Path
         PNG, JPEG or DICOM file; told apart by their content.
-    size : int
-        Edge of the square image in pixels.
+    features : ImageFeatures
+        Edge of the square image in pixels; whether to measure it.
 
     Returns
     -------
@@ -124,7 +68,7 @@ def read_image(path: Path, *, size: int) -> tuple[np.ndarray, dict[str, str | in
         raise UnreadableFileError("it holds pixels that are not finite")
     pixels = normalise(grey)
     facts = {"format": form, "width": grey.shape[1], "height": grey.shape[0], "bits": bits, "blank": not pixels.any()}
-    return square(pixels, size=size), facts
+    return square(pixels, size=features.size), facts
 
 
 def normalise(grey: np.ndarray) -> np.ndarray:
@@ -217,3 +161,19 @@ def _read_dicom(path: Path) -> tuple[np.ndarray, str, int]:
         raise UnreadableFileError(f"its pixels cannot be read ({type(error).__name__}{syntax})") from error
     # In MONOCHROME1 the lowest value is white. The stretch of the greys comes later, so the sign is all that matters.
     return (-grey if photometric == "MONOCHROME1" else grey), "DICOM", bits
+
+
+def _check(facts: pd.DataFrame, manifest: Path) -> None:
+    if blank := int(facts["blank"].sum()):
+        logger.warning("%s: %d of %d images are of one grey all over", manifest.name, blank, len(facts))
+
+
+MODALITY = Recorded(
+    name="image",
+    read=read_image,
+    shape=lambda features: (features.size, features.size),
+    columns=(),
+    kept=("format", "width", "height", "bits", "blank"),
+    accepted=ACCEPTED,
+    check=_check,
+).modality()

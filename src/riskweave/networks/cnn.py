@@ -1,6 +1,7 @@
 """torchvision's classification networks as encoders of images."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torchvision
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from riskweave.networks.layers import ChannelScale, Embedding
 
-__all__ = ["CNN"]
+__all__ = ["CNN", "from_block"]
 
 
 def _without_classifier(network: nn.Module, architecture: str) -> str:
@@ -128,3 +129,14 @@ class CNN(nn.Module):
         if x.ndim == 3:
             x = x.unsqueeze(1)
         return self.embedding(self.network(self.scale(x)).flatten(1))
+
+
+def from_block(encoder: Any, *, shape: tuple[int, ...], state: Mapping[str, Tensor] | None = None) -> CNN:
+    """Return the network of a `CnnEncoder` block for images of a shape (height, width) or (channels, height, width)."""
+    return CNN(
+        encoder.architecture,
+        embedding=encoder.embedding,
+        dropout=encoder.dropout,
+        channels=1 if len(shape) == 2 else shape[0],
+        state=state,
+    )

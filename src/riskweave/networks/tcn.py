@@ -1,11 +1,13 @@
 """Dilated residual temporal convolutional network (TCN) for recordings such as the electrocardiogram."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from riskweave.networks.layers import ChannelScale, Embedding
 
-__all__ = ["TCN"]
+__all__ = ["TCN", "from_block"]
 
 
 def _convolution(inputs: int, outputs: int, *, taps: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -86,3 +88,15 @@ class TCN(nn.Module):
         """Return the embedding (n, embedding) of recordings `x` (n, leads, samples)."""
         x = self.feature_map(x)
         return self.embedding(torch.cat([x.mean(dim=-1), x.amax(dim=-1)], dim=1))
+
+
+def from_block(encoder: Any, *, shape: tuple[int, int]) -> TCN:
+    """Return the network of a `TcnEncoder` block for recordings of a shape (leads, samples)."""
+    return TCN(
+        shape[0],
+        channels=encoder.channels,
+        blocks=encoder.blocks,
+        kernel_size=encoder.kernel_size,
+        embedding=encoder.embedding,
+        dropout=encoder.dropout,
+    )

@@ -1,6 +1,6 @@
 """Study blocks of the features: from raw data of one modality to a named group of columns."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -31,7 +31,10 @@ __all__ = [
 
 
 class RecordedFeatures(Block):
-    """What feature sets of files or notes have in common: how many of a subject count, and how they are pooled."""
+    """What feature sets of files or notes have in common: how many of a subject count, and how they are pooled.
+
+    The class attribute `raw` of a block names the table of the source that holds its raw data.
+    """
 
     most: Annotated[int, Field(ge=1, le=64)] = Field(
         default=1, description="Recordings of a subject that are read, the latest at or before the index time."
@@ -55,6 +58,8 @@ class RecordedFeatures(Block):
 
 class EcgFeatures(RecordedFeatures):
     """Features of the subject's ECG recordings at or before the index time."""
+
+    raw: ClassVar[str] = "recordings"
 
     modality: Literal["ecg"] = Field(description="Modality of the feature set.")
     sampling_rate: Annotated[int, Field(ge=50, le=1000)] = Field(
@@ -83,6 +88,8 @@ class EcgFeatures(RecordedFeatures):
 class ImageFeatures(RecordedFeatures):
     """Features of the subject's images at or before the index time."""
 
+    raw: ClassVar[str] = "images"
+
     modality: Literal["image"] = Field(description="Modality of the feature set.")
     size: Annotated[int, Field(ge=32, le=1024)] = Field(
         default=64, description="Edge of the square image given to the network, in pixels."
@@ -97,6 +104,8 @@ class ImageFeatures(RecordedFeatures):
 
 class AudioFeatures(RecordedFeatures):
     """Features of the subject's sound recordings (heart sounds) at or before the index time."""
+
+    raw: ClassVar[str] = "sounds"
 
     modality: Literal["audio"] = Field(description="Modality of the feature set.")
     sampling_rate: Annotated[int, Field(ge=500, le=48_000)] = Field(
@@ -114,6 +123,8 @@ class AudioFeatures(RecordedFeatures):
 class TextFeatures(RecordedFeatures):
     """Features of the subject's notes: dated events with a text, at or before the index time."""
 
+    raw: ClassVar[str] = "events"
+
     modality: Literal["text"] = Field(description="Modality of the feature set.")
     codes: Codes = Field(description="Codes of the notes, by prefix or `@list`; their `text_value` is the note.")
     measurements: bool = Field(
@@ -126,6 +137,8 @@ class TextFeatures(RecordedFeatures):
 
 class EventSequenceFeatures(Block):
     """The dated events of the health record one by one, for a network that learns what they mean together."""
+
+    raw: ClassVar[str] = "events"
 
     modality: Literal["event_sequence"] = Field(description="Modality of the feature set.")
     codes: Codes = Field(description="Codes, by prefix or `@list`, whose events are read.")
