@@ -2,19 +2,20 @@
 
 import logging
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from riskweave.errors import StudyError
 from riskweave.study.models import RandomSurvivalForestModel
 from riskweave.survival.competing import at_times, cumulative_incidence, one_cause
+from riskweave.survival.extras import load_sksurv
 
-__all__ = ["CauseSpecificForest", "from_block", "load_sksurv"]
+__all__ = ["CauseSpecificForest", "from_block"]
 
 logger = logging.getLogger(__name__)
+
+KIND = "random_survival_forest"
 
 SPLIT_TIMES = 50
 """Distinct times at which the log-rank test of a split looks: its cost is proportional to them, and with 3,000 subjects
@@ -22,24 +23,6 @@ and all distinct times a forest takes ten times as long as with 100. Leaf curves
 
 LEAST_SURVIVAL = 1e-12
 CELLS = 4_000_000
-
-
-def load_sksurv() -> tuple[ModuleType, ModuleType]:
-    """Return ``sksurv.ensemble`` and ``sksurv.util``.
-
-    Raises
-    ------
-    StudyError
-        When scikit-survival is not installed: it is GPL-3 and therefore an optional extra.
-    """
-    try:
-        from sksurv import ensemble, util
-    except ImportError as error:
-        raise StudyError(
-            "models of kind random_survival_forest need scikit-survival, which is not installed. Install the extra: "
-            "pip install 'riskweave[forest]' (scikit-survival is GPL-3), or remove these models from the study"
-        ) from error
-    return ensemble, util
 
 
 @dataclass(frozen=True)
@@ -104,7 +87,7 @@ class CauseSpecificForest:
         seed: int,
         threads: int,
     ):
-        load_sksurv()
+        load_sksurv(KIND)
         self.trees = trees
         self.min_samples_leaf = min_samples_leaf
         self.max_features = max_features
@@ -152,7 +135,7 @@ class CauseSpecificForest:
         if not event.any():
             logger.info("cause %d has no training events: its hazard is zero", cause)
             return None
-        ensemble, util = load_sksurv()
+        ensemble, util = load_sksurv(KIND)
         forest = ensemble.RandomSurvivalForest(
             n_estimators=self.trees,
             min_samples_leaf=self.min_samples_leaf,
