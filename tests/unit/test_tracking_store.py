@@ -17,7 +17,7 @@ import pytest
 from riskweave.errors import DataError
 from riskweave.tracking.__main__ import main
 from riskweave.tracking.database import ui_command
-from riskweave.tracking.record import read_record, recording, write_record
+from riskweave.tracking.record import TrialRecord, read_record, recording, write_record
 from riskweave.tracking.store import collect, init_store, relocate
 
 SUBJECTS = [f"patient-{number:05d}-x" for number in range(40)]
@@ -220,6 +220,51 @@ def test_collecting_again_adds_nothing_and_a_changed_record_supersedes(store, tm
     assert collect(records=paths, directory=store, study="demo")["stored"] == 0
     _, parents, _ = runs_of(store)
     assert {run.data.tags["status"] for run in parents if run.data.params["model.penalty"] == "0.1"} == {"current"}
+
+
+def with_trials(path):
+    """Give each fold of a record a search of three trials."""
+    run = read_record(path)
+    for fold in run.folds:
+        fold.trials = [
+            TrialRecord("net", 0, "complete", -0.5, 1.5, {"dropout": 0.2, "hidden": "[32]"}),
+            TrialRecord("net", 1, "complete", -0.4 - fold.fold, 0.5, {"dropout": 0.1, "hidden": "[]"}),
+            TrialRecord("net", 2, "pruned", float("nan"), 0.1, {"dropout": 0.5, "hidden": "[64, 64]"}),
+        ]
+    write_record(run, path)
+    return path
+
+
+def test_each_trial_of_a_search_is_a_child_of_its_fold(store, tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+
+    path = with_trials(make_record(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "log_artifact", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            collect(records=[path], directory=store, study="demo")
+    counts = [collect(records=[path], directory=store, study="demo") for _ in range(2)]
+    assert [count["stored"] for count in counts] == [1, 0]
+    _, (parent,), children = runs_of(store)
+    folds = {run.info.run_id: run for run in children if "trial" not in run.data.params}
+    trials = [run for run in children if "trial" in run.data.params]
+    assert (len(folds), len(trials)) == (2, 6)  # and none of the interrupted collection
+    assert {run.data.tags["mlflow.parentRunId"] for run in folds.values()} == {parent.info.run_id}
+    for run in trials:
+        fold = folds[run.data.tags["mlflow.parentRunId"]]
+        assert run.data.params["fold"] == fold.data.params["fold"]
+        assert run.data.tags["status"] == "current"
+    second = next(run for run in trials if (run.data.params["fold"], run.data.params["trial"]) == ("1", "1"))
+    assert second.data.params == {"fold": "1", "trial": "1", "model": "net", "dropout": "0.1", "hidden": "[]"}
+    assert second.data.metrics == {"score": -1.4, "duration": 0.5}
+    states = [run.data.tags["trial.state"] for run in trials if run.data.params["fold"] == "0"]
+    assert sorted(states) == ["complete", "complete", "pruned"]
+    assert read_record(path).folds[0].trials[2].params["hidden"] == "[64, 64]"
+
+    # Another result of the step supersedes the trials too.
+    collect(records=[with_trials(make_record(tmp_path, penalty=0.5))], directory=store, study="demo")
+    _, _, children = runs_of(store)
+    assert sum(run.data.tags["status"] == "superseded" for run in children) == 2 + 6
 
 
 def test_an_interrupted_collection_is_repaired(store, tmp_path, monkeypatch):

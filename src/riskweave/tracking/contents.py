@@ -12,9 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from riskweave.errors import DataError
-from riskweave.tracking.record import FoldRecord, RunRecord
+from riskweave.tracking.record import FoldRecord, RunRecord, TrialRecord
 
-__all__ = ["Contents", "Curves", "flatten", "of_fold", "of_run", "read_curves", "read_evaluation", "times_of"]
+__all__ = [
+    "Contents",
+    "Curves",
+    "flatten",
+    "of_fold",
+    "of_run",
+    "of_trial",
+    "read_curves",
+    "read_evaluation",
+    "times_of",
+]
 
 LONGEST_KEY = 250
 LONGEST_PARAM = 500
@@ -96,6 +106,17 @@ def of_fold(run: RunRecord, fold: FoldRecord, curves: Curves) -> Contents:
         params={**flatten(fold.params), "fold": str(fold.fold)},
         tags={**_tags_of_both(run), "fold": str(fold.fold)},
         metrics=history + [(key, float(value), 0) for key, value in final.items()],
+    )
+
+
+def of_trial(run: RunRecord, fold: FoldRecord, trial: TrialRecord) -> Contents:
+    """Return the contents of the child run of a trial in a fold's search of hyper-parameters."""
+    values = {"score": trial.value, "duration": trial.seconds}
+    return Contents(
+        name=f"{run.name} ({run.endpoint}), fold {fold.fold}, {trial.model}, trial {trial.trial}",
+        params={**flatten(trial.params), "fold": str(fold.fold), "trial": str(trial.trial), "model": trial.model},
+        tags={**_tags_of_both(run), "fold": str(fold.fold), "trial": str(trial.trial), "trial.state": trial.state},
+        metrics=[(key, float(value), 0) for key, value in values.items() if not math.isnan(value)],
     )
 
 

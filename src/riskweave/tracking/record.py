@@ -6,25 +6,25 @@ This module is light: a job that trains does not import mlflow.
 
 import hashlib
 import json
-import math
-import numbers
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from riskweave.errors import DataError
 from riskweave.tracking.hardware import measuring
+from riskweave.tracking.plain import as_counts, as_metrics, plain, with_nan, without_nan
 from riskweave.tracking.provenance import data_facts, provenance
 
 __all__ = [
     "FORMAT",
     "FoldRecord",
     "RunRecord",
+    "TrialRecord",
     "context_of",
     "fingerprint",
     "read_record",
@@ -37,18 +37,45 @@ FORMAT = 1
 """Version of the file format."""
 
 KINDS = ("encoder", "experiment")
-LONGEST_LIST = 1000
-LONGEST_TEXT = 10_000
+
+
+@dataclass
+class TrialRecord:
+    """One trial of a search of hyper-parameters: the values tried, and their score on the validation rows.
+
+    Attributes
+    ----------
+    model : str
+        Name of the model whose values were searched.
+    trial : int
+        Number of the trial in the search, from 0.
+    state : str
+        ``"complete"``, ``"pruned"`` or ``"failed"``.
+    value : float
+        Score, higher is better; NaN unless complete.
+    seconds : float
+        Its duration.
+    params : dict
+        The values tried.
+    """
+
+    model: str
+    trial: int
+    state: str
+    value: float
+    seconds: float
+    params: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class FoldRecord:
-    """What one fold contributed: final metrics, chosen settings and aggregate counts."""
+    """What one fold contributed: final metrics, chosen settings, aggregate counts and the trials of its search."""
 
     fold: int
     metrics: dict[str, float] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    trials: list[TrialRecord] = field(default_factory=list)
 
 
 @dataclass
@@ -113,6 +140,7 @@ class RunRecord:
         metrics: Mapping[str, float] | None = None,
         params: Mapping[str, Any] | None = None,
         counts: Mapping[str, int] | None = None,
+        trials: Iterable[TrialRecord] = (),
     ) -> None:
         """Add what one fold contributed.
 
@@ -126,6 +154,8 @@ class RunRecord:
             What was chosen in this fold, such as a penalty.
         counts : mapping of str to int, optional
             Aggregate counts, such as ``train`` or ``train_events``.
+        trials : iterable of TrialRecord, optional
+            The trials of the fold's search of hyper-parameters, in their order.
 
         Raises
         ------
@@ -138,9 +168,10 @@ class RunRecord:
         self.folds.append(
             FoldRecord(
                 fold=int(fold),
-                metrics=_metrics(metrics or {}, where),
-                params=_plain(dict(params or {}), f"{where}, params"),
-                counts=_counts(counts or {}, where),
+                metrics=as_metrics(metrics or {}, where),
+                params=plain(dict(params or {}), f"{where}, params"),
+                counts=as_counts(counts or {}, where),
+                trials=[_checked(trial, where) for trial in trials],
             )
         )
 
@@ -222,10 +253,10 @@ def recording(
         name=name,
         endpoint=endpoint,
         feature_sets={key: [str(column) for column in columns] for key, columns in feature_sets.items()},
-        params=_plain(dict(params), "params"),
+        params=plain(dict(params), "params"),
         seed=int(seed),
-        context=_plain(context, "context"),
-        data=_plain(data_facts(data), "data"),
+        context=plain(context, "context"),
+        data=plain(data_facts(data), "data"),
         provenance=provenance(),
         started=datetime.now(tz=UTC).isoformat(timespec="milliseconds"),
     )
@@ -241,10 +272,10 @@ def write_record(run: RunRecord, path: Path) -> None:
     """Check a record and write it atomically."""
     path = Path(path)
     content = asdict(run)
-    content["metrics"] = _metrics(run.metrics, "metrics")
-    content["params"] = _plain(run.params, "params")
+    content["metrics"] = as_metrics(run.metrics, "metrics")
+    content["params"] = plain(run.params, "params")
     content["folds"] = sorted(content["folds"], key=lambda fold: fold["fold"])
-    text = json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n"
+    text = json.dumps(without_nan(content), indent=1, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -273,8 +304,8 @@ def read_record(path: Path) -> RunRecord:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(str(path), f"is not a run record of format {FORMAT}", remedy)
     try:
-        folds = [FoldRecord(**{**fold, "metrics": _with_nan(fold["metrics"])}) for fold in content.pop("folds")]
-        run = RunRecord(**{**content, "folds": folds, "metrics": _with_nan(content["metrics"])})
+        folds = [_fold(fold) for fold in content.pop("folds")]
+        run = RunRecord(**{**content, "folds": folds, "metrics": with_nan(content["metrics"])})
     except (KeyError, TypeError):
         raise DataError(str(path), "is not a complete run record: it lacks keys or has unknown ones", remedy) from None
     return run
@@ -294,74 +325,14 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _scalar(value: Any) -> Any:
-    """Turn the scalars of numpy and torch into Python's; other values pass."""
-    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-        return value.item()
-    return value
+def _checked(trial: TrialRecord, where: str) -> TrialRecord:
+    """Return a trial with plain values."""
+    where = f"{where}, trial {trial.trial}"
+    values = as_metrics({"value": trial.value, "seconds": trial.seconds}, where)
+    return replace(trial, trial=int(trial.trial), params=plain(dict(trial.params), f"{where}, params"), **values)
 
 
-def _plain(value: Any, where: str) -> Any:  # noqa: PLR0911 - one return per allowed type
-    """Return a value as JSON knows it; refuse whatever could hold rows of subjects."""
-    value = _scalar(value)
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, numbers.Integral):
-        return int(value)
-    if isinstance(value, numbers.Real):
-        return float(value)
-    if isinstance(value, os.PathLike):
-        return Path(value).as_posix()
-    if isinstance(value, str):
-        if len(value) > LONGEST_TEXT:
-            raise ValueError(f"{where}: a text of {len(value)} characters; a record takes at most {LONGEST_TEXT}")
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item, f"{where}.{key}") for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        if len(value) > LONGEST_LIST:
-            raise ValueError(
-                f"{where}: a list of {len(value)} values; a record takes at most {LONGEST_LIST}, never rows"
-            )
-        items = sorted(value) if isinstance(value, set | frozenset) else value
-        return [_plain(item, f"{where}[]") for item in items]
-    raise ValueError(
-        f"{where}: {type(value).__name__} cannot be recorded; give settings, names and aggregates, never rows"
-    )
-
-
-def _metrics(metrics: Mapping[str, float], where: str) -> dict[str, float]:
-    """Return metrics as floats."""
-    checked = {}
-    for key, value in metrics.items():
-        number = _scalar(value)
-        if isinstance(number, bool) or not isinstance(number, numbers.Real):
-            raise TypeError(f"{where}, metric {key}: {type(value).__name__} is not a number")
-        checked[str(key)] = float(number)
-    return checked
-
-
-def _counts(counts: Mapping[str, int], where: str) -> dict[str, int]:
-    """Return counts as integers."""
-    checked = {}
-    for key, value in counts.items():
-        number = _scalar(value)
-        if isinstance(number, bool) or not isinstance(number, numbers.Integral) or number < 0:
-            raise ValueError(f"{where}, count {key}: not a whole number of 0 or more")
-        checked[str(key)] = int(number)
-    return checked
-
-
-def _without_nan(value: Any) -> Any:
-    """Replace what JSON does not know (NaN, infinity) by null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return value
-
-
-def _with_nan(metrics: Mapping[str, float | None]) -> dict[str, float]:
-    return {key: math.nan if value is None else float(value) for key, value in metrics.items()}
+def _fold(content: Mapping[str, Any]) -> FoldRecord:
+    """Return what a record says of a fold; one of before there were searches says nothing of trials."""
+    trials = [TrialRecord(**{**trial, **with_nan({"value": trial["value"]})}) for trial in content.get("trials", [])]
+    return FoldRecord(**{**content, "metrics": with_nan(content["metrics"]), "trials": trials})

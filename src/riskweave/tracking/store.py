@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from riskweave.errors import DataError
-from riskweave.tracking.contents import Contents, of_fold, of_run, read_curves, read_evaluation, times_of
+from riskweave.tracking.contents import Contents, of_fold, of_run, of_trial, read_curves, read_evaluation, times_of
 from riskweave.tracking.database import ARTIFACTS, DATABASE, init_store, locked, open_store, relocate
 from riskweave.tracking.record import FoldRecord, RunRecord, fingerprint, read_record
 
@@ -50,10 +50,10 @@ def collect(
 ) -> dict[str, int]:
     """Bring the store up to date with the run records.
 
-    Each record is a parent run with a child run per fold. A record that is stored already, by the sha256 of its
-    content, is left alone; a changed one makes a new run, and the older run of the same step is tagged with status
-    ``superseded``. What an interrupted call left half-written is deleted and written again. One process writes at a
-    time; others wait.
+    Each record is a parent run with a child run per fold, and below that one per trial of a search. A record that is
+    stored already, by the sha256 of its content, is left alone; a changed one makes a new run, and the older run of the
+    same step is tagged with status ``superseded``. What an interrupted call left half-written is deleted and written
+    again. One process writes at a time; others wait.
 
     Parameters
     ----------
@@ -155,22 +155,33 @@ def _is(run: _Stored, key: str, digest: str) -> bool:
 
 
 def _without_leftovers(client: "MlflowClient", stored: list[_Stored]) -> list[_Stored]:
-    """Delete what a call that was interrupted left: parents that never finished, and their children."""
+    """Delete what a call that was interrupted left: parents that never finished, what is below them or below none."""
     broken = {run.run_id for run in stored if PARENT not in run.tags and not run.finished}
-    leftovers = [run for run in stored if run.run_id in broken or run.tags.get(PARENT) in broken]
+    whole = {run.run_id for run in stored} - broken
+    leftovers = [run for run, top in zip(stored, _tops(stored), strict=True) if top not in whole]
     for run in leftovers:
         client.delete_run(run.run_id)
     return [run for run in stored if run not in leftovers]
 
 
+def _tops(stored: list[_Stored]) -> list[str]:
+    """Return for each run the parent that describes its step: a trial's is that of its fold."""
+    parents = {run.run_id: run.tags.get(PARENT) for run in stored}
+    tops = []
+    for run in stored:
+        top = run.run_id
+        while parents.get(top) is not None:
+            top = parents[top]
+        tops.append(top)
+    return tops
+
+
 def _make_current(client: "MlflowClient", stored: list[_Stored], key: str, run_id: str) -> int:
     """Tag the run as the current one of its step, the others as superseded; return how many of these are new."""
     superseded = 0
-    for run in stored:
-        if run.tags[RECORD] != key:
-            continue
-        parent = run.tags.get(PARENT, run.run_id)
-        status = CURRENT if parent == run_id else SUPERSEDED
+    own = [run for run in stored if run.tags[RECORD] == key]
+    for run, top in zip(own, _tops(own), strict=True):
+        status = CURRENT if top == run_id else SUPERSEDED
         if run.tags.get(STATUS) != status:
             client.set_tag(run.run_id, STATUS, status)
             superseded += status == SUPERSEDED and PARENT not in run.tags
@@ -178,7 +189,7 @@ def _make_current(client: "MlflowClient", stored: list[_Stored], key: str, run_i
 
 
 def _write_run(client: "MlflowClient", experiment: str, path: Path, run: RunRecord, tags: dict[str, str]) -> str:
-    """Store a record: the parent, a child per fold, the files. The parent is finished last."""
+    """Store a record: the parent, a child per fold, one below it per trial, the files. The parent is finished last."""
     start, end = times_of(run)
     own = {RECORD: tags[RECORD], STATUS: CURRENT}
     parent = _create(client, experiment, start, of_run(run), {**own, **tags})
@@ -187,6 +198,9 @@ def _write_run(client: "MlflowClient", experiment: str, path: Path, run: RunReco
     folds = [*run.folds, *(FoldRecord(fold) for fold in sorted(set(curves) - known))]
     for fold in folds:
         child = _create(client, experiment, start, of_fold(run, fold, curves), {**own, PARENT: parent})
+        for trial in fold.trials:
+            tried = _create(client, experiment, start, of_trial(run, fold, trial), {**own, PARENT: child})
+            client.set_terminated(tried, "FINISHED", end_time=start + round(1000 * trial.seconds))
         client.set_terminated(child, "FINISHED", end_time=end)
     _log_data(client, parent, run)
     for file in (path, path.with_name("curves.csv")):
