@@ -363,5 +363,5 @@ def test_data_that_cannot_be_used_leave_those_before():
         made(source(events="events.csv"))
     assert json.loads(Path("out/data.json").read_text()) == before
     assert sorted(path.name for path in Path("out").iterdir()) == [
-        "data.json", "events.parquet", "images.parquet", "recordings.parquet", "subjects.parquet",
+        "data.json", "events.parquet", "images.parquet", "recordings.parquet", "sounds.parquet", "subjects.parquet",
     ]  # fmt: skip

@@ -48,6 +48,7 @@ rule ingest:
         events=update(f"{SOURCE}/events.parquet"),
         recordings=update(f"{SOURCE}/recordings.parquet"),
         images=update(f"{SOURCE}/images.parquet"),
+        sounds=update(f"{SOURCE}/sounds.parquet"),
         data=update(f"{SOURCE}/data.json"),
     log:
         f"{RESULTS}/logs/ingest.log",

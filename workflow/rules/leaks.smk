@@ -1,6 +1,6 @@
 """Leak gates: what would let a model see what it is to predict, looked for before any training.
 
-REQUIRED INPUTS: cohort/subjects.parquet, cohort/source/{recordings,images}.parquet, cohort/outcomes/<endpoint>.parquet,
+REQUIRED INPUTS: cohort/subjects.parquet, cohort/source/{recordings,images,sounds}.parquet, cohort/outcomes/<endpoint>.parquet,
   cohort/folds.parquet, features/<feature_set>/features.parquet, and index.parquet of those with an encoder.
 OUTPUTS: cohort/leaks/<endpoint>/<feature_set>.csv, and all of them with what the study allows in
   cohort/leaks/findings.csv. check_inputs refuses what the study does not allow.
@@ -18,6 +18,7 @@ rule find_leaks:
         attrition=rules.select_cohort.output.attrition,
         recordings=rules.ingest.output.recordings,
         images=rules.ingest.output.images,
+        sounds=rules.ingest.output.sounds,
         outcomes=rules.define_outcomes.output.outcomes,
         folds=rules.assign_folds.output.folds,
         table=f"{RESULTS}/features/{{used_set}}/features.parquet",

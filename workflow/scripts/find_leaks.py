@@ -26,6 +26,7 @@ with job_log(Path(snakemake.log[0])):
         division=Folds.model_validate(snakemake.params.division),
         recordings=Path(snakemake.input.recordings),
         images=Path(snakemake.input.images),
+        sounds=Path(snakemake.input.sounds),
         indices={name: Path(index)} if index else {},
         attrition=Path(snakemake.input.attrition),
     )

@@ -15,7 +15,7 @@ from riskweave.cohort.checks import check_zones, zone_fact
 from riskweave.cohort.events import store_events
 from riskweave.cohort.sources.base import CanonicalTables
 from riskweave.cohort.sources.shared import with_further, with_manifests
-from riskweave.cohort.tables import IMAGES, RECORDINGS, SOURCE_SUBJECTS, TIME, read_arrow, write_table
+from riskweave.cohort.tables import IMAGES, RECORDINGS, SOUNDS, SOURCE_SUBJECTS, TIME, read_arrow, write_table
 from riskweave.cohort.version import describe_data, log_changes, read_data, table_facts, write_data
 from riskweave.errors import DataError
 from riskweave.study.sources import Cohort, FileSource, SyntheticSource
@@ -23,7 +23,7 @@ from riskweave.study.sources import Cohort, FileSource, SyntheticSource
 __all__ = ["ingest"]
 
 _LOG = logging.getLogger(__name__)
-_SMALL = {"subjects": SOURCE_SUBJECTS, "recordings": RECORDINGS, "images": IMAGES}
+_SMALL = {"subjects": SOURCE_SUBJECTS, "recordings": RECORDINGS, "images": IMAGES, "sounds": SOUNDS}
 
 
 def _read(cohort: Cohort, synthetic: Path | None) -> CanonicalTables:
@@ -69,9 +69,9 @@ def ingest(*, cohort: Cohort, output: Path, synthetic: Path | None = None, threa
     cohort : Cohort
         The study's block.
     output : Path
-        Folder for subjects, events, recordings and images (Parquet; all four, some without rows) and data.json, the
-        version of the data (`riskweave.cohort.version`). The metadata of the subject table hold what messages call it,
-        and whether the source's times have a time zone (`riskweave.cohort.checks.zone_fact`).
+        Folder for subjects, events, recordings, images and sounds (Parquet; all of them, some without rows) and
+        data.json, the version of the data (`riskweave.cohort.version`). The metadata of the subject table hold what
+        messages call it, and whether the source's times have a time zone (`riskweave.cohort.checks.zone_fact`).
     synthetic : Path, optional
         The generator's folder, for source synthetic.
     threads : int

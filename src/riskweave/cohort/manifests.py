@@ -1,4 +1,4 @@
-"""Manifests of recordings and images: the files they name must be there, and get a fingerprint."""
+"""Manifests of recordings, images and sounds: the files they name must be there, and get a fingerprint."""
 
 import hashlib
 import logging
@@ -13,7 +13,7 @@ from riskweave.cohort.convert import as_identifiers, as_moments, as_text
 from riskweave.cohort.reading import InputFile, pick, read_file
 from riskweave.errors import DataError
 
-__all__ = ["image_files", "read_manifest", "record_files", "relative", "with_fingerprints"]
+__all__ = ["read_manifest", "record_files", "relative", "single_file", "with_fingerprints"]
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 1 << 20
@@ -28,8 +28,8 @@ def relative(path: Path) -> Path:
     return Path(os.path.relpath(path))
 
 
-def image_files(path: Path) -> list[Path]:
-    """Return the file behind a path of an image manifest."""
+def single_file(path: Path) -> list[Path]:
+    """Return the file behind a path of a manifest of images or sounds."""
     return [path]
 
 
@@ -127,7 +127,7 @@ def read_manifest(
     file : InputFile
         CSV or Parquet; paths in it are relative to the folder that holds it.
     files_of : callable
-        From a path to the files behind it: `record_files` or `image_files`.
+        From a path to the files behind it: `record_files` or `single_file`.
     allow_empty : bool
         Whether a manifest without rows is accepted.
     unit : str
@@ -170,7 +170,7 @@ def with_fingerprints(listed: pa.Table, file: InputFile, *, files_of: Callable[[
     file : InputFile
         The list.
     files_of : callable
-        From a path to the files behind it: `record_files` or `image_files`.
+        From a path to the files behind it: `record_files` or `single_file`.
 
     Returns
     -------

@@ -118,7 +118,7 @@ SUBJECTS = TableSchema(
     "subjects",
     pa.schema([
         _field("subject_id", pa.string(), "A person at one index time; the person's own identifier where there is one"),
-        _field("person_id", pa.string(), "The person: subject_id of the source's tables (events, recordings, images)"),
+        _field("person_id", pa.string(), "The person: subject_id of the source's tables (events, recordings, ...)"),
         _field("index_time", TIME, "Moment of prediction; 1970-01-01 in a study without dates"),
         _field("followup_end", TIME, "End of the observation", nullable=True),
     ]),
@@ -142,6 +142,7 @@ EVENTS = TableSchema(
 
 RECORDINGS = _manifest("recordings", "ECG")
 IMAGES = _manifest("images", "image")
+SOUNDS = _manifest("sounds", "sound")
 
 OUTCOMES = TableSchema(
     "outcomes",

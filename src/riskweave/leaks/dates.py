@@ -93,11 +93,11 @@ def check_since(column: FeatureColumn) -> list[Finding]:
 
 
 def check_files(evidence: Evidence, sets: dict[str, SetRows]) -> list[Finding]:
-    """Find feature sets with rows of subjects who have no recording or image at or before their index time."""
+    """Find feature sets with rows of subjects who have no recording, image or sound at or before their index time."""
     findings = []
     for name, rows in sets.items():
-        kind = {"ecg": "recordings", "image": "images"}.get(evidence.features[name].modality)
-        if kind is None or kind not in evidence.manifests:
+        kind = getattr(evidence.features[name], "raw", "events")
+        if kind not in evidence.manifests:
             continue
         ids = set(rows.ids)
         if name in evidence.indices:

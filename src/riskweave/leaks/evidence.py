@@ -63,7 +63,7 @@ class Evidence:
     features, endpoints, population, division
         Blocks of the study.
     manifests : mapping
-        ``recordings`` and ``images`` to their tables.
+        ``recordings``, ``images`` and ``sounds`` to their tables.
     indices : mapping of feature set to path
         Tables of what encoders read.
     attrition : path or None

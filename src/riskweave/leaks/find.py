@@ -47,6 +47,7 @@ def find_leaks(
     division: Folds,
     recordings: Path | None = None,
     images: Path | None = None,
+    sounds: Path | None = None,
     indices: Mapping[str, Path] | None = None,
     attrition: Path | None = None,
 ) -> list[Finding]:
@@ -70,7 +71,7 @@ def find_leaks(
         Feature sets and endpoints of the study.
     population, division : blocks
         Who is in the study, and how the subjects are divided.
-    recordings, images : path, optional
+    recordings, images, sounds : path, optional
         Manifests, by person.
     indices : mapping of feature set to path, optional
         Tables of what encoders read (subject_id, row).
@@ -87,6 +88,7 @@ def find_leaks(
     DataError
         When a table cannot be read.
     """
+    manifests = {"recordings": recordings, "images": images, "sounds": sounds}
     evidence = Evidence.read(
         subjects=subjects,
         outcomes=outcomes,
@@ -97,7 +99,7 @@ def find_leaks(
         endpoints=endpoints,
         population=population,
         division=division,
-        manifests={kind: path for kind, path in (("recordings", recordings), ("images", images)) if path is not None},
+        manifests={kind: path for kind, path in manifests.items() if path is not None},
         indices=indices or {},
         attrition=attrition,
     )

@@ -65,7 +65,7 @@ def _with_two_roles(rows: pd.DataFrame) -> int:
 
 
 def check_shared_files(evidence: Evidence) -> list[Finding]:
-    """Find recordings and images of the same content under two people."""
+    """Find recordings, images and sounds of the same content under two people."""
     fold = pd.Series(evidence.tested.to_numpy(), index=evidence.subjects["person_id"].to_numpy())
     fold = fold[~fold.index.duplicated()]
     findings = []

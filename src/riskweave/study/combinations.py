@@ -24,8 +24,10 @@ class Offer:
 
     Attributes
     ----------
-    events, recordings, images : bool
+    events, recordings, images, sounds : bool
         Whether it has such a table.
+    notes : bool
+        Whether there may be notes among its events.
     index : bool
         Whether it has index times of its own.
     end : bool
@@ -37,6 +39,8 @@ class Offer:
     events: bool = True
     recordings: bool = False
     images: bool = False
+    sounds: bool = False
+    notes: bool = True
     index: bool = False
     end: bool = False
     relative: bool = False
@@ -47,7 +51,10 @@ def offered(study: "Study") -> Offer:
     cohort = study.cohort
     match cohort.source:
         case "synthetic":
-            return Offer(recordings=True, images=True, index=True, end=True)
+            also = cohort.also
+            return Offer(
+                recordings=True, images=True, sounds="audio" in also, notes="text" in also, index=True, end=True
+            )
         case "nafld":
             return Offer(index=True, end=True, relative=True)
         case "public":
@@ -58,6 +65,7 @@ def offered(study: "Study") -> Offer:
                 events=cohort.events is not None,
                 recordings=cohort.recordings is not None,
                 images=cohort.images is not None,
+                sounds=cohort.sounds is not None,
                 index=relative or cohort.columns.index_time is not None,
                 end=cohort.columns.followup_end is not None,
                 relative=relative,
@@ -66,6 +74,7 @@ def offered(study: "Study") -> Offer:
             return Offer(
                 recordings=cohort.recordings is not None or getattr(cohort, "ecg", None) is not None,
                 images=cohort.images is not None or getattr(cohort, "cxr", None) is not None,
+                sounds=cohort.sounds is not None,
                 end=cohort.source != "meds",
             )
 
@@ -89,7 +98,7 @@ def _check_index(study: "Study", offer: Offer) -> list[str]:
                 f"population.index: this key is required and missing: the source {source} has no index time of its "
                 "own. Allowed for at: column, first_event, every_event, age, date"
             ]
-        dated = [name for name in ("events", "recordings", "images") if getattr(offer, name)]
+        dated = [name for name in ("events", "recordings", "images", "sounds") if getattr(offer, name)]
         if dated and not offer.index:
             return [
                 f"cohort.columns.index_time: is null, but cohort.{dated[0]} is dated. Name the column, or give "
@@ -137,18 +146,26 @@ def _check_features(study: "Study", offer: Offer) -> Iterator[str]:
     """Find feature sets of data that the source does not have."""
     source = study.cohort.source
     for name, block in study.feature_sets.items():
-        needed = {"ecg": "recordings", "image": "images"}.get(block.modality)
+        needed = getattr(block, "raw", None)
         if block.modality == "ehr" and (block.events or block.history):
             needed = "events"
+        if block.modality == "text" and not offer.notes:
+            needed = "notes"
         if needed is None or getattr(offer, needed):
             continue
-        if needed in type(study.cohort).model_fields:
+        if source == "synthetic":
+            yield (
+                f"feature_sets.{name}: the demo cohort has no {needed} unless they are asked for: give "
+                f"cohort.also: [{block.modality}]"
+            )
+        elif needed in type(study.cohort).model_fields:
             yield (
                 f"feature_sets.{name}: modality {block.modality} needs cohort.{needed}, which is not given. "
                 "Give the path, or remove the feature set"
             )
         elif needed == "events":
-            yield f"feature_sets.{name}: the source {source} has no events. Allowed: static"
+            allowed = "static" if block.modality == "ehr" else "ehr with static alone"
+            yield f"feature_sets.{name}: the source {source} has no events. Allowed: {allowed}"
         else:
             yield f"feature_sets.{name}: the source {source} has no {block.modality} data. Allowed: ehr"
 

@@ -13,6 +13,7 @@ GATES = {
     "subject_in_two_folds": "a person is on two sides of a division",
     "recording_shared": "two people have the same recording",
     "image_shared": "two people have the same image",
+    "sound_shared": "two people have the same sound recording",
     "duplicate_subjects": "two people have the same row",
     "fitted_on_everyone": "a column was scaled or imputed over all subjects",
     "folds_unlike": "folds differ in events, follow-up or groups",

@@ -157,11 +157,12 @@ def raw_files(cohort: Cohort) -> dict[str, list[Path]]:
     Returns
     -------
     dict of str to list of Path
-        For each configured table (`subjects`, `events`, `recordings`, `images`, `further[0]`, ..., or `meds`, `omop`,
-        `mimic_iv`, `ecg`, `cxr` for a whole source) its file or files; of a manifest, the manifest itself comes first.
-        Files that a manifest names and that do not exist are left out here: reading the manifest reports them all at
-        once. Of MIMIC-IV-ECG and MIMIC-CXR-JPG the lists count, which say what there is: nobody edits the hundreds of
-        thousands of files behind them, and reading them has a fingerprint of each. Empty for sources without files.
+        For each configured table (`subjects`, `events`, `recordings`, `images`, `sounds`, `further[0]`, ..., or `meds`,
+        `omop`, `mimic_iv`, `ecg`, `cxr` for a whole source) its file or files; of a manifest, the manifest itself comes
+        first. Files that a manifest names and that do not exist are left out here: reading the manifest reports them
+        all at once. Of MIMIC-IV-ECG and MIMIC-CXR-JPG the lists count, which say what there is: nobody edits the
+        hundreds of thousands of files behind them, and reading them has a fingerprint of each. Empty for sources
+        without files.
 
     Raises
     ------
@@ -171,7 +172,7 @@ def raw_files(cohort: Cohort) -> dict[str, list[Path]]:
     if not isinstance(cohort, FileSource):
         return {}
     found = _source_files(cohort)
-    for key in ("recordings", "images"):
+    for key in ("recordings", "images", "sounds"):
         if (configured := getattr(cohort, key)) is not None:
             manifest = _given(f"cohort.{key}", configured, "file")
             found[key] = [manifest, *_listed(manifest, records=key == "recordings")]

@@ -46,6 +46,11 @@ class EventQuery:
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
 
 
+def empty_manifest() -> pa.Table:
+    """Return a manifest of recordings, images or sounds without rows."""
+    return RECORDINGS.columns.empty_table()
+
+
 @dataclass(frozen=True)
 class CanonicalTables:
     """A cohort in the canonical tables (`riskweave.cohort.tables`).
@@ -57,8 +62,8 @@ class CanonicalTables:
         them. People without an index time stay: the selection counts them.
     events : pyarrow.Table or EventQuery
         EVENTS: births are MEDS_BIRTH, deaths MEDS_DEATH.
-    recordings, images : pyarrow.Table
-        RECORDINGS, IMAGES; without rows where the source has none.
+    recordings, images, sounds : pyarrow.Table
+        RECORDINGS, IMAGES, SOUNDS; without rows where the source has none.
     where : str
         What error messages call the subject table: ``cohort.subjects (subjects.csv)``.
     events_where : str
@@ -85,6 +90,7 @@ class CanonicalTables:
     recordings: pa.Table
     images: pa.Table
     where: str
+    sounds: pa.Table = field(default_factory=empty_manifest)
     events_where: str = "cohort.events"
     event_names: Mapping[str, str] = field(default_factory=dict)
     version: str | None = None
@@ -98,11 +104,6 @@ class CanonicalTables:
 def empty_events() -> pa.Table:
     """Return an event table without rows."""
     return EVENTS.columns.empty_table()
-
-
-def empty_manifest() -> pa.Table:
-    """Return a manifest of recordings or images without rows."""
-    return RECORDINGS.columns.empty_table()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from riskweave.cohort.manifests import image_files, record_files, with_fingerprints
+from riskweave.cohort.manifests import record_files, single_file, with_fingerprints
 from riskweave.cohort.reading import InputFile
 from riskweave.cohort.sources.base import text_sql
 from riskweave.cohort.sources.mimic_iv_raw import header_of
@@ -69,7 +69,7 @@ def radiograph_manifest(folder: Path, people: pa.Table) -> pa.Table:
     """Return the frontal radiographs of MIMIC-CXR-JPG of some people; as `ecg_manifest`, for IMAGES."""
     columns = ("subject_id", "study_id", "dicom_id", "ViewPosition", "StudyDate", "StudyTime")
     file = _list_of("cohort.cxr", folder, columns)
-    return with_fingerprints(_rows(file, _CXR_SQL, people), file, files_of=image_files)
+    return with_fingerprints(_rows(file, _CXR_SQL, people), file, files_of=single_file)
 
 
 def _list_of(key: str, folder: Path, columns: tuple[str, ...]) -> InputFile:

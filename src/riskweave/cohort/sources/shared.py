@@ -1,4 +1,4 @@
-"""What every source of files may have beside its own tables: manifests of recordings and images, further columns."""
+"""What every source of files may have beside its own tables: manifests of recordings and the like, further columns."""
 
 import logging
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from riskweave.cohort.checks import check_known
 from riskweave.cohort.convert import as_identifiers, as_static, count_true
-from riskweave.cohort.manifests import image_files, read_manifest, record_files, relative
+from riskweave.cohort.manifests import read_manifest, record_files, relative, single_file
 from riskweave.cohort.reading import InputFile, pick, read_file
 from riskweave.cohort.sources.base import CanonicalTables
 from riskweave.cohort.tables import SUBJECTS
@@ -26,12 +26,12 @@ def _named(path: str) -> str:
 
 
 def with_manifests(tables: CanonicalTables, block: FileSource, *, allow_empty: bool = False) -> CanonicalTables:
-    """Add the recordings and images of the manifests that the study names.
+    """Add the recordings, images and sounds of the manifests that the study names.
 
     Parameters
     ----------
     tables : CanonicalTables
-        Of the source. Recordings and images that it has already stay.
+        Of the source. Recordings, images and sounds that it has already stay.
     block : FileSource
         The study's block `cohort`.
     allow_empty : bool
@@ -44,7 +44,7 @@ def with_manifests(tables: CanonicalTables, block: FileSource, *, allow_empty: b
     """
     unit = "dates" if tables.dated else block.event_columns.time_unit
     zones, files, made = dict(tables.zones), list(tables.files), {}
-    for name, files_of in (("recordings", record_files), ("images", image_files)):
+    for name, files_of in (("recordings", record_files), ("images", single_file), ("sounds", single_file)):
         path = getattr(block, name)
         if path is None:
             continue

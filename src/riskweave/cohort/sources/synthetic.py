@@ -17,12 +17,14 @@ def synthetic_tables(directory: Path) -> TablesSource:
     The truth that lies next to them is not among them.
     """
     directory = Path(directory)
+    sounds = directory / "sounds.csv"
     return TablesSource(
         source="tables",
         subjects=(directory / "subjects.csv").as_posix(),
         events=(directory / "data").as_posix(),
         recordings=(directory / "recordings.csv").as_posix(),
         images=(directory / "images.csv").as_posix(),
+        sounds=sounds.as_posix() if sounds.is_file() else None,
     )
 
 
