@@ -53,6 +53,7 @@ rule train_experiment:
         models=f"{RESULTS}/experiments/{{endpoint}}/{{experiment}}/models.joblib",
         record=f"{RESULTS}/experiments/{{endpoint}}/{{experiment}}/run.json",
         curves=f"{RESULTS}/experiments/{{endpoint}}/{{experiment}}/curves.csv",
+        trials=f"{RESULTS}/experiments/{{endpoint}}/{{experiment}}/trials.csv",
     log:
         f"{RESULTS}/logs/train_experiment/{{endpoint}}/{{experiment}}.log",
     benchmark:

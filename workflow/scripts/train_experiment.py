@@ -29,6 +29,7 @@ with job_log(Path(snakemake.log[0])):
         models=Path(snakemake.output.models),
         record=Path(snakemake.output.record),
         curves=Path(snakemake.output.curves),
+        trials=Path(snakemake.output.trials),
         context=context_of(
             study=snakemake.params.study,
             rule=snakemake.rule,

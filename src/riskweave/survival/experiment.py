@@ -1,7 +1,7 @@
 """Train one experiment: all folds in one job, out-of-fold predictions for every subject at risk."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from riskweave.cohort.tables import FOLDS, OUTCOMES, ROLES, SUBJECTS, read_table
 from riskweave.errors import DataError
 from riskweave.fusion.registry import FusedModel, build_fusion
-from riskweave.study.fusions import Fusion
+from riskweave.study.fusions import BUILT_IN, Fusion
 from riskweave.study.models import Model
 from riskweave.survival.design import Design
 from riskweave.survival.fits import digest_of
@@ -23,7 +23,9 @@ from riskweave.survival.predictions import prediction_frame, write_predictions
 from riskweave.survival.preprocessing import DesignMatrix
 from riskweave.survival.registry import build_estimator
 from riskweave.survival.roles import check_events, concordance, roles_at_risk
+from riskweave.survival.search import Prune, forget, validated
 from riskweave.survival.sets import StoredSet, check_encoders, read_set
+from riskweave.survival.tuning import JOURNAL, Tuned, tune, write_trials
 from riskweave.tracking.record import recording
 
 __all__ = ["MODELS_FORMAT", "train_experiment"]
@@ -51,7 +53,7 @@ class _Job:
     times: list[int]
     seed: int
     threads: int
-    checkpoints: Path
+    folder: Path
 
     @property
     def causes(self) -> int:
@@ -74,6 +76,7 @@ class _Fold:
     predictions: pd.DataFrame
     preprocessing: DesignMatrix
     fused: FusedModel
+    tuned: Tuned
     metrics: dict[str, float]
     counts: dict[str, int]
     fitted_on: str
@@ -94,33 +97,57 @@ def _prepare(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> tuple[De
     return preprocessing, rows
 
 
-def _unfitted(job: _Job, fold: int, model: Model, *, prune: Callable[[int, float], None] | None = None) -> FusedModel:
-    """Return the experiment's fusion with this model, before its fit."""
+def _fitted(job: _Job, fold: int, rows: Mapping[str, _Rows], *, tuned: Tuned, fusion: Fusion, **further) -> FusedModel:
+    """Return a fusion with these models, fitted on the training rows of a fold."""
+    train, validation = rows["train"], rows["validation"]
     build = partial(
         build_estimator,
-        model=model,
+        model=tuned.model,
         causes=job.causes,
         seed=job.seed + fold,
         threads=job.threads,
-        members=job.members,
-        checkpoint=job.checkpoints / f"fold_{fold}",
-        prune=prune,
+        members=tuned.members,
+        **further,
     )
-    return build_fusion(job.fusion, build=build, causes=job.causes, seed=job.seed + fold, threads=job.threads)
+    fused = build_fusion(fusion, build=build, causes=job.causes, seed=job.seed + fold, threads=job.threads)
+    return fused.fit(train.design, train.time, train.event, validation.design, validation.time, validation.event)
 
 
-def _fit(job: _Job, fold: int, rows: Mapping[str, _Rows]) -> FusedModel:
-    """Return the experiment's model, fitted on the training rows of a fold."""
+def _tune(job: _Job, fold: int, rows: Mapping[str, _Rows]) -> Tuned:
+    """Return the experiment's models with the hyper-parameters that the validation rows of a fold choose.
+
+    Late fusion fits many models on parts of the training rows: its search is that of one model of all columns.
+    """
     train, validation = rows["train"], rows["validation"]
-    return _unfitted(job, fold, job.model).fit(
-        train.design, train.time, train.event, validation.design, validation.time, validation.event
+    fusion = BUILT_IN["early"] if job.fusion.kind == "late" else job.fusion
+
+    def score(model: Model, prune: Prune | None) -> float:
+        fused = _fitted(job, fold, rows, tuned=Tuned(model), fusion=fusion, prune=prune)
+        return validated(fused, validation.design, times=job.times, time=validation.time, event=validation.event)
+
+    arrays = [array for role in (train, validation) for array in (role.design.values, role.time, role.event)]  # noqa: PD011 - of a Design
+    return tune(
+        job.experiment["model"],
+        job.model,
+        job.members,
+        score=score,
+        seed=job.seed + fold,
+        journal=job.folder / JOURNAL,
+        about=(fold, fusion, repr(job.times), *arrays),
     )
+
+
+def _fit(job: _Job, fold: int, rows: Mapping[str, _Rows]) -> tuple[FusedModel, Tuned]:
+    """Return the experiment's model, fitted on the training rows of a fold, and the search of its values."""
+    tuned = _tune(job, fold, rows) if rows["train"].design.columns else Tuned(job.model, job.members)
+    checkpoint = job.folder / CHECKPOINTS / f"fold_{fold}"
+    return _fitted(job, fold, rows, tuned=tuned, fusion=job.fusion, checkpoint=checkpoint), tuned
 
 
 def _train_fold(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> _Fold:
     """Fit the preprocessing and the model on the training rows of a fold, and predict its test rows."""
     preprocessing, rows = _prepare(job, fold, subjects)
-    fused = _fit(job, fold, rows)
+    fused, tuned = _fit(job, fold, rows)
     test, validation = rows["test"], rows["validation"]
     risks = np.asarray(fused.predict(test.design, job.times), dtype=np.float64)
     lost = int((~np.isfinite(risks)).any(axis=(1, 2)).sum())
@@ -147,7 +174,7 @@ def _train_fold(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> _Fold
     for role in ROLES:
         counts[f"{role}_subjects"] = len(rows[role].design)
         counts |= {f"{role}_events_cause_{k}": int((rows[role].event == k).sum()) for k in range(1, job.causes + 1)}
-    return _Fold(predictions, preprocessing, fused, metrics, counts, digest_of(subjects["train"]))
+    return _Fold(predictions, preprocessing, fused, tuned, metrics, counts, digest_of(subjects["train"]))
 
 
 def train_experiment(
@@ -166,6 +193,7 @@ def train_experiment(
     models: Path,
     record: Path,
     curves: Path,
+    trials: Path,
     context: Mapping[str, Any],
     members: Mapping[str, Model] | None = None,
     people: Path | None = None,
@@ -196,10 +224,10 @@ def train_experiment(
         Seed of the experiment; fold k uses ``seed + k``.
     threads : int
         Threads of numerical libraries and forests.
-    predictions, models, record, curves : path
+    predictions, models, record, curves, trials : path
         Files to write: prediction table; fitted models and preprocessing of all folds (joblib, a dictionary with its
         format version; each fold with a digest of its training rows, see `riskweave.survival.fits`); run record;
-        training curves (CSV: fold, epoch, metric, value).
+        training curves (CSV: fold, epoch, metric, value); trials of the search (`riskweave.survival.tuning`).
     context : mapping
         What the record tells about the study and the rule.
     members : mapping of str to Model, optional
@@ -232,7 +260,7 @@ def train_experiment(
         times=sorted(times),
         seed=seed,
         threads=threads,
-        checkpoints=Path(models).parent / CHECKPOINTS,
+        folder=Path(models).parent,
     )
     params = {
         "fusion": experiment["fusion"],
@@ -264,10 +292,10 @@ def train_experiment(
                 )
                 raise DataError(where, error.problem, error.remedy) from error
             run.architecture = result.fused.architecture
-            chosen = {**getattr(result.fused, "params", {})}
+            chosen = {**result.tuned.params, **getattr(result.fused, "params", {})}
             if getattr(result.fused, "best_epoch", None) is not None:
                 chosen["best_epoch"] = result.fused.best_epoch
-            run.add_fold(fold, metrics=result.metrics, params=chosen, counts=result.counts)
+            run.add_fold(fold, metrics=result.metrics, params=chosen, counts=result.counts, trials=result.tuned.trials)
             logger.info(
                 "%s, %s: fold %d (%d of %d): %d training subjects, %d columns, concordance validation %.3f, test %.3f",
                 experiment["endpoint"],
@@ -283,6 +311,8 @@ def train_experiment(
         for metric in ("validation_harrell_c", "test_harrell_c"):
             run.metrics[metric] = float(np.mean([result.metrics[metric] for result in results.values()]))
         _write(job, results, predictions=predictions, models=models, curves=curves)
+        write_trials({fold: result.tuned for fold, result in results.items()}, trials)
+    forget(job.folder / JOURNAL)
 
 
 def _flat(block: Mapping[str, Any], stem: str = "") -> dict[str, Any]:
