@@ -8,6 +8,7 @@ __all__ = ["FUSIONS"]
 
 FUSIONS = {
     "early": "riskweave.fusion.early",
+    "late": "riskweave.fusion.late",
 }
 """Kind of fusion to the module whose ``from_block(fusion, *, build, causes, seed, threads, **further)`` makes it;
 `further` is what `riskweave.fusion.registry.build_fusion` hands on."""

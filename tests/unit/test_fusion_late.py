@@ -1,0 +1,145 @@
+from dataclasses import replace
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from lifelines import AalenJohansenFitter
+from planted_design import DAYS, fitted, planted, score
+
+from riskweave.fusion.late import Late
+from riskweave.study.fusions import BUILT_IN, LateFusion
+from riskweave.study.models import CoxModel
+
+LATE, EARLY = LateFusion(kind="late", parts=3), BUILT_IN["early"]
+COX = CoxModel(kind="cox", penalty=[0.03])
+STATES = {"modalities": {"ehr": 4, "ecg": 5, "image": 5}, "weights": {"ehr": 0.6, "ecg": 0.6, "image": 0.4}}
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return planted(**STATES, n=2500)
+
+
+@pytest.fixture(scope="module")
+def reached(whole) -> float:
+    """Concordance where nobody lacks anything."""
+    return score(LATE, COX, whole)
+
+
+@pytest.fixture(scope="module")
+def half():
+    return planted(**STATES, n=2500, lacking={"ecg": 0.5, "image": 0.3})
+
+
+@pytest.fixture(scope="module")
+def late(half) -> Late:
+    return fitted(LATE, COX, half)
+
+
+def test_additive_modalities_are_combined_about_as_well_as_by_one_model(whole, reached):
+    assert reached > score(EARLY, COX, whole) - 0.005
+
+
+def test_a_modality_of_noise_costs_nothing_and_gets_no_weight(whole, reached):
+    noisy = planted(modalities={**STATES["modalities"], "noise": 8}, weights=STATES["weights"], n=2500)
+    np.testing.assert_array_equal(noisy["test"].time, whole["test"].time)
+    model = fitted(LATE, COX, noisy)
+    risk = model.predict(noisy["test"].design, DAYS)[:, 0, -1]
+    assert noisy["test"].concordance(risk) > reached - 0.005
+    assert model.params["weight_noise_cause_1"] < 0.1
+    assert min(model.params[f"weight_{name}_cause_1"] for name in STATES["modalities"]) > 0.25
+
+
+def test_subjects_who_lack_a_modality_cost_no_more_than_the_oracle_loses(whole, reached, late, half):
+    np.testing.assert_array_equal(whole["test"].time, half["test"].time)
+    test = half["test"]
+    risk = late.predict(test.design, DAYS)[:, 0, -1]
+    lost = test.concordance(test.truth) - test.concordance(test.known)
+    assert test.concordance(risk) > reached - lost - 0.01
+
+
+def test_predictions_are_calibrated_in_each_pattern(late, half):
+    test = half["test"]
+    risk = late.predict(test.design, [1000])[:, 0, 0]
+    patterns = pd.Series(test.design.patterns())
+    assert set(patterns) == {"ehr", "ehr+ecg", "ehr+image", "ehr+ecg+image"}
+    for pattern in set(patterns):
+        rows = (patterns == pattern).to_numpy()
+        fitter = AalenJohansenFitter(calculate_variance=False, seed=0)
+        observed = fitter.fit(test.time[rows], test.event[rows], event_of_interest=1).predict(1000)
+        assert risk[rows].mean() == pytest.approx(observed, abs=0.06)
+
+
+def test_everybody_is_predicted(late, half):
+    design = half["test"].design
+    present = np.array([[i & 1, i & 2, i & 4] for i in range(8)], dtype=bool)
+    nobody = replace(design.take(np.arange(8)), values=np.zeros((8, len(design.columns))), present=present)
+    risks = late.predict(nobody, [1, *DAYS, 10_000])
+    assert risks.shape == (8, 1, 5)
+    assert ((risks >= 0) & (risks <= 1) & (np.diff(risks, axis=2, prepend=0) >= 0)).all()
+    # Who has nothing gets about the incidence of all.
+    train = half["train"]
+    observed = AalenJohansenFitter(calculate_variance=False, seed=0).fit(train.time, train.event, event_of_interest=1)
+    assert risks[0, 0, 2] == pytest.approx(observed.predict(DAYS[1]), abs=0.03)
+    assert late.predict(design.take(np.zeros(0, dtype=int)), DAYS).shape == (0, 1, 3)
+
+
+def test_the_linear_predictor_orders_subjects_as_their_risks_at_the_end(late, half):
+    design = half["test"].design
+    end = float(late.models[0].scale.times[-1])
+    order = np.argsort(late.linear_predictor(design))
+    assert (np.diff(late.predict(design, [end])[order, 0, 0]) > -1e-9).all()
+    assert abs(late.linear_predictor(half["train"].design).mean()) < 0.1
+
+
+def test_risks_of_training_rows_are_those_of_models_without_them():
+    """With many columns of noise a model's risks of its own rows would look like signal."""
+    noise = planted(modalities={"noise": 60, "ehr": 2}, weights={"ehr": 0.5}, n=500)
+    overfitting = CoxModel(kind="cox", penalty=[0.001])
+    model = fitted(LATE, overfitting, noise)
+    own = model.models[0].scores(noise["train"].design)[:, 0]
+    assert noise["train"].concordance(own) > 0.65
+    assert model.params["weight_noise_cause_1"] < 0.2
+
+
+def test_competing_causes_have_weights_of_their_own():
+    parts = planted(**STATES, n=2000, causes=2)
+    model = fitted(LATE, COX, parts, causes=2)
+    risks = model.predict(parts["test"].design, DAYS)
+    assert risks.shape == (500, 2, 3)
+    assert (risks.sum(axis=1) <= 1 + 1e-9).all()
+    # The second cause depends on nothing.
+    assert model.params["weight_ehr_cause_1"] > 0.3
+    assert sum(model.params[f"weight_{name}_cause_2"] for name in STATES["modalities"]) < 0.4
+    observed = np.mean((parts["test"].event == 2) & (parts["test"].time <= 500))
+    assert risks[:, 1, 0].mean() == pytest.approx(observed, abs=0.03)
+
+
+def test_one_modality_is_enough_and_one_that_nobody_has_is_left_out():
+    parts = planted(modalities={"ehr": 3, "ecg": 3}, weights={"ehr": 0.6}, n=600, lacking={"ecg": 1.0})
+    model = fitted(LATE, COX, parts)
+    assert [one.name for one in model.models] == ["ehr"]
+    risk = model.predict(parts["test"].design, DAYS)[:, 0, -1]
+    assert parts["test"].concordance(risk) > 0.6
+
+
+def test_patterns_with_few_events_are_combined_as_a_part_of_them():
+    parts = planted(
+        modalities={"ehr": 3, "ecg": 3}, weights={"ehr": 0.6, "ecg": 0.3}, n=600, lacking={"ecg": 0.97}, seed=2
+    )
+    model = fitted(LATE, COX, parts)
+    assert np.isfinite(model.predict(parts["test"].design, DAYS)).all()
+
+
+def test_same_seed_same_bits(half, late):
+    again = fitted(LATE, COX, half).predict(half["test"].design, DAYS)
+    np.testing.assert_array_equal(again, late.predict(half["test"].design, DAYS))
+
+
+def test_a_stored_model_is_small_and_predicts_the_same(late, half, tmp_path):
+    joblib.dump(late, tmp_path / "model.joblib", compress=3)
+    again = joblib.load(tmp_path / "model.joblib")
+    np.testing.assert_array_equal(again.predict(half["test"].design, DAYS), late.predict(half["test"].design, DAYS))
+    # Baselines of 8 patterns and 3 models, not 1500 rows of 14 columns.
+    assert (tmp_path / "model.joblib").stat().st_size < 130_000
