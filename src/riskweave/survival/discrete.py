@@ -4,7 +4,17 @@ import numpy as np
 
 from riskweave.errors import DataError
 
-__all__ = ["cumulative_incidence", "cut_points", "discretise", "null_hazards"]
+__all__ = ["check_events", "cumulative_incidence", "cut_points", "discretise", "null_hazards"]
+
+
+def check_events(event: np.ndarray) -> None:
+    """Refuse training rows of which none has an event (DataError)."""
+    if not (np.asarray(event) > 0).any():
+        raise DataError(
+            "outcomes, column event",
+            f"none of the {len(event)} training rows of a fold has an event",
+            "Fewer folds, a longer time at risk or more target codes give each fold events to learn from.",
+        )
 
 
 def cut_points(time: np.ndarray, event: np.ndarray, *, intervals: int) -> np.ndarray:
@@ -34,12 +44,7 @@ def cut_points(time: np.ndarray, event: np.ndarray, *, intervals: int) -> np.nda
         When no row has an event.
     """
     time, event = np.asarray(time, dtype=float), np.asarray(event)
-    if not (event > 0).any():
-        raise DataError(
-            "outcomes, column event",
-            f"none of the {len(event)} training rows of a fold has an event",
-            "Fewer folds, a longer time at risk or more target codes give each fold events to learn from.",
-        )
+    check_events(event)
     inner = np.quantile(time[event > 0], np.arange(1, intervals) / intervals)
     end = time.max()
     return np.concatenate([[0.0], np.unique(inner[inner < end]), [end]])

@@ -9,7 +9,13 @@ __all__ = ["ESTIMATORS", "HEADS", "NETWORKS"]
 
 ESTIMATORS = {
     "cox": "riskweave.survival.cox",
-    "logistic_hazard": "riskweave.survival.logistic_hazard",
+    "cox_time": "riskweave.survival.neural",
+    "deep_hit": "riskweave.survival.neural",
+    "deep_surv": "riskweave.survival.neural",
+    "logistic_hazard": "riskweave.survival.neural",
+    "mtlr": "riskweave.survival.neural",
+    "pc_hazard": "riskweave.survival.neural",
+    "pmf": "riskweave.survival.neural",
     "random_survival_forest": "riskweave.survival.forest",
     "weibull_aft": "riskweave.survival.weibull",
     "gradient_boosting": "riskweave.survival.gradient_boosting",
@@ -19,7 +25,15 @@ ESTIMATORS = {
 """Kind of model to the module whose ``from_block(model, causes=, seed=, threads=, columns=, **further)`` makes its
 estimator; `further` is what `riskweave.survival.registry.build_estimator` hands on."""
 
-HEADS = {"logistic_hazard": "riskweave.survival.heads.logistic_hazard"}
+HEADS = {
+    "cox_time": "riskweave.survival.heads.cox_time",
+    "deep_hit": "riskweave.survival.heads.deep_hit",
+    "deep_surv": "riskweave.survival.heads.deep_surv",
+    "logistic_hazard": "riskweave.survival.heads.logistic_hazard",
+    "mtlr": "riskweave.survival.heads.mtlr",
+    "pc_hazard": "riskweave.survival.heads.pc_hazard",
+    "pmf": "riskweave.survival.heads.pmf",
+}
 """Kind of network to the module with its head: what becomes of the network's output, and the loss."""
 
 NETWORKS = {"ecg": "riskweave.networks.tcn", "image": "riskweave.networks.cnn"}

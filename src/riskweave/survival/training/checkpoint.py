@@ -1,0 +1,86 @@
+"""Training that survives a kill: the state of every epoch on the disk, with a fingerprint of what it belongs to."""
+
+import hashlib
+import json
+import logging
+import pickle
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+__all__ = ["Checkpoint", "fingerprint"]
+
+logger = logging.getLogger(__name__)
+
+SECONDS = 5.0
+"""Shortest time between two saves: epochs of a small network take milliseconds, which are cheaper done again."""
+
+KEY = "riskweave_fingerprint"
+
+
+def fingerprint(settings: Mapping[str, Any], *contents: bytes) -> str:
+    """Return a digest of plain settings and of the contents of arrays, and of the version of torch."""
+    digest = hashlib.sha256(json.dumps({**settings, "torch": torch.__version__}, sort_keys=True, default=str).encode())
+    for content in contents:
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()
+
+
+class Checkpoint(pl.Callback):
+    """Save the training after an epoch, and find it again.
+
+    The file holds what Lightning needs to go on (weights, optimiser, schedule, progress, the states of the callbacks)
+    and a fingerprint. It is replaced at once, so that a kill leaves the last or the one before.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the file is; made when it is missing.
+    fingerprint : str
+        Of all that decides about the training's result.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str):
+        self.path, self.fingerprint = Path(folder) / "training.ckpt", fingerprint
+        # The same name each time: what a kill left of a file is overwritten.
+        self._part = self.path.with_suffix(".part")
+        self._saved = time.monotonic()
+
+    def found(self) -> Path | None:
+        """Return the file of an earlier, unfinished training with this fingerprint; remove any other."""
+        if not self.path.is_file():
+            return None
+        try:
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
+            logger.warning("The checkpoint of an earlier training cannot be read: the training starts again.")
+            content = {}
+        if content.get(KEY) == self.fingerprint:
+            logger.info("An earlier training of the same settings and data goes on after epoch %d.", content["epoch"])
+            return self.path
+        self.discard()
+        return None
+
+    def discard(self) -> None:
+        """Remove the file, and its folder when nothing else is in it."""
+        for path in (self.path, self._part):
+            path.unlink(missing_ok=True)
+        if self.path.parent.is_dir() and not any(self.path.parent.iterdir()):
+            self.path.parent.rmdir()
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict) -> None:  # noqa: ARG002
+        """Add the fingerprint."""
+        checkpoint[KEY] = self.fingerprint
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Save, unless the last save is too recent, or the training is over."""
+        if trainer.should_stop or time.monotonic() - self._saved < SECONDS:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        trainer.save_checkpoint(self._part)
+        self._part.replace(self.path)
+        self._saved = time.monotonic()
