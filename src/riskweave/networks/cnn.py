@@ -1,4 +1,4 @@
-"""torchvision's classification networks as encoders of images."""
+"""Encoders of images: a small network of our own, and torchvision's classification networks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 from riskweave.networks.layers import ChannelScale, Embedding
 
-__all__ = ["CNN", "from_block"]
+SMALL_WIDTHS = (16, 32, 64, 64)
+SMALL_STRIDES = (2, 2, 2, 1)
+
+__all__ = ["CNN", "SmallCNN", "from_block"]
 
 
 def _without_classifier(network: nn.Module, architecture: str) -> str:
@@ -67,6 +70,60 @@ def _load(network: nn.Module, state: Mapping[str, Tensor], *, first: str, head: 
     network.load_state_dict(state)
 
 
+class SmallCNN(nn.Module):
+    """Four convolutions for small grey images and few of them: an epoch costs a fifth of SqueezeNet's on a CPU.
+
+    Each convolution is followed by batch normalisation and ReLU; three of them halve the edge. Mean and maximum over
+    the positions go to the embedding: how much of a pattern there is, and how strong it is where it is strongest.
+
+    Parameters
+    ----------
+    embedding : int
+        Columns of the embedding.
+    dropout : float
+        Dropout before the embedding (0 to 1).
+    channels : int
+        Channels of the images: 1 for grey.
+
+    Attributes
+    ----------
+    features : int
+        Width of the output (the embedding).
+    width : int
+        Width of what `pooled` returns.
+    """
+
+    def __init__(self, *, embedding: int, dropout: float, channels: int = 1):
+        super().__init__()
+        self.scale = ChannelScale(channels)
+        layers, inputs = [], channels
+        for i, (width, stride) in enumerate(zip(SMALL_WIDTHS, SMALL_STRIDES, strict=True)):
+            taps = 7 if i == 0 else 3
+            layers += [
+                nn.Conv2d(inputs, width, taps, stride=stride, padding=taps // 2, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
+            inputs = width
+        # Values of a position side by side in memory: a sixth faster on a CPU.
+        self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        self.embedding = Embedding(2 * inputs, embedding, dropout)
+        self.features, self.width = embedding, 2 * inputs
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """Return the output (n, 64, height / 8, width / 8) of the last convolution."""
+        return self.layers(self.scale(_with_channel_axis(x)).contiguous(memory_format=torch.channels_last))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Return mean and maximum over the positions, of shape (n, width)."""
+        x = self.feature_map(x)
+        return torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the embedding (n, embedding) of images `x` (n, channels, height, width) or (n, height, width)."""
+        return self.embedding(self.pooled(x))
+
+
 class CNN(nn.Module):
     """A torchvision network with its classifier replaced by an embedding.
 
@@ -89,6 +146,8 @@ class CNN(nn.Module):
     ----------
     features : int
         Width of the output (the embedding).
+    width : int
+        Width of what `pooled` returns.
 
     Raises
     ------
@@ -114,7 +173,8 @@ class CNN(nn.Module):
             _load(network, state, first=first, head=head, architecture=architecture)
         self.scale = ChannelScale(channels)
         self.network = network
-        self.embedding = Embedding(self._width(channels), embedding, dropout)
+        self.width = self._width(channels)
+        self.embedding = Embedding(self.width, embedding, dropout)
         self.features = embedding
 
     @torch.no_grad()
@@ -124,19 +184,41 @@ class CNN(nn.Module):
         self.network.train()
         return width
 
+    def feature_map(self, x: Tensor) -> Tensor:
+        """Return the output (n, maps, rows, columns) of the last layer that knows positions."""
+        parts = self.network.features if hasattr(self.network, "features") else self._before_pooling()
+        return parts(self.scale(_with_channel_axis(x)))
+
+    def _before_pooling(self) -> nn.Sequential:
+        """Return the layers of a network without a part for them: ResNet's and ShuffleNet's, in their order."""
+        last = [name for name, _ in self.network.named_children()]
+        return nn.Sequential(*(self.network.get_submodule(name) for name in last if name not in ("avgpool", "fc")))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Return what the embedding is made of, of shape (n, width)."""
+        return self.network(self.scale(_with_channel_axis(x))).flatten(1)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the embedding (n, embedding) of images `x` (n, channels, height, width) or (n, height, width)."""
-        if x.ndim == 3:
-            x = x.unsqueeze(1)
-        return self.embedding(self.network(self.scale(x)).flatten(1))
+        return self.embedding(self.pooled(x))
 
 
-def from_block(encoder: Any, *, shape: tuple[int, ...], state: Mapping[str, Tensor] | None = None) -> CNN:
-    """Return the network of a `CnnEncoder` block for images of a shape (height, width) or (channels, height, width)."""
-    return CNN(
-        encoder.architecture,
-        embedding=encoder.embedding,
-        dropout=encoder.dropout,
-        channels=1 if len(shape) == 2 else shape[0],
-        state=state,
-    )
+def _with_channel_axis(x: Tensor) -> Tensor:
+    return x.unsqueeze(1) if x.ndim == 3 else x
+
+
+def from_block(encoder: Any, *, shape: tuple[int, ...], state: Mapping[str, Tensor] | None = None) -> "CNN | SmallCNN":
+    """Return the network of a `CnnEncoder` block for images of a shape (height, width) or (channels, height, width).
+
+    Raises
+    ------
+    ValueError
+        When `state` is not a state dict of the block's architecture.
+    """
+    channels = 1 if len(shape) == 2 else shape[0]
+    further = {"embedding": encoder.embedding, "dropout": encoder.dropout, "channels": channels}
+    if encoder.architecture != "small":
+        return CNN(encoder.architecture, state=state, **further)
+    if state is not None:
+        raise ValueError("small is no network of torchvision, and has no published weights")
+    return SmallCNN(**further)
