@@ -11,8 +11,9 @@ from wfdb.processing import XQRS
 
 from riskweave.errors import DataError
 from riskweave.modalities.base import read_features
-from riskweave.modalities.ecg import LEADS, MODALITY, bandpass, read_recording, resample
+from riskweave.modalities.ecg import LEADS, MODALITY, bandpass, read_recording
 from riskweave.modalities.ecg_measurements import MEASUREMENTS, detect_beats, qrs_bounds
+from riskweave.modalities.signals import resample
 from riskweave.study.features import EcgFeatures
 
 FEATURES = EcgFeatures(modality="ecg")

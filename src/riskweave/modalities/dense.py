@@ -88,8 +88,12 @@ def open_inputs(inputs: Path, index: Path) -> Dense:
     bad = sum(_broken(array[start : start + 256]) for start in range(0, len(array), 256))
     if bad:
         raise DataError(inputs.name, f"{bad} of {len(array)} rows hold values that are not finite", remedy)
-    rows = table.groupby("subject_id", sort=True)["row"].agg(lambda own: own.to_numpy(dtype=np.int64))
-    return Dense(array, rows.index, rows.tolist(), several=layout.most > 1, fingerprint=layout.sha256)
+    # Stable: the rows of a subject keep their order of time.
+    table = table.sort_values("subject_id", kind="stable", ignore_index=True)
+    first = ~table["subject_id"].duplicated()
+    rows = np.split(table["row"].to_numpy(dtype=np.int64), np.flatnonzero(first)[1:])
+    subjects = pd.Index(table.loc[first, "subject_id"], name="subject_id")
+    return Dense(array, subjects, rows, several=layout.most > 1, fingerprint=layout.sha256)
 
 
 def one_input(part: np.ndarray, features: RecordedFeatures) -> Dense:

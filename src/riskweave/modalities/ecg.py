@@ -2,7 +2,6 @@
 
 import functools
 import logging
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,10 @@ from riskweave.modalities.base import Column
 from riskweave.modalities.ecg_measurements import MEASUREMENTS, measure
 from riskweave.modalities.files import UnreadableFileError
 from riskweave.modalities.recorded import Recorded
+from riskweave.modalities.signals import resample
 from riskweave.study.features import EcgFeatures
 
-__all__ = ["LEADS", "MODALITY", "bandpass", "read_recording", "resample", "signal_quality"]
+__all__ = ["LEADS", "MODALITY", "bandpass", "read_recording", "signal_quality"]
 
 logger = logging.getLogger(__name__)
 
@@ -96,28 +96,6 @@ def read_recording(path: Path, *, features: EcgFeatures) -> tuple[np.ndarray, di
     _, samples = _shape(features)
     signal = signal[:, :samples]
     return np.pad(signal, ((0, 0), (0, samples - signal.shape[1]))).astype(np.float32), facts
-
-
-def resample(signal: np.ndarray, *, rate: float, target: float) -> np.ndarray:
-    """Resample along the last axis from `rate` to `target` (both in Hz) by a polyphase filter.
-
-    Parameters
-    ----------
-    signal : numpy.ndarray
-        Shape (..., samples).
-    rate, target : float
-        Sampling rates in Hz.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (..., ceil(samples * target / rate)).
-    """
-    ratio = Fraction(target).limit_denominator(1000) / Fraction(rate).limit_denominator(1000)
-    if ratio == 1:
-        return signal
-    # The median as padding: an offset of the electrodes would ring at the edges against zeros.
-    return scipy.signal.resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, padtype="median")
 
 
 def bandpass(signal: np.ndarray, band: tuple[float, float], rate: float) -> np.ndarray:

@@ -41,5 +41,6 @@ class Parts(NamedTuple):
 PARTS = {
     "ecg": Parts(f"{_MODALITIES}.ecg", f"{_MODALITIES}.dense", f"{_NETWORKS}.tcn", "jitter_recordings"),
     "image": Parts(f"{_MODALITIES}.image", f"{_MODALITIES}.dense", f"{_NETWORKS}.cnn", "jitter_images"),
+    "audio": Parts(f"{_MODALITIES}.audio", f"{_MODALITIES}.dense", f"{_NETWORKS}.spectrogram", "jitter_spectrograms"),
 }
 """Modality to its modules: those of the feature sets that are read one recording, note or event at a time."""

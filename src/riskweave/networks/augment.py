@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["jitter_images", "jitter_recordings"]
+__all__ = ["jitter_images", "jitter_recordings", "jitter_spectrograms"]
 
 
 def jitter_recordings(x: Tensor) -> Tensor:
@@ -47,6 +47,27 @@ def jitter_images(x: Tensor, *, shift: float = 0.05) -> Tensor:
     flat = flat.gather(2, rows[:, None, :, None].expand_as(flat))
     flat = flat.gather(3, columns[:, None, None, :].expand_as(flat))
     return gain * flat.reshape(x.shape)
+
+
+def jitter_spectrograms(x: Tensor, *, level: float = 2.0) -> Tensor:
+    """Make each spectrogram louder or softer by up to `level` dB, and rotate it in time by a random number of frames.
+
+    Parameters
+    ----------
+    x : Tensor (n, bands, frames)
+        In dB.
+    level : float
+        Largest change of the level in dB.
+
+    Returns
+    -------
+    Tensor (n, bands, frames)
+    """
+    n, _, frames = x.shape
+    change = torch.empty(n, 1, 1, device=x.device).uniform_(-level, level)
+    shift = torch.randint(frames, (n, 1, 1), device=x.device)
+    position = (torch.arange(frames, device=x.device) + shift) % frames
+    return change + x.gather(2, position.expand_as(x))
 
 
 def _moved(n: int, size: int, most: int, device: torch.device) -> Tensor:
