@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
@@ -17,23 +16,19 @@ from riskweave.errors import DataError
 from riskweave.fusion.registry import FusedModel, build_fusion
 from riskweave.study.fusions import BUILT_IN, Fusion
 from riskweave.study.models import Model
-from riskweave.survival.design import Design
 from riskweave.survival.fits import digest_of
-from riskweave.survival.predictions import prediction_frame, write_predictions
 from riskweave.survival.preprocessing import DesignMatrix
 from riskweave.survival.registry import build_estimator
-from riskweave.survival.roles import check_events, concordance, roles_at_risk
+from riskweave.survival.results import MEASURED, FoldResult, Rows, Task, add_fold, flat, result_of, write_results
+from riskweave.survival.roles import check_events, roles_at_risk
 from riskweave.survival.search import Prune, forget, validated
 from riskweave.survival.sets import StoredSet, check_encoders, read_set
-from riskweave.survival.tuning import JOURNAL, Tuned, tune, write_trials
+from riskweave.survival.tuning import JOURNAL, Tuned, tune
 from riskweave.tracking.record import recording
 
-__all__ = ["MODELS_FORMAT", "train_experiment"]
+__all__ = ["train_experiment"]
 
 logger = logging.getLogger(__name__)
-
-MODELS_FORMAT = 2
-"""Version of models.joblib."""
 
 CHECKPOINTS = ".training"
 """Folder beside the outputs in which a network in training can be taken up again after the job was killed."""
@@ -43,77 +38,43 @@ CHECKPOINTS = ".training"
 class _Job:
     """What all folds of an experiment share."""
 
-    experiment: Mapping[str, Any]
+    task: Task
     model: Model
     members: Mapping[str, Model]
     fusion: Fusion
     sets: list[StoredSet]
     outcomes: pd.DataFrame
     people: pd.Series | None
-    times: list[int]
     seed: int
     threads: int
     folder: Path
 
-    @property
-    def causes(self) -> int:
-        return max(1, int(self.outcomes["event"].max()))
 
-
-@dataclass(frozen=True)
-class _Rows:
-    """The rows of one role in a fold: what is known of them, and what happened to them."""
-
-    design: Design
-    time: np.ndarray
-    event: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Fold:
-    """What one fold gives."""
-
-    predictions: pd.DataFrame
-    preprocessing: DesignMatrix
-    fused: FusedModel
-    tuned: Tuned
-    metrics: dict[str, float]
-    counts: dict[str, int]
-    fitted_on: str
-
-
-def _prepare(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> tuple[DesignMatrix, dict[str, _Rows]]:
+def _prepare(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> tuple[DesignMatrix, dict[str, Rows]]:
     """Return the preprocessing, fitted on the training rows of a fold, and the rows of each role."""
     tables = [feature_set.of_fold(fold) for feature_set in job.sets]
     preprocessing = DesignMatrix().fit(tables, subjects["train"])
-    rows = {}
-    for role in ROLES:
-        outcomes = job.outcomes.loc[subjects[role]]
-        rows[role] = _Rows(
-            preprocessing.design(tables, subjects[role]).of_person(job.people),
-            outcomes["time"].to_numpy(dtype=float),
-            outcomes["event"].to_numpy(dtype=int),
-        )
-    return preprocessing, rows
+    designs = {role: preprocessing.design(tables, subjects[role]).of_person(job.people) for role in ROLES}
+    return preprocessing, {role: Rows.of(design, job.outcomes) for role, design in designs.items()}
 
 
-def _fitted(job: _Job, fold: int, rows: Mapping[str, _Rows], *, tuned: Tuned, fusion: Fusion, **further) -> FusedModel:
+def _fitted(job: _Job, fold: int, rows: Mapping[str, Rows], *, tuned: Tuned, fusion: Fusion, **further) -> FusedModel:
     """Return a fusion with these models, fitted on the training rows of a fold."""
     train, validation = rows["train"], rows["validation"]
     build = partial(
         build_estimator,
         model=tuned.model,
-        causes=job.causes,
+        causes=job.task.causes,
         seed=job.seed + fold,
         threads=job.threads,
         members=tuned.members,
         **further,
     )
-    fused = build_fusion(fusion, build=build, causes=job.causes, seed=job.seed + fold, threads=job.threads)
+    fused = build_fusion(fusion, build=build, causes=job.task.causes, seed=job.seed + fold, threads=job.threads)
     return fused.fit(train.design, train.time, train.event, validation.design, validation.time, validation.event)
 
 
-def _tune(job: _Job, fold: int, rows: Mapping[str, _Rows]) -> Tuned:
+def _tune(job: _Job, fold: int, rows: Mapping[str, Rows]) -> Tuned:
     """Return the experiment's models with the hyper-parameters that the validation rows of a fold choose.
 
     Late fusion fits many models on parts of the training rows: its search is that of one model of all columns.
@@ -123,58 +84,40 @@ def _tune(job: _Job, fold: int, rows: Mapping[str, _Rows]) -> Tuned:
 
     def score(model: Model, prune: Prune | None) -> float:
         fused = _fitted(job, fold, rows, tuned=Tuned(model), fusion=fusion, prune=prune)
-        return validated(fused, validation.design, times=job.times, time=validation.time, event=validation.event)
+        return validated(fused, validation.design, times=job.task.times, time=validation.time, event=validation.event)
 
     arrays = [array for role in (train, validation) for array in (role.design.values, role.time, role.event)]  # noqa: PD011 - of a Design
     return tune(
-        job.experiment["model"],
+        job.task.experiment["model"],
         job.model,
         job.members,
         score=score,
         seed=job.seed + fold,
         journal=job.folder / JOURNAL,
-        about=(fold, fusion, repr(job.times), *arrays),
+        about=(fold, fusion, repr(job.task.times), *arrays),
     )
 
 
-def _fit(job: _Job, fold: int, rows: Mapping[str, _Rows]) -> tuple[FusedModel, Tuned]:
+def _fit(job: _Job, fold: int, rows: Mapping[str, Rows]) -> tuple[FusedModel, Tuned]:
     """Return the experiment's model, fitted on the training rows of a fold, and the search of its values."""
     tuned = _tune(job, fold, rows) if rows["train"].design.columns else Tuned(job.model, job.members)
     checkpoint = job.folder / CHECKPOINTS / f"fold_{fold}"
     return _fitted(job, fold, rows, tuned=tuned, fusion=job.fusion, checkpoint=checkpoint), tuned
 
 
-def _train_fold(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> _Fold:
+def _train_fold(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> FoldResult:
     """Fit the preprocessing and the model on the training rows of a fold, and predict its test rows."""
     preprocessing, rows = _prepare(job, fold, subjects)
     fused, tuned = _fit(job, fold, rows)
-    test, validation = rows["test"], rows["validation"]
-    risks = np.asarray(fused.predict(test.design, job.times), dtype=np.float64)
-    lost = int((~np.isfinite(risks)).any(axis=(1, 2)).sum())
-    if lost:
-        problem = f"{lost} of {len(risks)} predictions are no finite numbers: the training diverged"
-        raise DataError(f"model {job.experiment['model']}", problem, "Lower its learning rate, or raise its penalty")
-    predictions = prediction_frame(
-        subjects=subjects["test"],
-        experiment=job.experiment["name"],
-        endpoint=job.experiment["endpoint"],
-        fold=fold,
-        modalities=test.design.patterns(),
-        linear_predictor=fused.linear_predictor(test.design),
-        risks=risks,
-        times=job.times,
+    return result_of(
+        job.task,
+        fold,
+        rows,
+        preprocessing=preprocessing,
+        fused=fused,
+        tuned=tuned,
+        fitted_on=digest_of(subjects["train"]),
     )
-    last = np.asarray(fused.predict(validation.design, job.times[-1:]), dtype=np.float64)[:, 0, -1]
-    metrics = {
-        "validation_harrell_c": concordance(time=validation.time, event=validation.event, risk=last),
-        "test_harrell_c": concordance(time=test.time, event=test.event, risk=risks[:, 0, -1]),
-        **getattr(fused, "metrics", {}),
-    }
-    counts = {"columns": len(preprocessing.columns_)}
-    for role in ROLES:
-        counts[f"{role}_subjects"] = len(rows[role].design)
-        counts |= {f"{role}_events_cause_{k}": int((rows[role].event == k).sum()) for k in range(1, job.causes + 1)}
-    return _Fold(predictions, preprocessing, fused, tuned, metrics, counts, digest_of(subjects["train"]))
 
 
 def train_experiment(
@@ -250,14 +193,13 @@ def train_experiment(
     check_events(roles=roles, outcomes=rows, endpoint=experiment["endpoint"])
     check_encoders(sets, embeddings, roles)
     job = _Job(
-        experiment=experiment,
+        task=Task(experiment, sorted(times), max(1, int(rows["event"].max()))),
         model=model,
         members=members or {},
         fusion=fusion,
         sets=sets,
         outcomes=rows,
         people=None if people is None else read_table(people, SUBJECTS).set_index("subject_id")["person_id"],
-        times=sorted(times),
         seed=seed,
         threads=threads,
         folder=Path(models).parent,
@@ -265,11 +207,11 @@ def train_experiment(
     params = {
         "fusion": experiment["fusion"],
         "model": experiment["model"],
-        **_flat(model.model_dump(mode="json")),
-        **_flat(fusion.model_dump(mode="json", exclude={"kind"}), "fusion."),
+        **flat(model.model_dump(mode="json")),
+        **flat(fusion.model_dump(mode="json", exclude={"kind"}), "fusion."),
     }
     columns = {feature_set.name: [column.name for column in feature_set.columns] for feature_set in sets}
-    results: dict[int, _Fold] = {}
+    results: dict[int, FoldResult] = {}
     with (
         threadpool_limits(limits=threads),
         recording(
@@ -291,11 +233,7 @@ def train_experiment(
                     f"endpoint {experiment['endpoint']}, experiment {experiment['name']}, fold {fold}, {error.where}"
                 )
                 raise DataError(where, error.problem, error.remedy) from error
-            run.architecture = result.fused.architecture
-            chosen = {**result.tuned.params, **getattr(result.fused, "params", {})}
-            if getattr(result.fused, "best_epoch", None) is not None:
-                chosen["best_epoch"] = result.fused.best_epoch
-            run.add_fold(fold, metrics=result.metrics, params=chosen, counts=result.counts, trials=result.tuned.trials)
+            add_fold(run, fold, result)
             logger.info(
                 "%s, %s: fold %d (%d of %d): %d training subjects, %d columns, concordance validation %.3f, test %.3f",
                 experiment["endpoint"],
@@ -308,42 +246,7 @@ def train_experiment(
                 result.metrics["validation_harrell_c"],
                 result.metrics["test_harrell_c"],
             )
-        for metric in ("validation_harrell_c", "test_harrell_c"):
+        for metric in MEASURED:
             run.metrics[metric] = float(np.mean([result.metrics[metric] for result in results.values()]))
-        _write(job, results, predictions=predictions, models=models, curves=curves)
-        write_trials({fold: result.tuned for fold, result in results.items()}, trials)
+        write_results(job.task, sets, results, predictions=predictions, models=models, curves=curves, trials=trials)
     forget(job.folder / JOURNAL)
-
-
-def _flat(block: Mapping[str, Any], stem: str = "") -> dict[str, Any]:
-    """Return nested settings as ``{"training.epochs": 20, ...}``."""
-    flat: dict[str, Any] = {}
-    for key, value in block.items():
-        flat |= _flat(value, f"{stem}{key}.") if isinstance(value, Mapping) else {f"{stem}{key}": value}
-    return flat
-
-
-def _write(job: _Job, results: Mapping[int, _Fold], *, predictions: Path, models: Path, curves: Path) -> None:
-    write_predictions(pd.concat([result.predictions for result in results.values()], ignore_index=True), predictions)
-    Path(models).parent.mkdir(parents=True, exist_ok=True)
-    content = {
-        "format": MODELS_FORMAT,
-        "experiment": {**job.experiment, "feature_sets": list(job.experiment["feature_sets"])},
-        "times": job.times,
-        "causes": job.causes,
-        "feature_sets": {feature_set.name: feature_set.columns for feature_set in job.sets},
-        "folds": {
-            fold: {
-                "preprocessing": result.preprocessing,
-                "model": result.fused,
-                "columns": result.preprocessing.columns_,
-                "fitted_on": result.fitted_on,
-            }
-            for fold, result in results.items()
-        },
-    }
-    joblib.dump(content, models, compress=3)
-    frames = [result.fused.curves.assign(fold=fold) for fold, result in results.items()]
-    table = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
-    Path(curves).parent.mkdir(parents=True, exist_ok=True)
-    table[["fold", "epoch", "metric", "value"]].to_csv(curves, index=False)
