@@ -40,12 +40,23 @@ class SyntheticSource(Block):
     missing_text: Fraction = Field(default=0.1, description="Share of the subjects without a note (0 to 1).")
     missing_audio: Fraction = Field(default=0.25, description="Share of the subjects without a sound (0 to 1).")
     repeats: Annotated[float, Field(ge=0, le=10)] = Field(
-        default=0, description="Further earlier recordings, images and sounds of a subject who has one, on average."
+        default=0,
+        description="Further earlier recordings, images and sounds of a subject who has one, on average. Each then "
+        "shows the state of its day, which differs from the subject's own; so does the latest.",
     )
     noise: list[Modality] = Field(
         default=[], description="Modalities that are generated without any signal about the outcome."
     )
     seed: Annotated[int, Field(ge=0)] = Field(default=1, description="Seed of the generator: same seed, same bytes.")
+
+    @model_validator(mode="after")
+    def _generated(self):
+        for key in ("also", "noise"):
+            if len(set(getattr(self, key))) < len(getattr(self, key)):
+                raise ValueError(f"`{key}` names a modality twice")
+        if absent := [name for name in self.noise if name in {"text", "audio"} and name not in self.also]:
+            raise ValueError(f"`noise` names {' and '.join(absent)}, not generated: add to `also`")
+        return self
 
 
 class FileSource(Block):

@@ -16,10 +16,16 @@ with a = 1.2 and scores of mean zero and unit variance::
     g_image ~ 0.75 heart_size + 0.6 texture + 0.2 heart_size texture
     g_x     = (vascular heart_size + metabolic ischaemia + conduction texture) / sqrt(3)
 
-Death competes: h_2(t) = b t^(b-1) exp(mu_2 + 0.9 g_dem + 0.25 (g_ehr + g_ecg + g_image)) with b = 1.4, doubled after
-the target event. mu_1 and mu_2 make the population's cumulative incidences at five years 0.30 and 0.10. The end of the
-study and random drop-out censor. A modality named in `noise` keeps its latent states and files, but all its terms leave
-both hazards (age and sex, which the health record also states, keep their effect). The latent states are
+Two further modalities are generated where the study asks for them (`also`); each adds its own part to both hazards, and
+nothing else of the cohort changes but the outcomes that follow from it::
+
+    0.95 g_text,  g_text  ~ 0.7 angina + 0.55 frailty + 0.8 family_history
+    0.95 g_audio, g_audio ~ 0.7 murmur + 0.6 gallop + 0.2 murmur gallop
+
+Death competes: h_2(t) = b t^(b-1) exp(mu_2 + 0.9 g_dem + 0.25 (g_ehr + g_ecg + g_image + ...)) with b = 1.4, doubled
+after the target event. mu_1, mu_2 make the population's cumulative incidences at five years 0.30 and 0.10. The end of
+the study and random drop-out censor. A modality named in `noise` keeps its latent states and files, but all its terms
+leave both hazards (age and sex, which the health record also states, keep their effect). The latent states are
 independent of each other and of age, sex and centre, and each modality's files show its own states only, so that every
 part of the log-hazard can be told from the others.
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["CODES", "Code"]
+__all__ = ["CODES", "NOTES", "Code"]
 
 
 @dataclass(frozen=True)
@@ -51,3 +51,10 @@ CODES = (
     Code("ATC//B01AC06", "Acetylsalicylic acid: after a myocardial infarction, and in some subjects before"),
     Code("ATC//N02BE01", "Paracetamol (no signal)"),
 )
+
+NOTES = (
+    Code("NOTE//CLINIC", "Letter of an outpatient clinic", parent="LOINC/34108-1"),
+    Code("NOTE//NURSE", "Note of a nurse's review", parent="LOINC/34746-8"),
+    Code("NOTE//TELEPHONE", "Note of a telephone encounter", parent="LOINC/34748-4"),
+)
+"""Codes of the notes, among the events where notes are generated."""

@@ -5,23 +5,50 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-__all__ = ["LATENTS", "STREAMS", "draw_latents", "log_hazards"]
+__all__ = ["FURTHER_LATENTS", "LATENTS", "STREAMS", "draw_latents", "log_hazards"]
 
 # One stream of random numbers per purpose: what one part draws never shifts what another part draws.
-STREAMS = {"latent": 1, "outcome": 2, "schedule_ecg": 3, "schedule_image": 4, "ehr": 5, "ecg": 6, "image": 7, "uid": 8}
+STREAMS = {
+    "latent": 1,
+    "outcome": 2,
+    "schedule_ecg": 3,
+    "schedule_image": 4,
+    "ehr": 5,
+    "ecg": 6,
+    "image": 7,
+    "uid": 8,
+    "latent_text": 9,
+    "latent_audio": 10,
+    "schedule_text": 11,
+    "schedule_audio": 12,
+    "text": 13,
+    "audio": 14,
+    "further_ecg": 15,
+    "further_image": 16,
+    "further_text": 17,
+    "further_audio": 18,
+    "day_ecg": 19,
+    "day_image": 20,
+    "day_audio": 21,
+}
 
 LATENTS = {
     "ehr": ("metabolic", "vascular", "renal", "smoker"),
     "ecg": ("ischaemia", "conduction", "rate", "fibrillation"),
     "image": ("heart_size", "texture"),
 }
+# States of the modalities that are generated on request only.
+FURTHER_LATENTS = {"text": ("angina", "frailty", "family_history"), "audio": ("murmur", "gallop")}
 
 # Share of the population with each binary state.
-FEMALE, SMOKER, FIBRILLATION = 0.48, 0.25, 0.12
+FEMALE, SMOKER, FIBRILLATION, FAMILY_HISTORY = 0.48, 0.25, 0.12, 0.3
+SHARES = {"smoker": SMOKER, "fibrillation": FIBRILLATION, "family_history": FAMILY_HISTORY}
 
 # Weights of the unit-variance scores in the two log-hazards.
 TARGET = {"demographic": 0.55, "ehr": 0.93, "ecg": 0.95, "image": 0.98, "interaction": 0.45}
+FURTHER_TARGET = {"text": 0.95, "audio": 0.95}
 DEATH = {"demographic": 0.9, "ehr": 0.25, "ecg": 0.25, "image": 0.25}
+FURTHER_DEATH = {"text": 0.25, "audio": 0.25}
 
 # Pairs of modalities and states whose product enters the log-hazard of the target event.
 INTERACTIONS = (
@@ -31,7 +58,7 @@ INTERACTIONS = (
 )
 
 
-def draw_latents(*, subjects: int, centres: int, seed: int) -> pd.DataFrame:
+def draw_latents(*, subjects: int, centres: int, seed: int, also: Collection[str] = ()) -> pd.DataFrame:
     """Draw a cohort's latent states.
 
     Parameters
@@ -42,6 +69,8 @@ def draw_latents(*, subjects: int, centres: int, seed: int) -> pd.DataFrame:
         Number of centres; they differ in size.
     seed : int
         Seed of the generator.
+    also : collection of str
+        Further modalities ("text", "audio") whose states are drawn; they leave the others as they are.
 
     Returns
     -------
@@ -57,17 +86,23 @@ def draw_latents(*, subjects: int, centres: int, seed: int) -> pd.DataFrame:
         "female": (rng.random(subjects) < FEMALE).astype(int),
         "centre": rng.choice(centres, size=subjects, p=share / share.sum()),
     }
-    shares = {"smoker": SMOKER, "fibrillation": FIBRILLATION}
     for names in LATENTS.values():
-        for name in names:
-            if name in shares:
-                frame[name] = (rng.random(subjects) < shares[name]).astype(int)
-            else:
-                frame[name] = rng.normal(size=subjects)
+        frame |= _draw_states(names, subjects, rng)
+    for modality, names in FURTHER_LATENTS.items():
+        if modality in also:
+            frame |= _draw_states(names, subjects, np.random.default_rng([seed, STREAMS[f"latent_{modality}"]]))
     return pd.DataFrame(frame)
 
 
-def log_hazards(latents: pd.DataFrame, *, noise: Collection[str]) -> pd.DataFrame:
+def _draw_states(names: Collection[str], subjects: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Draw binary states with their shares, and the others from the standard normal distribution."""
+    return {
+        name: (rng.random(subjects) < SHARES[name]).astype(int) if name in SHARES else rng.normal(size=subjects)
+        for name in names
+    }
+
+
+def log_hazards(latents: pd.DataFrame, *, noise: Collection[str], also: Collection[str] = ()) -> pd.DataFrame:
     """Evaluate the parts of the two log-hazards, without their intercepts.
 
     Parameters
@@ -76,12 +111,14 @@ def log_hazards(latents: pd.DataFrame, *, noise: Collection[str]) -> pd.DataFram
         As `draw_latents` returns it, n rows.
     noise : collection of str
         Modalities that carry no signal: their parts, and the interactions they take part in, are zero.
+    also : collection of str
+        Further modalities ("text", "audio") that take part, whose states `latents` holds.
 
     Returns
     -------
     pandas.DataFrame
-        n rows: demographic, ehr, ecg, image and interaction (parts of the target event's log-hazard), total (their sum)
-        and death (log-hazard of death).
+        n rows: demographic, ehr, ecg, image, interaction and the further modalities (parts of the target event's
+        log-hazard), total (their sum) and death (log-hazard of death).
     """
     x = latents
     scores = {
@@ -103,12 +140,27 @@ def log_hazards(latents: pd.DataFrame, *, noise: Collection[str]) -> pd.DataFram
     }
     products = [x[a] * x[b] for first, a, second, b in INTERACTIONS if not {first, second} & set(noise)]
     scores["interaction"] = sum(products, np.zeros(len(x))) / np.sqrt(len(INTERACTIONS))
+    scores |= {name: score(x) for name, score in (("text", _text_score), ("audio", _audio_score)) if name in also}
     for modality in noise:
         scores[modality] = np.zeros(len(x))
-    parts = pd.DataFrame({name: weight * np.asarray(scores[name]) for name, weight in TARGET.items()})
-    parts["total"] = parts[list(TARGET)].sum(axis=1)
-    parts["death"] = sum(weight * np.asarray(scores[name]) for name, weight in DEATH.items())
+    # The sums run in this order, so that a cohort without further modalities keeps its bits.
+    target = TARGET | {name: weight for name, weight in FURTHER_TARGET.items() if name in also}
+    death = DEATH | {name: weight for name, weight in FURTHER_DEATH.items() if name in also}
+    parts = pd.DataFrame({name: weight * np.asarray(scores[name]) for name, weight in target.items()})
+    parts["total"] = parts[list(target)].sum(axis=1)
+    parts["death"] = sum(weight * np.asarray(scores[name]) for name, weight in death.items())
     return parts
+
+
+def _text_score(x: pd.DataFrame) -> pd.Series:
+    """Score of what notes tell: chest pain, frailty and the family's history."""
+    family = x["family_history"] - FAMILY_HISTORY
+    return (0.7 * x["angina"] + 0.55 * x["frailty"] + 0.8 * family) / _sd(0.7, 0.55, binary=[(0.8, FAMILY_HISTORY)])
+
+
+def _audio_score(x: pd.DataFrame) -> pd.Series:
+    """Score of what heart sounds tell: a systolic murmur and a third heart sound."""
+    return (0.7 * x["murmur"] + 0.6 * x["gallop"] + 0.2 * x["murmur"] * x["gallop"]) / _sd(0.7, 0.6, 0.2)
 
 
 def _sd(*weights: float, binary: list[tuple[float, float]] = ()) -> float:

@@ -64,12 +64,13 @@ def cumulative_incidence(
     return cumulative[:, :, np.searchsorted(edges, wanted) - 1]
 
 
-def calibrate(*, noise: Collection[str]) -> Intercepts:
+def calibrate(*, noise: Collection[str], also: Collection[str] = ()) -> Intercepts:
     """Find the intercepts that give a fixed reference population its five-year cumulative incidences.
 
     The population does not depend on the cohort's size or seed, so neither does the hazard.
     """
-    parts = log_hazards(draw_latents(subjects=4000, centres=1, seed=0), noise=noise)
+    latents = draw_latents(subjects=4000, centres=1, seed=0, also=also)
+    parts = log_hazards(latents, noise=noise, also=also)
     target, death = parts["total"].to_numpy(), parts["death"].to_numpy()
     intercepts = Intercepts(target=-4.0, death=-5.0)
     for _ in range(12):
