@@ -77,7 +77,7 @@ def fitted(fusion: Fusion, model: Model, parts: dict[str, Part], *, causes: int 
     """Return a fusion fitted on the training rows."""
     build = partial(build_estimator, model=model, causes=causes, seed=seed, threads=1)
     train, validation = parts["train"], parts["validation"]
-    return build_fusion(fusion, build=build, causes=causes, seed=seed).fit(
+    return build_fusion(fusion, model=model, build=build, causes=causes, seed=seed).fit(
         train.design, train.time, train.event, validation.design, validation.time, validation.event
     )
 

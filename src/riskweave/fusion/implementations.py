@@ -7,8 +7,9 @@ network, and no retraining when the code of another fusion changes. This module 
 __all__ = ["FUSIONS"]
 
 FUSIONS = {
+    "attention": "riskweave.fusion.attention",
     "early": "riskweave.fusion.early",
     "late": "riskweave.fusion.late",
 }
-"""Kind of fusion to the module whose ``from_block(fusion, *, build, causes, seed, threads, **further)`` makes it;
-`further` is what `riskweave.fusion.registry.build_fusion` hands on."""
+"""Kind of fusion to the module whose ``from_block`` makes it, from the block and what `build_fusion` of
+`riskweave.fusion.registry` hands on."""

@@ -9,6 +9,7 @@ import pandas as pd
 
 from riskweave.fusion.implementations import FUSIONS
 from riskweave.study.fusions import Fusion
+from riskweave.study.models import Model
 from riskweave.survival.design import Design
 from riskweave.survival.null import NullModel
 from riskweave.survival.registry import Estimator
@@ -56,7 +57,14 @@ def estimator_of(build: Callable[..., Estimator], columns: list[str], *, causes:
 
 
 def build_fusion(
-    fusion: Fusion, *, build: Callable[..., Estimator], causes: int, seed: int, threads: int = 1
+    fusion: Fusion,
+    *,
+    model: Model,
+    build: Callable[..., Estimator],
+    causes: int,
+    seed: int,
+    threads: int = 1,
+    **further: object,
 ) -> FusedModel:
     """Return the unfitted model of a fusion block.
 
@@ -64,8 +72,10 @@ def build_fusion(
     ----------
     fusion : Fusion
         Block of the study.
+    model : Model
+        Block of the study.
     build : callable
-        Makes an unfitted estimator from ``columns`` (names) and what else of
+        Makes an unfitted estimator of that model from ``columns`` (names) and what else of
         `riskweave.survival.registry.build_estimator` a fusion sets for itself.
     causes : int
         Number of causes: events are coded 1 (target) to `causes`; 0 is censored.
@@ -73,6 +83,8 @@ def build_fusion(
         Same seed, same model.
     threads : int
         Threads to use.
+    **further
+        What a kind needs beyond that.
     """
     module = import_module(FUSIONS[fusion.kind])
-    return module.from_block(fusion, build=build, causes=causes, seed=seed, threads=threads)
+    return module.from_block(fusion, model=model, build=build, causes=causes, seed=seed, threads=threads, **further)

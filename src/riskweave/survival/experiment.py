@@ -70,7 +70,14 @@ def _fitted(job: _Job, fold: int, rows: Mapping[str, Rows], *, tuned: Tuned, fus
         members=tuned.members,
         **further,
     )
-    fused = build_fusion(fusion, build=build, causes=job.task.causes, seed=job.seed + fold, threads=job.threads)
+    fused = build_fusion(
+        fusion,
+        model=tuned.model,
+        build=build,
+        causes=job.task.causes,
+        seed=job.seed + fold,
+        threads=job.threads,
+    )
     return fused.fit(train.design, train.time, train.event, validation.design, validation.time, validation.event)
 
 
