@@ -9,6 +9,8 @@ Reading a feature set writes three files:
 - ``inputs.npy``: what networks read. Dense modalities keep a row per recording, float32; ragged ones (words, events) a
   flat array of all subjects' elements;
 - ``index.parquet``: which rows are whose, in time order, the latest last (`riskweave.modalities.stored`).
+
+The files of text and events hold what the raw data hold: they stay on the machine, as the raw data do.
 """
 
 import dataclasses
@@ -82,8 +84,16 @@ class Stored(Protocol):
     subjects: pd.Index
     fingerprint: str
 
-    def fit(self, positions: np.ndarray) -> Prepared:
-        """Learn what there is to learn from the subjects at these positions, and from nobody else."""
+    def fit(self, positions: np.ndarray, encoder: Any = None) -> Prepared:
+        """Learn what there is to learn from the subjects at these positions, and from nobody else.
+
+        Parameters
+        ----------
+        positions : array of int
+            The training rows of a fold, as positions of `subjects`.
+        encoder : Encoder, optional
+            The ``encoder`` block, which limits vocabularies; its defaults when not given.
+        """
         ...
 
 

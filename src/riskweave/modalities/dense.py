@@ -38,7 +38,7 @@ class Dense:
         self.array, self.subjects, self.rows = array, subjects, rows
         self.several, self.fingerprint = several, fingerprint
 
-    def fit(self, positions: np.ndarray) -> "PreparedDense":  # noqa: ARG002 - the contract's; nothing is learnt
+    def fit(self, positions: np.ndarray, encoder: Any = None) -> "PreparedDense":  # noqa: ARG002 - nothing is learnt
         """Return the inputs as they are."""
         return PreparedDense(self, self.array.shape[1:])
 

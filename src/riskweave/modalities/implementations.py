@@ -42,5 +42,9 @@ PARTS = {
     "ecg": Parts(f"{_MODALITIES}.ecg", f"{_MODALITIES}.dense", f"{_NETWORKS}.tcn", "jitter_recordings"),
     "image": Parts(f"{_MODALITIES}.image", f"{_MODALITIES}.dense", f"{_NETWORKS}.cnn", "jitter_images"),
     "audio": Parts(f"{_MODALITIES}.audio", f"{_MODALITIES}.dense", f"{_NETWORKS}.spectrogram", "jitter_spectrograms"),
+    "text": Parts(f"{_MODALITIES}.text", f"{_MODALITIES}.words", f"{_NETWORKS}.lstm", "drop_words"),
+    "event_sequence": Parts(
+        f"{_MODALITIES}.event_sequence", f"{_MODALITIES}.sequences", f"{_NETWORKS}.events", "drop_events"
+    ),
 }
 """Modality to its modules: those of the feature sets that are read one recording, note or event at a time."""

@@ -7,6 +7,7 @@ belong together are found before anything is trained.
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 
 from riskweave.errors import DataError
 
-__all__ = ["Layout", "open_array", "read_index", "write_index"]
+__all__ = ["FlatWriter", "Layout", "open_array", "read_index", "write_index"]
 
 _KEY = b"riskweave.inputs"
 _CHUNK = 1 << 22
@@ -39,6 +40,8 @@ class Layout:
         Type of its values, as ``numpy.dtype.str`` (or the list of fields, as JSON).
     sha256 : str
         Digest of the file's content.
+    names : tuple of str
+        What numbers in the array stand for, where they stand for something.
     """
 
     modality: str
@@ -46,9 +49,47 @@ class Layout:
     shape: tuple[int, ...]
     dtype: str
     sha256: str
+    names: tuple[str, ...] = ()
 
 
-def write_index(index: pd.DataFrame, path: Path, *, inputs: Path, modality: str, most: int) -> None:
+class FlatWriter:
+    """Writes an array of one axis part by part, whose length is known in the end.
+
+    Parameters
+    ----------
+    path : Path
+        The .npy file.
+    dtype : numpy.dtype
+        Type of its elements.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype):
+        self.dtype, self.length = np.dtype(dtype), 0
+        self._file = path.open("wb")
+        self._header()
+
+    def __enter__(self) -> "FlatWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # NumPy pads the header so that a longer first axis fits into the same room.
+        self._file.seek(0)
+        self._header()
+        self._file.close()
+
+    def _header(self) -> None:
+        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self.length,)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def write(self, part: np.ndarray) -> None:
+        """Write the next elements."""
+        self._file.write(np.ascontiguousarray(part, dtype=self.dtype).tobytes())
+        self.length += len(part)
+
+
+def write_index(
+    index: pd.DataFrame, path: Path, *, inputs: Path, modality: str, most: int, names: Sequence[str] = ()
+) -> None:
     """Write the table of which rows of an array are whose.
 
     Parameters
@@ -64,9 +105,11 @@ def write_index(index: pd.DataFrame, path: Path, *, inputs: Path, modality: str,
         Name of the modality.
     most : int
         Most recordings, notes or events of a subject.
+    names : sequence of str
+        What numbers in the array stand for.
     """
     array = np.load(inputs, mmap_mode="r" if _has_values(inputs) else None, allow_pickle=False)
-    layout = Layout(modality, most, array.shape, _name(array.dtype), _sha256(inputs))
+    layout = Layout(modality, most, array.shape, _name(array.dtype), _sha256(inputs), tuple(names))
     table = pa.Table.from_pandas(index, preserve_index=False)
     told = {**(table.schema.metadata or {}), _KEY: json.dumps(dataclasses.asdict(layout)).encode()}
     pq.write_table(table.replace_schema_metadata(told), path)
@@ -90,7 +133,7 @@ def read_index(path: Path, *, columns: list[str]) -> tuple[pd.DataFrame, Layout]
         raise DataError(path.name, problem, _REMEDY) from error
     if missing := [name for name in columns if name not in table.column_names]:
         raise DataError(path.name, f"it lacks {len(missing)} column(s): {', '.join(missing)}", _REMEDY)
-    return table.to_pandas(), Layout(**{**layout, "shape": tuple(layout["shape"])})
+    return table.to_pandas(), Layout(**{**layout, "shape": tuple(layout["shape"]), "names": tuple(layout["names"])})
 
 
 def open_array(path: Path, layout: Layout, *, index: Path) -> np.ndarray:

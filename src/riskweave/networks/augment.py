@@ -3,7 +3,42 @@
 import torch
 from torch import Tensor
 
-__all__ = ["jitter_images", "jitter_recordings", "jitter_spectrograms"]
+__all__ = ["drop_events", "drop_words", "jitter_images", "jitter_recordings", "jitter_spectrograms"]
+
+
+def drop_events(codes: Tensor, *, share: float = 0.1) -> Tensor:
+    """Leave each event out with a probability: its code becomes 0, which networks do not look at.
+
+    Parameters
+    ----------
+    codes : Tensor (n, events) of int64
+        0 where there is none.
+    share : float
+        Probability (0 to 1).
+
+    Returns
+    -------
+    Tensor (n, events)
+    """
+    return torch.where(torch.rand(codes.shape, device=codes.device) < share, 0, codes)
+
+
+def drop_words(words: Tensor, *, share: float = 0.1) -> Tensor:
+    """Make each word unknown (1) with a probability, so that no single word decides.
+
+    Parameters
+    ----------
+    words : Tensor (n, words) of int64
+        0 behind the end of a note.
+    share : float
+        Probability (0 to 1).
+
+    Returns
+    -------
+    Tensor (n, words)
+    """
+    chosen = (torch.rand(words.shape, device=words.device) < share) & (words != 0)
+    return torch.where(chosen, 1, words)
 
 
 def jitter_recordings(x: Tensor) -> Tensor:

@@ -82,20 +82,43 @@ class EventHistory:
         text : (pairs,) bool array
             The pairs of which the text is needed.
         """
+        self.register_vocabulary(text)
+        for start, stop in self.divided(events):
+            yield self._chunk(start, stop, with_text=bool(text.any()))
+
+    def register_vocabulary(self, text: np.ndarray | bool = False) -> None:
+        """Make the table `wanted` of the pairs: code, unit, pair (their number), has_text."""
         wanted = self.vocabulary.assign(pair=np.arange(len(self.vocabulary), dtype=np.int32), has_text=text)
         self.connection.register("wanted_frame", wanted)
         self.connection.execute("CREATE OR REPLACE TEMP TABLE wanted AS FROM wanted_frame")
+
+    def divided(self, events: int) -> Iterator[tuple[int, int]]:
+        """Yield the first and behind the last row of consecutive subjects with so many events, more or less."""
         counts = self.connection.execute(
             "SELECT coalesce(n, 0) AS n FROM subjects LEFT JOIN "
             "(SELECT subject_id, count(*) AS n FROM events GROUP BY subject_id) AS c ON c.subject_id = person_id "
             "ORDER BY subject_row"
         ).fetchnumpy()["n"]
-        for start, stop in _divide(np.asarray(counts), events):
-            yield self._chunk(start, stop, with_text=bool(text.any()))
+        yield from _divide(np.asarray(counts), events)
 
-    def _chunk(self, start: int, stop: int, *, with_text: bool) -> Chunk:
+    def subjects_between(self, start: int, stop: int) -> tuple[str, dict[str, str]]:
+        """Return the SQL of some consecutive subjects, and the range of their people's identifiers: low, high."""
         some = f"SELECT * FROM subjects WHERE subject_row >= {start} AND subject_row < {stop}"
         low, high = self.connection.execute(f"SELECT min(person_id), max(person_id) FROM ({some})").fetchone()
+        return some, {"low": low, "high": high}
+
+    @staticmethod
+    def in_history() -> str:
+        """Return the SQL condition that an event is known at the index time; undated ones are."""
+        return _IN_HISTORY
+
+    @staticmethod
+    def same_pair() -> str:
+        """Return the SQL condition that an event has the code and the unit of a pair."""
+        return f"wanted.code = events.code AND wanted.unit = {_UNIT.replace('unit', 'events.unit')}"
+
+    def _chunk(self, start: int, stop: int, *, with_text: bool) -> Chunk:
+        some, limits = self.subjects_between(start, stop)
         text = ", CASE WHEN has_text THEN nullif(trim(text_value), '') END AS text" if with_text else ""
         # The range of identifiers lets DuckDB skip the row groups of other subjects.
         found = self.connection.execute(
@@ -103,10 +126,10 @@ class EventHistory:
             "coalesce((epoch_us(index_time) - epoch_us(time)) / 86400e6, 'nan'::DOUBLE) AS days, "
             "CASE WHEN isfinite(numeric_value) THEN numeric_value::DOUBLE ELSE 'nan'::DOUBLE END AS value"
             f"{text} FROM events JOIN ({some}) AS s ON events.subject_id = s.person_id "
-            f"JOIN wanted ON wanted.code = events.code AND wanted.unit = {_UNIT.replace('unit', 'events.unit')} "
+            f"JOIN wanted ON {self.same_pair()} "
             f"WHERE events.subject_id BETWEEN $low AND $high AND {_IN_HISTORY} "
             f"ORDER BY subject_row, pair, days, value{', text' if with_text else ''}",
-            {"low": low, "high": high},
+            limits,
         ).fetchnumpy()
         texts = None
         if with_text:

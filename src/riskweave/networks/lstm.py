@@ -1,0 +1,68 @@
+"""Recurrent network for the words of notes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from riskweave.networks.layers import Embedding
+
+__all__ = ["WordLSTM", "from_block"]
+
+
+class WordLSTM(nn.Module):
+    """Word vectors, a long short-term memory in both directions, mean and maximum over the words, embedding.
+
+    Hochreiter and Schmidhuber 1997 (doi:10.1162/neco.1997.9.8.1735); maximum over time as in Conneau et al. 2017
+    (arXiv:1705.02364), and the mean beside it.
+
+    Parameters
+    ----------
+    words : int
+        Words that are told apart, with 0 (behind the end).
+    width, hidden : int
+        Width of the word vectors, and of the state of each direction.
+    embedding : int
+        Columns of the embedding.
+    dropout : float
+        Dropout of the word vectors and before the embedding (0 to 1).
+
+    Attributes
+    ----------
+    features : int
+        Width of the output (the embedding).
+    """
+
+    def __init__(self, words: int, *, width: int, hidden: int, embedding: int, dropout: float):
+        super().__init__()
+        self.vectors = nn.Embedding(words, width, padding_idx=0)
+        self.dropout = nn.Dropout(dropout)
+        self.lstm = nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
+        self.embedding = Embedding(4 * hidden, embedding, dropout)
+        self.features = embedding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the embedding (n, embedding) of notes `x` (n, words), int64 with 0 behind the end of each."""
+        known = x != 0
+        # A note without a word is read as one unknown place, whose state counts for nothing.
+        lengths = known.sum(dim=1).clamp(min=1)
+        packed = pack_padded_sequence(
+            self.dropout(self.vectors(x)), lengths.cpu(), batch_first=True, enforce_sorted=False
+        )
+        states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
+        mask = known.unsqueeze(-1)
+        mean = (states * mask).sum(dim=1) / lengths.unsqueeze(-1)
+        highest = states.masked_fill(~mask, -1.0).amax(dim=1)  # states lie between -1 and 1
+        return self.embedding(torch.cat([mean, highest], dim=1))
+
+
+def from_block(encoder: Any, *, words: int) -> WordLSTM:
+    """Return the network of an `LstmEncoder` block for so many words."""
+    return WordLSTM(
+        words,
+        width=encoder.width,
+        hidden=encoder.hidden,
+        embedding=encoder.embedding,
+        dropout=encoder.dropout,
+    )
