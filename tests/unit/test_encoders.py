@@ -12,22 +12,24 @@ from lifelines.utils import concordance_index
 from riskweave.cohort.tables import FOLDS, OUTCOMES, write_table
 from riskweave.errors import DataError, StudyError
 from riskweave.modalities.base import read_features
+from riskweave.modalities.stored import write_index
 from riskweave.study.features import CnnEncoder, EcgFeatures, ImageFeatures, TcnEncoder, Training
-from riskweave.survival.encoder_networks import load_encoder, read_weights
-from riskweave.survival.encoders import train_encoder
+from riskweave.survival.encoding.network import load_encoder, read_encoder, read_weights
+from riskweave.survival.encoding.train import train_encoder
 from riskweave.survival.fits import digest_of, read_fits
-from riskweave.survival.task import outputs
+from riskweave.survival.training.fit import outputs
 
-SUBJECTS = 360
+SUBJECTS = 400
 ECG = EcgFeatures(
     modality="ecg",
     encoder=TcnEncoder(
         channels=8,
-        blocks=2,
+        blocks=3,
         kernel_size=5,
         embedding=3,
         dropout=0.1,
         intervals=5,
+        cross_fit=2,
         training=Training(epochs=8, patience=8, batch_size=32, learning_rate=1e-2),
     ),
 )
@@ -38,6 +40,7 @@ IMAGE = ImageFeatures(
         architecture="squeezenet1_1",
         embedding=3,
         intervals=5,
+        cross_fit=0,
         training=Training(epochs=1, patience=1, batch_size=64, learning_rate=1e-3),
     ),
 )
@@ -47,8 +50,9 @@ def write_cohort(folder, *, signals, time, event, subjects=SUBJECTS, folds=2):
     """Write what an encoder reads; the last 20 subjects with a signal are not at risk, some at risk have no signal."""
     names = np.array([f"s{i:04d}" for i in range(len(signals))])
     order = np.random.default_rng(5).permutation(len(signals))
-    np.save(folder / "signals.npy", signals[order])
-    pd.DataFrame({"subject_id": names[order], "row": np.arange(len(order))}).to_parquet(folder / "index.parquet")
+    np.save(folder / "inputs.npy", signals[order])
+    index = pd.DataFrame({"subject_id": names[order], "row": np.arange(len(order))})
+    write_index(index, folder / "index.parquet", inputs=folder / "inputs.npy", modality="made_up", most=1)
     at_risk = [*names[:subjects], "without_signal"]
     outcomes = pd.DataFrame({
         "subject_id": at_risk,
@@ -57,6 +61,11 @@ def write_cohort(folder, *, signals, time, event, subjects=SUBJECTS, folds=2):
         "event": np.append(event[:subjects], 1).astype(np.int8),
     })  # fmt: skip
     write_table(outcomes, folder / "outcomes.parquet", OUTCOMES)
+    # Two subjects in a row are one person.
+    persons = [f"p{i // 2}" for i in range(len(names) + 1)]
+    pd.DataFrame({"subject_id": [*names, "without_signal"], "person_id": persons}).to_parquet(
+        folder / "subjects.parquet"
+    )
     rows = [
         (name, fold, "test" if i % folds == fold else "validation" if i % 5 == 0 else "train")
         for i, name in enumerate(at_risk)
@@ -74,10 +83,12 @@ def run(folder, features, **changes):
             "feature_set": "made_up_set",
             "features": features,
             "endpoint": "made_up",
-            "signals": folder / "signals.npy",
+            "inputs": folder / "inputs.npy",
             "index": folder / "index.parquet",
             "outcomes": folder / "outcomes.parquet",
             "folds": folder / "folds.parquet",
+            "subjects": folder / "subjects.parquet",
+            "pretrained": None,
             "seed": 7,
             "threads": 1,
             "embeddings": out / "embeddings.parquet",
@@ -101,7 +112,7 @@ def cohort():
     axis = np.arange(200) / 200
     beats = np.exp(-((((rate[:, None] * axis + phase[:, None]) % 1) - 0.5) ** 2) * 100)
     signals = (beats[:, None] * np.array([1.0, -0.5])[:, None] + rng.normal(0, 0.1, (n, 2, 200))).astype(np.float32)
-    time = rng.exponential(1000 * np.exp(-0.5 * (rate - 7.5))) + 0.5
+    time = rng.exponential(1000 * np.exp(-0.7 * (rate - 7.5))) + 0.5
     event = np.where(time < 2000, np.where(rng.uniform(size=n) < 0.15, 2, 1), 0)
     return {"signals": signals, "time": np.minimum(time, 2000), "event": event}
 
@@ -116,7 +127,7 @@ def trained(cohort, tmp_path_factory):
 def test_finds_a_planted_signal_in_held_out_rows(trained):
     folder, out = trained
     frame, columns = read_features(out / "embeddings.parquet")
-    assert [column.name for column in columns] == ["emb_0", "emb_1", "emb_2"]
+    assert [column.name for column in columns] == ["risk_1", "risk_2", "emb_0", "emb_1", "emb_2"]
     assert {column.modality for column in columns} == {"ecg"}
     # Everybody with a signal is embedded in each fold, at risk or not; who has none has no row.
     assert len(frame) == 2 * (SUBJECTS + 20)
@@ -131,16 +142,16 @@ def test_finds_a_planted_signal_in_held_out_rows(trained):
     for fold in (0, 1):
         fitted = at_risk.loc[(at_risk["fold"] == fold) & (at_risk["role"] == "train"), "subject_id"]
         assert read_fits(out / "embeddings.parquet")[fold] == digest_of(fitted)
-        net, content = load_encoder(out / "encoder.pt", fold=fold)
+        net, content = load_encoder(out / "encoder.pt", fold=fold), read_encoder(out / "encoder.pt")
+        assert len(net.members) == 2
         assert content["folds"][fold]["fitted_on"] == digest_of(fitted)
         rows = folds[(folds["fold"] == fold) & (folds["role"] == "test")]["subject_id"]
         rows = rows[rows != "without_signal"]
         values = frame[frame["fold"] == fold].set_index("subject_id").loc[rows].to_numpy()[:, 1:].astype(float)
-        risk = values @ content["folds"][fold]["head"]["shared.weight"][0].double().numpy()
         time = outcomes.loc[rows, "time"]
-        assert concordance_index(time, -risk, outcomes.loc[rows, "event"] == 1) > 0.65
+        assert concordance_index(time, -values[:, 0], outcomes.loc[rows, "event"] == 1) > 0.65
         index = pd.read_parquet(folder / "index.parquet").set_index("subject_id")["row"]
-        again = outputs(net, np.load(folder / "signals.npy"), threads=1)[index.loc[rows]]
+        again = outputs(net, np.load(folder / "inputs.npy"), threads=1)[index.loc[rows]]
         np.testing.assert_allclose(again, values, atol=1e-5)
 
 
@@ -182,7 +193,7 @@ def test_images_train_and_start_from_a_local_file(tmp_path):
     local = IMAGE.model_copy(update={"encoder": IMAGE.encoder.model_copy(update={"weights": str(weights)})})
     frame, columns = read_features(run(tmp_path, local) / "embeddings.parquet")
     assert len(frame) == 200
-    assert columns[0].description.startswith("Embedding 0 of the squeezenet1_1")
+    assert "squeezenet1_1" in columns[0].description
     wrong = local.model_copy(update={"encoder": local.encoder.model_copy(update={"architecture": "resnet18"})})
     with pytest.raises(StudyError, match=r"not those of resnet18.*Give the weights of resnet18"):
         run(tmp_path, wrong, out="wrong")
@@ -205,7 +216,7 @@ def test_a_fold_without_target_events_stops_before_training(cohort, tmp_path):
     event[1:SUBJECTS:2] = 0  # the training rows of fold 0
     write_cohort(tmp_path, **{**cohort, "event": event})
     with pytest.raises(
-        DataError, match=r"fold 0, feature set made_up_set: 144 train subjects .* 0 of them with the target"
+        DataError, match=r"fold 0, feature set made_up_set: 160 train subjects .* 0 of them with the target"
     ):
         run(tmp_path, ECG)
     assert not (tmp_path / "out").exists()
@@ -215,5 +226,5 @@ def test_inputs_that_are_not_finite_are_counted(cohort, tmp_path):
     signals = cohort["signals"].copy()
     signals[[3, 9], 0, 0] = np.nan
     write_cohort(tmp_path, **{**cohort, "signals": signals})
-    with pytest.raises(DataError, match="2 of 380 rows hold values that are not finite"):
+    with pytest.raises(DataError, match="2 of 420 rows hold values that are not finite"):
         run(tmp_path, ECG)

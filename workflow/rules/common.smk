@@ -47,6 +47,7 @@ wildcard_constraints:
     ehr_set=any_of(STUDY.sets_of("ehr")),
     input_set=any_of({name for modality in ENCODED for name in STUDY.sets_of(modality)}),
     encoder_set=any_of(STUDY.encoders()),
+    pretrained_set=any_of(STUDY.pretrainings()),
     used_set=any_of({name for experiment in STUDY.matrix() for name in experiment.feature_sets}),
 
 
@@ -145,15 +146,23 @@ def modality_of(name):
 
 
 def encoder_input(wildcards):
-    """Return what an encoder reads."""
+    """Return what an encoder reads, and the weights that its networks start from where they are trained before."""
     folder = f"{RESULTS}/features/{wildcards.encoder_set}"
-    return {"inputs": f"{folder}/inputs.npy", "index": f"{folder}/index.parquet"}
+    read = {"inputs": f"{folder}/inputs.npy", "index": f"{folder}/index.parquet"}
+    first = wildcards.encoder_set in STUDY.pretrainings()
+    return read | {"pretrained": f"{folder}/pretrained.pt"} if first else read
 
 
 def encoder_code(name):
-    """Return the modules that open the inputs of a feature set and make its encoder's network."""
+    """Return the modules that open the inputs of a feature set and make its encoder's network and its loss."""
     parts = PARTS[modality_of(name)]
-    return (parts.reading, *parts.learning())
+    return (parts.reading, *parts.learning(), HEADS["logistic_hazard"])
+
+
+def dump_pretraining(name):
+    """Return what the training without labels depends on: not on how the training against an endpoint goes."""
+    labelled = {"training", "intervals", "cross_fit"}
+    return ordered(STUDY.feature_sets[name].model_dump(mode="json", exclude={"encoder": labelled}))
 
 
 def experiment_of(wildcards):
@@ -233,6 +242,7 @@ def leaderboards():
 def run_records():
     """Return the record of every training step of the study."""
     encoders = [f"{RESULTS}/features/{name}/{endpoint}/run.json" for name, endpoint in STUDY.encoder_trainings()]
+    encoders += [f"{RESULTS}/features/{name}/pre-training/run.json" for name in STUDY.pretrainings()]
     experiments = [f"{RESULTS}/experiments/{e.endpoint}/{e.name}/run.json" for e in STUDY.matrix()]
     return sorted(encoders + experiments)
 

@@ -1,41 +1,9 @@
-"""Encoders and experiments: one job trains all folds of one.
+"""Experiments: one job trains all folds of one.
 
 REQUIRED INPUTS: cohort/outcomes/<endpoint>.parquet, cohort/folds.parquet, features/<feature_set>/*.
-OUTPUTS: features/<feature_set>/<endpoint>/{embeddings.parquet,encoder.pt}, experiments/<endpoint>/<experiment>/
+OUTPUTS: experiments/<endpoint>/<experiment>/
   {predictions.parquet,models.joblib}, and of each training a run record (run.json) with its curves (curves.csv).
 """
-
-
-rule train_encoder:
-    input:
-        unpack(encoder_input),
-        code=lambda wildcards: code("train_encoder", *encoder_code(wildcards.encoder_set)),
-        outcomes=rules.define_outcomes.output.outcomes,
-        folds=rules.assign_folds.output.folds,
-        data=ancient(rules.ingest.output.data),
-        checked=f"{RESULTS}/cohort/checks/{{endpoint}}/{{encoder_set}}",
-    output:
-        embeddings=f"{RESULTS}/features/{{encoder_set}}/{{endpoint}}/embeddings.parquet",
-        weights=f"{RESULTS}/features/{{encoder_set}}/{{endpoint}}/encoder.pt",
-        record=f"{RESULTS}/features/{{encoder_set}}/{{endpoint}}/run.json",
-        curves=f"{RESULTS}/features/{{encoder_set}}/{{endpoint}}/curves.csv",
-    log:
-        f"{RESULTS}/logs/train_encoder/{{encoder_set}}/{{endpoint}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/train_encoder/{{encoder_set}}/{{endpoint}}.tsv"
-    conda:
-        "../../envs/riskweave.yaml"
-    resources:
-        mem_mb=4000,
-    params:
-        study=STUDY.study,
-        features=lambda wildcards: dump(STUDY.feature_sets[wildcards.encoder_set]),
-        weights=lambda wildcards: weights_fingerprint(wildcards.encoder_set),
-        seed=STUDY.seed,
-    message:
-        "Train the encoder of {wildcards.encoder_set} against {wildcards.endpoint}, on the training rows of each fold."
-    script:
-        "../scripts/train_encoder.py"
 
 
 rule train_experiment:

@@ -6,7 +6,7 @@ from pydantic import TypeAdapter
 
 from riskweave.jobs import job_log
 from riskweave.study.features import FeatureSet
-from riskweave.survival.encoders import train_encoder
+from riskweave.survival.encoding.train import train_encoder
 from riskweave.tracking.record import context_of
 
 with job_log(Path(snakemake.log[0])):
@@ -14,10 +14,12 @@ with job_log(Path(snakemake.log[0])):
         feature_set=snakemake.wildcards.encoder_set,
         features=TypeAdapter(FeatureSet).validate_python(snakemake.params.features),
         endpoint=snakemake.wildcards.endpoint,
-        signals=Path(snakemake.input.inputs),
+        inputs=Path(snakemake.input.inputs),
         index=Path(snakemake.input.index),
         outcomes=Path(snakemake.input.outcomes),
         folds=Path(snakemake.input.folds),
+        subjects=Path(snakemake.input.subjects),
+        pretrained=snakemake.input.get("pretrained"),
         seed=snakemake.params.seed,
         threads=snakemake.threads,
         embeddings=Path(snakemake.output.embeddings),

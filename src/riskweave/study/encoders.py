@@ -22,7 +22,10 @@ class Encoder(Block):
         "embeddings that the model learns from are those of unseen subjects; all other subjects get the mean of the "
         "networks. 0: one network, whose embeddings of its own training rows look better than those of new subjects.",
     )
-    training: Training = Field(default=Training(), description="How the encoder is trained.")
+    training: Training = Field(
+        default=Training(epochs=15, patience=5, batch_size=32, learning_rate=1e-3),
+        description="How the encoder is trained.",
+    )
 
     @field_validator("cross_fit")
     @classmethod

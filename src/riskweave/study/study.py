@@ -93,6 +93,11 @@ class Study(Block):
             if getattr(self.feature_sets[name], "encoder", None) is not None
         ]
 
+    def pretrainings(self) -> list[str]:
+        """Return the feature sets, used by some experiment, whose encoder is first trained without labels, sorted."""
+        used = {name for name, _ in self.encoder_trainings()}
+        return sorted(name for name in used if getattr(self.feature_sets[name].encoder, "pretraining", None))
+
     def encoder_trainings(self) -> list[tuple[str, str]]:
         """Return the (feature set, endpoint) of each encoder that some experiment needs, sorted."""
         encoders = set(self.encoders())

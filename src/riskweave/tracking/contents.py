@@ -87,7 +87,7 @@ def of_run(run: RunRecord) -> Contents:
     metrics = {f"training.{key}": value for key, value in run.metrics.items()}
     metrics |= {"duration": run.duration} | _hardware_metrics(hardware)
     return Contents(
-        name=f"{run.name} ({run.endpoint})",
+        name=f"{run.name} ({run.endpoint or run.kind})",
         params={_key(key): _short(value) for key, value in params.items()},
         tags={_key(key): value for key, value in tags.items() if value != ""},
         metrics=[(_key(key), float(value), 0) for key, value in metrics.items()],
@@ -102,7 +102,7 @@ def of_fold(run: RunRecord, fold: FoldRecord, curves: Curves) -> Contents:
     final = {f"final.{key}" if key in drawn else key: value for key, value in final.items()}
     final |= {_key(f"count.{key}"): value for key, value in fold.counts.items()}
     return Contents(
-        name=f"{run.name} ({run.endpoint}), fold {fold.fold}",
+        name=f"{run.name} ({run.endpoint or run.kind}), fold {fold.fold}",
         params={**flatten(fold.params), "fold": str(fold.fold)},
         tags={**_tags_of_both(run), "fold": str(fold.fold)},
         metrics=history + [(key, float(value), 0) for key, value in final.items()],
@@ -113,7 +113,7 @@ def of_trial(run: RunRecord, fold: FoldRecord, trial: TrialRecord) -> Contents:
     """Return the contents of the child run of a trial in a fold's search of hyper-parameters."""
     values = {"score": trial.value, "duration": trial.seconds}
     return Contents(
-        name=f"{run.name} ({run.endpoint}), fold {fold.fold}, {trial.model}, trial {trial.trial}",
+        name=f"{run.name} ({run.endpoint or run.kind}), fold {fold.fold}, {trial.model}, trial {trial.trial}",
         params={**flatten(trial.params), "fold": str(fold.fold), "trial": str(trial.trial), "model": trial.model},
         tags={**_tags_of_both(run), "fold": str(fold.fold), "trial": str(trial.trial), "trial.state": trial.state},
         metrics=[(key, float(value), 0) for key, value in values.items() if not math.isnan(value)],

@@ -36,7 +36,7 @@ __all__ = [
 FORMAT = 1
 """Version of the file format."""
 
-KINDS = ("encoder", "experiment")
+KINDS = ("encoder", "experiment", "pretraining")
 
 
 @dataclass
@@ -85,11 +85,11 @@ class RunRecord:
     Attributes
     ----------
     kind : str
-        ``"experiment"`` or ``"encoder"``.
+        ``"experiment"``, ``"encoder"`` or ``"pretraining"`` (of an encoder, without labels).
     name : str
         Name of the experiment, or of the feature set whose encoder was trained.
     endpoint : str
-        What was predicted.
+        What was predicted; empty for a pretraining.
     feature_sets : dict of str to list of str
         Columns of each feature set, in the order used.
     params : dict
@@ -217,7 +217,7 @@ def recording(
     ----------
     path : Path
         The record, ``run.json``. Written atomically at the end; nothing is written when the body raises.
-    kind : {"encoder", "experiment"}
+    kind : {"encoder", "experiment", "pretraining"}
         What is trained.
     name : str
         Name of the experiment, or of the encoder's feature set.

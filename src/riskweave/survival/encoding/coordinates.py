@@ -1,0 +1,88 @@
+"""One system of coordinates for the embeddings of several networks that were trained apart.
+
+Two networks that learnt the same from the same recordings put it in different places: their embeddings are rotated,
+scaled and mixed with what only one of them knows. A model can only use rows embedded by different networks side by side
+once they mean the same.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["AGREEMENT", "Coordinates", "common_coordinates"]
+
+AGREEMENT = 0.5
+"""Smallest mean correlation between the networks with which a common coordinate is kept."""
+
+RIDGE = 1e-3
+"""Share of a network's largest variance that is added to all of its directions before they are scaled to one."""
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Map of one network's embeddings to the common coordinates: ``z @ matrix + offset``.
+
+    Attributes
+    ----------
+    matrix : float64 array (d, d)
+    offset : float64 array (d,)
+    """
+
+    matrix: np.ndarray
+    offset: np.ndarray
+
+
+def common_coordinates(embeddings: list[np.ndarray]) -> tuple[list[Coordinates], np.ndarray]:
+    """Find what several networks say of the same rows, and how to read it off the embeddings of each.
+
+    Generalised canonical correlation with the largest-variance criterion (Kettenring 1971, Biometrika 58:433): each
+    network's embeddings are centred and scaled to unit variance in all directions, with a ridge for directions of next
+    to no variance, and the principal components of all of them side by side are the common coordinates, ordered by how
+    much the networks agree on them. Each network's map is the least-squares projection on its own directions. What
+    they do not agree on (a mean correlation below `AGREEMENT`) is left out: its coordinate is 0 for everybody.
+
+    The rows must be unseen by all networks: on its own training rows a network agrees with the outcomes instead.
+
+    Parameters
+    ----------
+    embeddings : list of arrays (n, d)
+        Of the same n rows, one array for each network.
+
+    Returns
+    -------
+    maps : list of Coordinates
+        One for each network. A single network keeps its own coordinates.
+    agreement : float64 array (d,)
+        Mean correlation between the networks on each common coordinate, largest first; 1 for a single network.
+    """
+    d = embeddings[0].shape[1]
+    if len(embeddings) == 1:
+        return [Coordinates(np.eye(d), np.zeros(d))], np.ones(d)
+    means = [z.mean(axis=0, dtype=np.float64) for z in embeddings]
+    scalings = [_whitening(z - mean) for z, mean in zip(embeddings, means, strict=True)]
+    white = [(z - mean) @ scaling for z, mean, scaling in zip(embeddings, means, scalings, strict=True)]
+    left, values, right = np.linalg.svd(np.hstack(white), full_matrices=False)
+    networks, kept = len(embeddings), min(d, len(values))
+    agreement = np.zeros(d)
+    # The squared singular value over n is 1 + (networks - 1) times the mean correlation.
+    agreement[:kept] = (values[:kept] ** 2 / len(left) - 1.0) / (networks - 1)
+    used = agreement >= AGREEMENT
+    weights = np.zeros((networks * d, d))
+    weights[:, :kept] = right[:kept].T
+    # The sign is arbitrary in the decomposition: the largest weight is positive.
+    signs = np.sign(weights[np.abs(weights).argmax(axis=0), np.arange(d)])
+    weights *= np.where(used, signs * np.sqrt(networks), 0.0)
+    maps = []
+    for mean, scaling, own in zip(means, scalings, np.split(weights, networks), strict=True):
+        matrix = scaling @ own
+        maps.append(Coordinates(matrix, -mean @ matrix))
+    return maps, agreement
+
+
+def _whitening(z: np.ndarray) -> np.ndarray:
+    """Return the matrix (d, d) that scales centred embeddings (n, d) to unit variance; 0 for constant ones."""
+    variance, directions = np.linalg.eigh(z.T @ z / len(z))
+    largest = variance.max(initial=0.0)
+    if largest < 1e-12:
+        return np.zeros_like(directions)
+    return directions / np.sqrt(np.maximum(variance, 0.0) + RIDGE * largest)

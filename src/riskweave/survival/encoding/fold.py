@@ -1,0 +1,189 @@
+"""One fold of an encoder: cross-fitted networks, their common coordinates, and everybody's embeddings."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from riskweave.cohort.tables import ROLES
+from riskweave.survival.encoding.coordinates import common_coordinates
+from riskweave.survival.encoding.members import Job, Kept, Trained, train_member
+from riskweave.survival.encoding.network import Ensemble, Member
+from riskweave.survival.encoding.rows import Rows
+from riskweave.survival.fits import digest_of
+from riskweave.survival.parts import parts_of
+from riskweave.survival.roles import association, concordance
+from riskweave.survival.training.fit import outputs
+
+__all__ = ["EVIDENCE", "EncodedFold", "train_fold"]
+
+logger = logging.getLogger(__name__)
+
+EVIDENCE = 1.645
+"""Smallest z of an encoder's risk in rows that it did not see with which it is used: one-sided 5 % of the normal."""
+
+
+@dataclass(frozen=True)
+class EncodedFold:
+    """What one fold gives.
+
+    Attributes
+    ----------
+    ensemble : Ensemble
+        The encoder for new subjects.
+    embeddings : float32 array (N, features)
+        Of all subjects of the stored inputs.
+    curves : DataFrame
+        fold, epoch, metric, value; with several networks the metric tells which.
+    summary : dict
+        Metrics, params and counts for the record.
+    state : dict
+        What is stored of the fold.
+    """
+
+    ensemble: Ensemble
+    embeddings: np.ndarray
+    curves: pd.DataFrame
+    summary: dict[str, Any]
+    state: dict[str, Any]
+
+
+def train_fold(job: Job, rows: Mapping[str, Rows], *, fold: int, kept: Kept) -> EncodedFold:
+    """Train the networks of one fold, embed everybody, and use them if unseen rows speak for it.
+
+    Each of the `cross_fit` networks is trained without one part of the training rows, and embeds that part: a network
+    knows its own training rows too well, and a model that learns from such embeddings believes in more than new
+    subjects will show. Everybody else gets the mean of the networks. All are in one system of coordinates, found on the
+    validation rows, which no network was fitted to.
+
+    An encoder without signal is not used: unless its risk is associated with the outcome of the rows that it did not
+    see (training rows by the network that was trained without them, and validation rows), all embeddings are zero.
+
+    Parameters
+    ----------
+    job : Job
+    rows : mapping of role to Rows
+        Training, validation and test rows; the outcomes of the last are used for a concordance in the record only.
+    fold : int
+        Number of the fold.
+    kept : Kept
+        Where finished networks are.
+    """
+    train, validation = rows["train"], rows["validation"]
+    prepared = job.stored.fit(train.position)
+    count = _parts_possible(train, asked=job.features.encoder.cross_fit, name=f"{job.name}, fold {fold}")
+    parts = parts_of(train.person, train.event, parts=count, seed=job.seed + fold)
+    crossed = count > 1
+    trained = [
+        train_member(
+            job,
+            train,
+            validation,
+            held_out=(parts == part) & crossed,
+            fold=fold,
+            part=part,
+            prepared=prepared,
+            kept=kept,
+        )
+        for part in range(count)
+    ]
+    members, agreement = _aligned(job, trained, validation, prepared)
+    embeddings = _embed(job, members, train, parts, prepared)
+    evidence = _evidence(rows, embeddings, crossed=crossed)
+    signal = evidence >= EVIDENCE
+    summary = _summary(job, rows, embeddings, trained)
+    summary["metrics"]["unseen_z"] = evidence
+    summary["metrics"]["agreement"] = float(agreement.mean())
+    summary["params"] |= {"signal": signal, "networks": count}
+    ensemble = Ensemble(members, signal=signal, prepared=prepared.state()).eval()
+    state = {
+        "members": [member.state() for member in members],
+        "signal": signal,
+        "prepared": ensemble.prepared,
+        "sizes": prepared.sizes(),
+        "several": prepared.several,
+        "fitted_on": digest_of(train.subject),
+    }
+    embeddings = embeddings if signal else np.zeros_like(embeddings)
+    return EncodedFold(ensemble, embeddings, _curves(trained), summary, state)
+
+
+def _parts_possible(train: Rows, *, asked: int, name: str) -> int:
+    """Return how many parts there can be: without each of them there has to be a target event to learn from."""
+    cases = len(np.unique(train.person[train.event == 1].astype(str)))
+    if cases < asked:
+        logger.warning("%s: %d parts instead of %d, as many as people with the target event", name, cases, asked)
+    return max(1, min(asked, cases))
+
+
+def _aligned(job: Job, trained: list[Trained], validation: Rows, prepared: Any) -> tuple[list[Member], np.ndarray]:
+    """Return the members in common coordinates, and how much they agree on each."""
+    members = [each.member for each in trained]
+    inputs = prepared.inputs(validation.position)
+    raw = [outputs(member, inputs, threads=job.threads)[:, job.causes :] for member in members]
+    maps, agreement = common_coordinates([z.astype(np.float64) for z in raw])
+    return [
+        Member(member.net, member.head, null=member.null, coordinates=coordinates).eval()
+        for member, coordinates in zip(members, maps, strict=True)
+    ], agreement
+
+
+def _embed(job: Job, members: list[Member], train: Rows, parts: np.ndarray, prepared: Any) -> np.ndarray:
+    """Return the embeddings (N, features) of everybody: training rows by the network that did not see them."""
+    everybody = np.arange(len(job.stored.subjects))
+    others = np.setdiff1d(everybody, train.position)
+    total = np.zeros((len(everybody), members[0].features), dtype=np.float64)
+    for part, member in enumerate(members):
+        # A single network embeds its own training rows.
+        own = train.position[parts == part]
+        positions = np.concatenate([others, own])
+        found = outputs(member, prepared.inputs(positions), threads=job.threads)
+        total[others] += found[: len(others)] / len(members)
+        total[own] = found[len(others) :]
+    return total.astype(np.float32)
+
+
+def _evidence(rows: Mapping[str, Rows], embeddings: np.ndarray, *, crossed: bool) -> float:
+    """Return how surely the target's score goes with the outcome of rows that no network learnt from."""
+    unseen = [rows["train"], rows["validation"]] if crossed else [rows["validation"]]
+    return association(
+        time=np.concatenate([part.time for part in unseen]),
+        event=np.concatenate([part.event for part in unseen]) == 1,
+        risk=np.concatenate([embeddings[part.position, 0] for part in unseen]),
+    )
+
+
+def _summary(job: Job, rows: Mapping[str, Rows], embeddings: np.ndarray, trained: list[Trained]) -> dict[str, Any]:
+    """Return the metrics, parameters and counts of a fold for the record."""
+    losses = [each.curves[each.curves["metric"] == "val_loss"].set_index("epoch")["value"] for each in trained]
+    metrics = {
+        "validation_loss": np.mean([loss[each.best_epoch] for loss, each in zip(losses, trained, strict=True)]),
+        "validation_loss_null": np.mean([loss[0] for loss in losses]),
+    }
+    counts = {"embedded_subjects": len(embeddings), "epochs": sum(int(loss.index.max()) for loss in losses)}
+    for role in ROLES:
+        part = rows[role]
+        counts[f"{role}_subjects"] = len(part)
+        counts |= {f"{role}_events_cause_{k}": int((part.event == k).sum()) for k in range(1, job.causes + 1)}
+        if (role != "train" or len(trained) > 1) and len(part):
+            metrics[f"{role}_harrell_c"] = concordance(
+                time=part.time, event=part.event, risk=embeddings[part.position, 0].astype(float)
+            )
+    return {
+        "metrics": {name: float(value) for name, value in metrics.items()},
+        "params": {"best_epochs": [each.best_epoch for each in trained]},
+        "counts": counts,
+    }
+
+
+def _curves(trained: list[Trained]) -> pd.DataFrame:
+    """Return the curves of all networks; the metric tells which, where there are several."""
+    if len(trained) == 1:
+        return trained[0].curves
+    return pd.concat(
+        [each.curves.assign(metric=f"network_{k}." + each.curves["metric"]) for k, each in enumerate(trained, start=1)],
+        ignore_index=True,
+    )

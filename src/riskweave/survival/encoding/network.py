@@ -1,0 +1,238 @@
+"""The encoder of a fold as one module, and the file that holds those of all folds."""
+
+import io
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+from torch.nn import functional
+
+from riskweave.errors import StudyError
+from riskweave.modalities.contract import Prepared
+from riskweave.modalities.registry import find_modality
+from riskweave.networks.pooling import Pooled
+from riskweave.study.features import FeatureSet
+from riskweave.survival.encoding.coordinates import Coordinates
+from riskweave.survival.heads import Head, restore_head
+
+__all__ = [
+    "ENCODER_FORMAT",
+    "Ensemble",
+    "Member",
+    "build_network",
+    "load_encoder",
+    "read_encoder",
+    "read_weights",
+    "save_encoder",
+]
+
+ENCODER_FORMAT = 2
+"""Version of encoder.pt."""
+
+
+class Member(nn.Module):
+    """A trained network whose output means the same as that of the fold's other networks.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Maps inputs to (n, d).
+    head : Head
+        Its discrete-time hazards.
+    null : Tensor (causes,)
+        Log cumulative hazards of the null model, which become the zero of the scores.
+    coordinates : Coordinates, optional
+        From the network's embedding to the common one; the network's own when not given.
+
+    Attributes
+    ----------
+    features : int
+        Width of the output: one score for each cause and d coordinates.
+    """
+
+    def __init__(self, net: nn.Module, head: Head, *, null: Tensor, coordinates: Coordinates | None = None):
+        super().__init__()
+        self.net, self.head = net, head
+        size = net.features
+        matrix = torch.eye(size) if coordinates is None else torch.from_numpy(coordinates.matrix).float()
+        offset = torch.zeros(size) if coordinates is None else torch.from_numpy(coordinates.offset).float()
+        self.register_buffer("null", null.float())
+        self.register_buffer("matrix", matrix)
+        self.register_buffer("offset", offset)
+        self.features = len(null) + size
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return scores and coordinates (n, features).
+
+        The score of a cause is ``log H(x) - log H``: its cumulative hazard at the end of the follow-up over that of the
+        null model, a log hazard ratio where hazards are proportional.
+        """
+        z = self.net(*inputs)
+        # 1 - h is a logistic function: -log(1 - h) is the softplus of the logit.
+        hazard = functional.softplus(self.head(z)).sum(dim=-1)
+        score = torch.log(hazard.clamp(min=1e-12)) - self.null
+        return torch.cat([score, z @ self.matrix + self.offset], dim=1)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `from_state` needs: plain values and tensors."""
+        buffers = {name: getattr(self, name) for name in ("null", "matrix", "offset")}
+        return {"net": self.net.state_dict(), "head": self.head.state(), **buffers}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], net: nn.Module) -> "Member":
+        """Return a trained member; `net` is an untrained network of the same block."""
+        net.load_state_dict(state["net"])
+        member = cls(net, restore_head(state["head"]), null=state["null"])
+        member.matrix.copy_(state["matrix"])
+        member.offset.copy_(state["offset"])
+        return member.eval()
+
+
+class Ensemble(nn.Module):
+    """The encoder of a fold: the mean of its networks, or zeros where they have no signal.
+
+    Attributes
+    ----------
+    members : nn.ModuleList of Member
+        Any of them alone embeds in the same coordinates.
+    signal : bool
+        Whether the networks are used.
+    features : int
+        Width of the output.
+    prepared : dict
+        State of the inputs, for `riskweave.modalities.contract.Modality.prepared_from`.
+    """
+
+    def __init__(self, members: list[Member], *, signal: bool, prepared: Mapping[str, Any]):
+        super().__init__()
+        self.members, self.signal, self.prepared = nn.ModuleList(members), signal, dict(prepared)
+        self.features = members[0].features
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the embeddings (n, features) of new subjects: the score of each cause, then the coordinates."""
+        mean = torch.stack([member(*inputs) for member in self.members]).mean(dim=0)
+        return mean if self.signal else torch.zeros_like(mean)
+
+
+def build_network(features: FeatureSet, prepared: Prepared, *, state: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """Return the untrained network of a feature set's encoder, for one or several recordings of a subject.
+
+    Parameters
+    ----------
+    features : FeatureSet
+        Block of the study, with an encoder.
+    prepared : Prepared
+        Inputs that it will read.
+    state : mapping of str to Tensor, optional
+        Weights to start from (images only).
+
+    Raises
+    ------
+    StudyError
+        When the weights are not those of the block's network.
+    """
+    further = {} if state is None else {"state": state}
+    try:
+        net = find_modality(features.modality).build(features.encoder, prepared, **further)
+    except ValueError as error:
+        raise StudyError(
+            f"encoder.weights: {error}. Give the weights of {features.encoder.architecture}, name the architecture "
+            "they belong to, or give `none`."
+        ) from error
+    return Pooled(net, features.pooling) if prepared.several else net
+
+
+def read_weights(path: Path | str) -> dict[str, Tensor]:
+    """Read a local file with the state dict of a torchvision network.
+
+    Only tensors are read: a file that holds code is refused, not run.
+
+    Parameters
+    ----------
+    path : Path
+        File written by ``torch.save(network.state_dict(), path)``, or a checkpoint that torchvision publishes.
+
+    Returns
+    -------
+    dict of str to Tensor
+
+    Raises
+    ------
+    StudyError
+        When there is no such file, or it is not a state dict.
+    """
+    remedy = "Give `none`, or the path of a local file made by torch.save(network.state_dict(), path)."
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise StudyError(f"encoder.weights: there is no readable file {str(path)!r}. {remedy}") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise StudyError(f"encoder.weights: {str(path)!r} is not a file of tensors. {remedy}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise StudyError(f"encoder.weights: {str(path)!r} holds something else than a state dict. {remedy}")
+    return dict(state)
+
+
+def save_encoder(content: Mapping[str, Any], path: Path) -> None:
+    """Write the encoders of all folds; `content` as in `read_encoder`, less the format.
+
+    The same content gives the same bytes.
+    """
+    # Through a buffer: torch.save names the archive after a file, which would make the bytes depend on its name.
+    buffer = io.BytesIO()
+    torch.save({"format": ENCODER_FORMAT, **content}, buffer)
+    path.write_bytes(buffer.getvalue())
+
+
+def read_encoder(path: Path) -> dict[str, Any]:
+    """Return the content of ``encoder.pt``.
+
+    Returns
+    -------
+    dict
+        ``format``, ``features`` (the block of the study), ``causes``, ``columns`` (names of the embedding's columns)
+        and ``folds``: for each fold the states of its ``members``, whether they have ``signal``, the state of the
+        ``prepared`` inputs, and as ``fitted_on`` the digest of the subjects it was fitted on
+        (`riskweave.survival.fits`).
+    """
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+class _Sizes:
+    """What `build_network` asks of prepared inputs, from their state."""
+
+    def __init__(self, state: Mapping[str, Any], *, several: bool):
+        self._sizes, self.several = state, several
+
+    def sizes(self) -> dict[str, Any]:
+        return dict(self._sizes)
+
+
+def load_encoder(path: Path, *, fold: int) -> Ensemble:
+    """Return the encoder of one fold in evaluation mode.
+
+    Parameters
+    ----------
+    path : Path
+        ``encoder.pt``, as `riskweave.survival.encoding.train.train_encoder` writes it.
+    fold : int
+        Number of the fold.
+
+    Returns
+    -------
+    Ensemble
+        Maps the tensors of a batch of inputs to embeddings (n, ``features``): what `train_encoder` gives a subject who
+        was not among the training rows.
+    """
+    content = read_encoder(path)
+    features = TypeAdapter(FeatureSet).validate_python(content["features"])
+    state = content["folds"][fold]
+    members = [
+        Member.from_state(each, build_network(features, _Sizes(state["sizes"], several=state["several"])))
+        for each in state["members"]
+    ]
+    return Ensemble(members, signal=state["signal"], prepared=state["prepared"]).eval()

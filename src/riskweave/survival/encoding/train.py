@@ -1,0 +1,190 @@
+"""Train the encoder of a feature set against an endpoint: all folds in one job, embeddings of everybody."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from riskweave.cohort.tables import FOLDS, OUTCOMES, read_table
+from riskweave.modalities.base import Column, replacing, write_features
+from riskweave.modalities.registry import find_modality
+from riskweave.networks.pooling import Pooled
+from riskweave.study.features import FeatureSet
+from riskweave.survival.encoding.fold import train_fold
+from riskweave.survival.encoding.members import Job, Kept
+from riskweave.survival.encoding.network import Ensemble, read_weights, save_encoder
+from riskweave.survival.encoding.pretraining import read_pretrained
+from riskweave.survival.encoding.rows import rows_of_folds
+from riskweave.survival.fits import stamp_fits
+from riskweave.survival.roles import check_encoder_rows, roles_at_risk
+from riskweave.tracking.record import recording
+
+__all__ = ["embedding_columns", "train_encoder"]
+
+logger = logging.getLogger(__name__)
+
+
+def embedding_columns(features: FeatureSet, *, endpoint: str, causes: int) -> list[Column]:
+    """Return what the columns of an encoder's embeddings are: a score for each cause, then the coordinates."""
+    encoder = features.encoder
+    what = getattr(encoder, "architecture", type(encoder).__name__.removesuffix("Encoder").upper())
+    named = [("target" if k == 1 else f"competing event {k - 1}") for k in range(1, causes + 1)]
+    scores = [(f"risk_{k}", f"Log hazard ratio of the {name}") for k, name in enumerate(named, start=1)]
+    coordinates = [(f"emb_{i}", f"Coordinate {i} of the embedding") for i in range(encoder.embedding)]
+    return [
+        Column(
+            name=name,
+            modality=features.modality,
+            unit="",
+            kind="numeric",
+            description=f"{text}, by the {what} encoder trained on {endpoint} in the fold's training rows",
+        )
+        for name, text in scores + coordinates
+    ]
+
+
+def _architecture(ensemble: Ensemble, features: FeatureSet) -> str:
+    """Return a summary of a fold's networks: parts with their parameters, receptive field."""
+    member = ensemble.members[0]
+    net = member.net.net if isinstance(member.net, Pooled) else member.net
+    total = sum(parameter.numel() for parameter in member.parameters())
+    lines = [f"{len(ensemble.members)} x {type(net).__name__}, {total} parameters each"]
+    if hasattr(net, "receptive_field"):
+        seconds = net.receptive_field / features.sampling_rate
+        kind = "causal" if features.encoder.causal else "on both sides"
+        lines.append(f"receptive field: {net.receptive_field} samples ({seconds:g} s), {kind}")
+    parts: list[tuple[str, nn.Module]] = [(f"net.{name}", part) for name, part in member.net.named_children()]
+    for name, part in [*parts, ("head", member.head)]:
+        lines.append(f"{name}: {type(part).__name__}, {sum(p.numel() for p in part.parameters())} parameters")
+    text = "\n".join([*lines, "", str(member.net)])
+    return text if len(text) <= 8000 else text[:8000] + "\n..."
+
+
+def _frame(embeddings: np.ndarray, subjects: pd.Index, fold: int, columns: list[Column]) -> pd.DataFrame:
+    """Return the embeddings of a fold with whose they are."""
+    frame = pd.DataFrame(embeddings, columns=[column.name for column in columns])
+    frame.insert(0, "subject_id", np.asarray(subjects, dtype=object))
+    frame.insert(1, "fold", np.int16(fold))
+    return frame
+
+
+def train_encoder(
+    *,
+    feature_set: str,
+    features: FeatureSet,
+    endpoint: str,
+    inputs: Path,
+    index: Path,
+    outcomes: Path,
+    folds: Path,
+    subjects: Path,
+    pretrained: Path | None,
+    seed: int,
+    threads: int,
+    embeddings: Path,
+    weights: Path,
+    record: Path,
+    curves: Path,
+    context: Mapping[str, Any],
+) -> None:
+    """Train one encoder in each fold and embed everybody who has the modality.
+
+    Training rows are those at risk for the endpoint that have the modality; validation rows stop the training; outcomes
+    of test rows are used for nothing but a concordance in the record. See `train_fold` for what a fold does. Finished
+    networks and the checkpoint of the running one are kept beside `weights`, in a folder that goes at the end: the same
+    call after a kill goes on from there and gives the same bits.
+
+    Parameters
+    ----------
+    feature_set, endpoint : str
+        Names in the study.
+    features : FeatureSet
+        Block of the study, with an encoder.
+    inputs, index : Path
+        What reading the feature set wrote (`riskweave.modalities.contract`).
+    outcomes, folds, subjects : Path
+        Tables of the endpoint's outcomes, of the division, and of the subjects with their persons.
+    pretrained : Path or None
+        Weights that the networks of each fold start from (`pretrain_encoder`).
+    seed : int
+        Fold k uses ``seed + k``.
+    threads : int
+        CPU threads.
+    embeddings, weights, record, curves : Path
+        Files to write: embeddings (subject_id, fold, risk_1.., emb_0.., and in the metadata a digest of the subjects
+        that each fold's encoder was fitted on); networks of all folds (see `load_encoder`); run record; training curves
+        (CSV: fold, epoch, metric, value). Nothing is written when a fold fails.
+    context : mapping
+        What the record tells about the study and the rule.
+
+    Raises
+    ------
+    StudyError
+        When the weights to start from cannot be read or are another network's.
+    DataError
+        When a fold has too few rows or no event to train on, or inputs are broken.
+    """
+    stored = find_modality(features.modality).open_inputs(Path(inputs), Path(index))
+    outcome_rows, division = read_table(outcomes, OUTCOMES), read_table(folds, FOLDS)
+    indexed = outcome_rows.set_index("subject_id")
+    check_encoder_rows(
+        roles=roles_at_risk(folds=division, outcomes=indexed, where=str(folds)),
+        outcomes=indexed,
+        present=pd.Index(stored.subjects),
+        endpoint=endpoint,
+        feature_set=feature_set,
+    )
+    persons = pd.read_parquet(subjects, columns=["subject_id", "person_id"]).set_index("subject_id")["person_id"]
+    plan = rows_of_folds(
+        stored.subjects, outcomes=outcome_rows[["subject_id", "time", "event"]], folds=division, persons=persons
+    )
+    source = getattr(features.encoder, "weights", "none")
+    job = Job(
+        name=f"{endpoint}, {feature_set}",
+        features=features,
+        stored=stored,
+        causes=max(1, int(outcome_rows["event"].max())),
+        state=None if source == "none" else read_weights(source),
+        pretrained={} if pretrained is None else read_pretrained(Path(pretrained)),
+        seed=seed,
+        threads=threads,
+    )
+    kept = Kept(Path(weights).with_name(f".{Path(weights).name}.training"))
+    columns = embedding_columns(features, endpoint=endpoint, causes=job.causes)
+    with recording(
+        record,
+        kind="encoder",
+        name=feature_set,
+        endpoint=endpoint,
+        feature_sets={feature_set: [column.name for column in columns]},
+        params=features.model_dump(mode="json"),
+        seed=seed,
+        context=context,
+    ) as run:
+        frames, histories, states = [], [], {}
+        for fold, rows in plan.items():
+            encoded = train_fold(job, rows, fold=fold, kept=kept)
+            run.add_fold(fold, **encoded.summary)
+            run.architecture = _architecture(encoded.ensemble, features)
+            logger.info(
+                "%s: fold %d done (%d of %d), validation concordance %.3f%s",
+                job.name, fold, len(states) + 1, len(plan), encoded.summary["metrics"]["validation_harrell_c"],
+                "" if encoded.ensemble.signal else ": no signal, not used",
+            )  # fmt: skip
+            frames.append(_frame(encoded.embeddings, stored.subjects, fold, columns))
+            histories.append(encoded.curves)
+            states[fold] = encoded.state
+        for name in run.folds[0].metrics:
+            run.metrics[name] = float(np.mean([fold.metrics[name] for fold in run.folds]))
+        with replacing(Path(embeddings), Path(weights), Path(curves)) as (embeddings_part, weights_part, curves_part):
+            write_features(pd.concat(frames, ignore_index=True), embeddings_part, columns, keys=("subject_id", "fold"))
+            stamp_fits(embeddings_part, {fold: state["fitted_on"] for fold, state in states.items()})
+            content = {"features": features.model_dump(mode="json"), "causes": job.causes}
+            names = [column.name for column in columns]
+            save_encoder({**content, "columns": names, "folds": states}, weights_part)
+            pd.concat(histories, ignore_index=True).to_csv(curves_part, index=False)
+    kept.discard()

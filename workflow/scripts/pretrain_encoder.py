@@ -1,0 +1,30 @@
+"""Train the network of an encoder without labels, on the training rows of each fold."""
+
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from riskweave.jobs import job_log
+from riskweave.study.features import FeatureSet
+from riskweave.survival.encoding.pretraining import pretrain_encoder
+from riskweave.tracking.record import context_of
+
+with job_log(Path(snakemake.log[0])):
+    pretrain_encoder(
+        feature_set=snakemake.wildcards.pretrained_set,
+        features=TypeAdapter(FeatureSet).validate_python(snakemake.params.features),
+        inputs=Path(snakemake.input.inputs),
+        index=Path(snakemake.input.index),
+        folds=Path(snakemake.input.folds),
+        seed=snakemake.params.seed,
+        threads=snakemake.threads,
+        weights=Path(snakemake.output.weights),
+        record=Path(snakemake.output.record),
+        curves=Path(snakemake.output.curves),
+        context=context_of(
+            study=snakemake.params.study,
+            rule=snakemake.rule,
+            wildcards=dict(snakemake.wildcards),
+            data=Path(snakemake.input.data),
+        ),
+    )
