@@ -144,7 +144,37 @@ MISTAKES = {
     ),
     "unknown fusion": (
         put("experiments.subsets.fusion", "erly"),
-        ["experiments.subsets.fusion: 'erly' is not allowed", "Did you mean 'early'?"],
+        ["experiments.subsets.fusion: there is no fusion 'erly'", "Did you mean 'early'?", "attention, late, joint"],
+    ),
+    "unknown fusion of the study's own": (
+        both(put("fusions", {"narrow": {"kind": "late"}}), put("experiments.subsets.fusion", ["late", "narow"])),
+        ["there is no fusion 'narow'", "Did you mean 'narrow'?"],
+    ),
+    "a built-in fusion that is another": (
+        put("fusions", {"late": {"kind": "attention", "width": 4}}),
+        ["fusions.late: the name belongs to kind late, and this is attention", "another name"],
+    ),
+    "attention without a network": (
+        both(put("models.net", {"kind": "pmf"}), put("experiments.age_sex.fusion", ["early", "attention"])),
+        ["experiments.age_sex.models: fusion 'attention' needs a network, and cox is kind cox. Allowed: net"],
+    ),
+    "attention in a study without networks": (
+        put("experiments.age_sex.fusion", ["early", "attention"]),
+        ["fusion 'attention' needs a network", "Allowed: none of the study's; add one, such as kind: logistic_hazard"],
+    ),
+    "joint without an encoder": (
+        both(
+            put("models.net", {"kind": "pmf"}),
+            put("experiments.all", {"feature_sets": ["age_sex", "labs"], "models": ["net"], "fusion": "joint"}),
+        ),
+        ["experiments.all.fusion: 'joint' trains encoders, and all.net.joint has none", "with an encoder: ecg."],
+    ),
+    "risks of all endpoints stacked": (
+        both(
+            put("models.all", {"kind": "multi_endpoint"}),
+            put("experiments.all", {"feature_sets": ["age_sex", "labs"], "models": ["all"], "fusion": "late"}),
+        ),
+        ["experiments.all.models: all (kind multi_endpoint) does not go with fusion 'late'", "early, attention"],
     ),
     "unknown choice where a number is allowed too": (
         put("models.forest.max_features", "sqr"),

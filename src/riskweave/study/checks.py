@@ -12,6 +12,8 @@ from riskweave.errors import nearest
 from riskweave.study.codes import within
 from riskweave.study.cohort import CodesEndpoint, ColumnsEndpoint, DaysEndpoint
 from riskweave.study.combinations import check_combinations
+from riskweave.study.fusions import BUILT_IN
+from riskweave.study.meeting import check_fusions
 
 if TYPE_CHECKING:
     from riskweave.study.study import Study
@@ -23,7 +25,14 @@ def check_study(study: "Study") -> list[str]:
     """Return a line for each problem of a study whose blocks are each valid; an empty list when it can be used."""
     problems = _check_names(study)
     if not problems:
-        checks = (_check_experiments, check_combinations, _check_extras, _check_leaks, _check_contradictions)
+        checks = (
+            _check_experiments,
+            check_fusions,
+            check_combinations,
+            _check_extras,
+            _check_leaks,
+            _check_contradictions,
+        )
         problems = [problem for check in checks for problem in check(study)]
     return problems
 
@@ -45,6 +54,8 @@ def _check_names(study: "Study") -> list[str]:
                 problems += _known(f"{key}.{field}", used, study.feature_sets, "feature set")
         for used in block.models:
             problems += _known(f"{key}.models", used, study.models, "model")
+        for used in block.fusions():
+            problems += _known(f"{key}.fusion", used, {**BUILT_IN, **study.fusions}, "fusion")
         for used in block.endpoints or []:
             problems += _known(f"{key}.endpoints", used, study.endpoints, "endpoint")
     if study.folds.stratify is None and len(study.endpoints) > 1:
