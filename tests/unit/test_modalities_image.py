@@ -13,6 +13,7 @@ from riskweave.errors import DataError
 from riskweave.modalities.base import read_features
 from riskweave.modalities.files import latest_files
 from riskweave.modalities.image import MODALITY, normalise, read_image, square
+from riskweave.modalities.image_measurements import MEASUREMENTS, measure
 from riskweave.study.features import ImageFeatures
 
 INDEX = pd.Timestamp("2020-06-01")
@@ -139,7 +140,7 @@ def test_few_bright_pixels_are_not_lost():
     assert not normalise(np.full((9, 9), 7.0)).any()
 
 
-def run(folder, rows, *, threads=1):
+def run(folder, rows, *, threads=1, features=FEATURES):
     frame = pd.DataFrame(rows, columns=["subject_id", "time", "path"]).astype({"path": str})
     frame["time"] = INDEX + pd.to_timedelta(frame["time"], "D")
     frame.to_parquet(folder / "images.parquet")
@@ -151,7 +152,7 @@ def run(folder, rows, *, threads=1):
     MODALITY.read(
         subjects=folder / "subjects.parquet",
         raw=folder / "images.parquet",
-        features=FEATURES,
+        features=features,
         table=out / "features.parquet",
         inputs=out / "inputs.npy",
         index=out / "index.parquet",
@@ -267,6 +268,64 @@ def test_each_index_time_of_a_person_has_its_own_last_image(tmp_path, picture):
     index, made = pd.read_parquet(tmp_path / "index.parquet"), np.load(tmp_path / "inputs.npy")
     assert index[["subject_id", "row"]].to_numpy().tolist() == [["a@2", 0], ["a@3", 0], ["a@4", 1]]
     np.testing.assert_array_equal(made, [read(first), read(second)])
+
+
+def test_measurements_of_known_images(tmp_path):
+    """Gratings and discs whose levels, scale and place are known."""
+    across = np.tile(0.5 + 0.5 * np.sin(2 * np.pi * 12 * (np.arange(256) + 0.5) / 256), (256, 1))
+    values = measure(across, across)
+    assert values["grey_p50"] == pytest.approx(0.5, abs=0.02)
+    assert values["grey_p90"] == pytest.approx(0.5 + 0.5 * np.sin(np.pi * 0.4), abs=0.01)
+    assert values["contrast"] == pytest.approx(np.sqrt(1 / 8), abs=1e-3)
+    assert values["power_8_16"] == pytest.approx(0, abs=0.05)
+    assert values["power_32_64"] < -40
+    assert values["centre_x"] == pytest.approx(-100 / (24 * np.pi), abs=0.01)  # the integral of x sin(24 pi x)
+    assert values["spread_y"] == pytest.approx(100 / np.sqrt(12), abs=0.1)
+    rows, columns = np.mgrid[:256, :256]
+    disc = ((rows - 127.5) ** 2 + (columns - 191.5) ** 2 < 40**2).astype(float)
+    values = measure(disc, disc)
+    assert values["centre_x"] == pytest.approx(25, abs=0.2)
+    assert values["centre_y"] == pytest.approx(0, abs=0.01)
+    assert values["spread_x"] == pytest.approx(100 * 40 / 2 / 256, rel=0.01)
+    assert values["asymmetry"] == pytest.approx(2 * disc.mean())
+    assert values["right"] == pytest.approx(disc[:, 171:].mean() - disc.mean())
+    share = disc.mean()
+    assert values["entropy"] == pytest.approx(-share * np.log2(share) - (1 - share) * np.log2(1 - share))
+    assert all(np.isnan(value) for value in measure(np.zeros((9, 9)), np.zeros((256, 256))).values())
+    path = png(tmp_path / "disc.png", (200 * disc + 20).astype(np.uint8))
+    small, large = (
+        read_image(path, features=ImageFeatures(modality="image", size=size, measurements=True))[1]
+        for size in (32, 128)
+    )
+    assert small == large
+    for name, *_ in MEASUREMENTS:
+        assert small[name] == pytest.approx(values[name], abs=1e-4)
+
+
+def test_several_images_their_measurements_and_one_patient(tmp_path, picture):
+    features = ImageFeatures(modality="image", size=SIZE, measurements=True, most=2)
+    paths = [png(tmp_path / f"{k}.png", np.roll(picture, 20 * k, axis=1)) for k in range(3)]
+    rows = [("a", -9, paths[0]), ("a", -2, paths[1]), ("a", -1, paths[2]), ("b", -3, paths[1])]
+    _, index, (table, columns) = run(tmp_path, rows, features=features)
+    assert index[["subject_id", "row"]].to_numpy().tolist() == [["a", 0], ["a", 1], ["b", 0]]
+    stored = MODALITY.open_inputs(tmp_path / "out/inputs.npy", tmp_path / "out/index.parquet")
+    prepared = stored.fit(np.array([1]))
+    pixels, owner = prepared.inputs(np.array([0, 1])).batch(np.array([0, 1]))
+    assert owner.tolist() == [0, 0, 1]
+    np.testing.assert_array_equal(pixels[1].numpy(), read(paths[2]))
+    assert [column.name for column in columns] == [name for name, *_ in MEASUREMENTS]
+    patient = MODALITY.one_patient(paths, features)
+    assert patient.measurements == pytest.approx(table.iloc[0, 1:].to_dict())
+    alone, _ = MODALITY.prepared_from(prepared.state(), patient.stored).inputs([0]).batch([0])
+    np.testing.assert_array_equal(alone.numpy(), pixels[:2].numpy())
+    with pytest.raises(ValueError, match="there is no recording"):
+        MODALITY.one_patient([], features)
+    np.save(tmp_path / "out/inputs.npy", np.load(tmp_path / "out/inputs.npy")[::-1])
+    with pytest.raises(DataError, match="its content is not that of the image inputs"):
+        MODALITY.open_inputs(tmp_path / "out/inputs.npy", tmp_path / "out/index.parquet")
+    (tmp_path / "out/index.parquet").write_bytes((tmp_path / "out/features.parquet").read_bytes())
+    with pytest.raises(DataError, match="it is not a table of an encoder's inputs"):
+        MODALITY.open_inputs(tmp_path / "out/inputs.npy", tmp_path / "out/index.parquet")
 
 
 def test_many_index_times_and_files_of_a_person_are_chosen_as_from_all_pairs(tmp_path):

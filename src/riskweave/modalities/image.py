@@ -12,7 +12,9 @@ import PIL.ImageOps
 import pydicom
 import pydicom.pixels
 
+from riskweave.modalities.base import Column
 from riskweave.modalities.files import UnreadableFileError
+from riskweave.modalities.image_measurements import MEASURED_EDGE, MEASUREMENTS, measure
 from riskweave.modalities.recorded import Recorded
 from riskweave.study.features import ImageFeatures
 
@@ -36,7 +38,7 @@ DICOM_ERRORS = (
 )  # fmt: skip
 
 
-def read_image(path: Path, *, features: ImageFeatures) -> tuple[np.ndarray, dict[str, str | int | bool]]:
+def read_image(path: Path, *, features: ImageFeatures) -> tuple[np.ndarray, dict[str, str | int | bool | float]]:
     """Read one image and bring it into the form that the study asks for.
 
     Colours become grey (ITU-R 601 luma). A DICOM's rescaling, window and polarity (MONOCHROME1 is inverted) are
@@ -54,7 +56,7 @@ def read_image(path: Path, *, features: ImageFeatures) -> tuple[np.ndarray, dict
     pixels : numpy.ndarray
         float32 of shape (size, size) in [0, 1]; black bars make it square.
     facts : dict
-        format, width and height (pixels of the file), bits, blank.
+        format, width and height (pixels of the file), bits, blank, and the measurements where asked for.
 
     Raises
     ------
@@ -68,6 +70,8 @@ def read_image(path: Path, *, features: ImageFeatures) -> tuple[np.ndarray, dict
         raise UnreadableFileError("it holds pixels that are not finite")
     pixels = normalise(grey)
     facts = {"format": form, "width": grey.shape[1], "height": grey.shape[0], "bits": bits, "blank": not pixels.any()}
+    if features.measurements:
+        facts |= measure(pixels, square(pixels, size=MEASURED_EDGE))
     return square(pixels, size=features.size), facts
 
 
@@ -172,7 +176,10 @@ MODALITY = Recorded(
     name="image",
     read=read_image,
     shape=lambda features: (features.size, features.size),
-    columns=(),
+    columns=tuple(
+        Column(name=name, modality="image", unit=unit, description=description)
+        for name, unit, description in MEASUREMENTS
+    ),
     kept=("format", "width", "height", "bits", "blank"),
     accepted=ACCEPTED,
     check=_check,
