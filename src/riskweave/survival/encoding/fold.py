@@ -73,7 +73,7 @@ def train_fold(job: Job, rows: Mapping[str, Rows], *, fold: int, kept: Kept) -> 
         Where finished networks are.
     """
     train, validation = rows["train"], rows["validation"]
-    prepared = job.stored.fit(train.position)
+    prepared = job.stored.fit(train.position, job.features.encoder)
     count = _parts_possible(train, asked=job.features.encoder.cross_fit, name=f"{job.name}, fold {fold}")
     parts = parts_of(train.person, train.event, parts=count, seed=job.seed + fold)
     crossed = count > 1
