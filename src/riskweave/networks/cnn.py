@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from riskweave.networks.layers import ChannelScale, Embedding
 
-SMALL_WIDTHS = (16, 32, 64, 64)
-SMALL_STRIDES = (2, 2, 2, 1)
+SMALL = ((16, 7, 2), (32, 3, 1), (64, 3, 2), (64, 3, 1))
+"""Channels, taps and stride of each convolution of the small network; the first is followed by a pooling by 2."""
 
 __all__ = ["CNN", "SmallCNN", "from_block"]
 
@@ -73,8 +73,8 @@ def _load(network: nn.Module, state: Mapping[str, Tensor], *, first: str, head: 
 class SmallCNN(nn.Module):
     """Four convolutions for small grey images and few of them: an epoch costs a fifth of SqueezeNet's on a CPU.
 
-    Each convolution is followed by batch normalisation and ReLU; three of them halve the edge. Mean and maximum over
-    the positions go to the embedding: how much of a pattern there is, and how strong it is where it is strongest.
+    Each convolution is followed by batch normalisation and ReLU; the edge of the last map is an eighth of the image's.
+    Mean and maximum over the positions go to the embedding: how much of a pattern there is, and how strong it is where it is strongest.
 
     Parameters
     ----------
@@ -97,13 +97,14 @@ class SmallCNN(nn.Module):
         super().__init__()
         self.scale = ChannelScale(channels)
         layers, inputs = [], channels
-        for i, (width, stride) in enumerate(zip(SMALL_WIDTHS, SMALL_STRIDES, strict=True)):
-            taps = 7 if i == 0 else 3
+        for i, (width, taps, stride) in enumerate(SMALL):
             layers += [
                 nn.Conv2d(inputs, width, taps, stride=stride, padding=taps // 2, bias=False),
                 nn.BatchNorm2d(width),
                 nn.ReLU(inplace=True),
             ]
+            # A stride alone would skip positions of a fine pattern.
+            layers += [nn.MaxPool2d(2)] if i == 0 else []
             inputs = width
         # Values of a position side by side in memory: a sixth faster on a CPU.
         self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)

@@ -16,20 +16,27 @@ def _convolution(
     """Return a convolution with zero padding to length ceil(n / stride), batch normalisation and ReLU."""
     reach = (taps - 1) * dilation
     left = reach if causal else reach // 2
-    # Explicit padding: PyTorch's padding="same" refuses strides and warns about even kernels.
-    return nn.Sequential(
-        nn.ConstantPad1d((left, reach - left), 0.0),
-        nn.Conv1d(inputs, outputs, taps, stride=stride, dilation=dilation, bias=False),
-        nn.BatchNorm1d(outputs),
-        nn.ReLU(),
+    even = left == reach - left
+    convolution = nn.Conv2d(
+        inputs,
+        outputs,
+        (1, taps),
+        stride=(1, stride),
+        padding=(0, left if even else 0),
+        dilation=(1, dilation),
+        bias=False,
     )
+    # PyTorch's padding="same" refuses strides and warns about even kernels.
+    padding = [] if even else [nn.ConstantPad2d((left, reach - left, 0, 0), 0.0)]
+    return nn.Sequential(*padding, convolution, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 class TCN(nn.Module):
     """Strided stem, residual blocks of doubling dilation, mean and maximum over time, embedding.
 
     After Bai, Kolter and Koltun (2018, arXiv:1803.01271), with one convolution in each block instead of two: half the
-    cost, and on 12 leads of 10 s no worse. The stem's stride makes the blocks cheap.
+    cost, and on 12 leads of 10 s no worse. The stem's stride makes the blocks cheap. Recordings are treated as images of
+    one row, whose channels can lie side by side in memory: a third faster on a CPU than one-dimensional layers.
 
     Parameters
     ----------
@@ -75,20 +82,22 @@ class TCN(nn.Module):
         self.blocks = nn.ModuleList(
             nn.Sequential(
                 _convolution(channels, channels, taps=kernel_size, causal=causal, dilation=2**i),
-                nn.Dropout1d(dropout),
+                nn.Dropout2d(dropout),
             )
             for i in range(blocks)
         )
+        self.stem.to(memory_format=torch.channels_last)
+        self.blocks.to(memory_format=torch.channels_last)
         self.embedding = Embedding(2 * channels, embedding, dropout)
         self.features, self.width = embedding, 2 * channels
         self.receptive_field = stem_taps + stride * (kernel_size - 1) * (2**blocks - 1)
 
     def feature_map(self, x: Tensor) -> Tensor:
         """Return what the last block sees in `x` (n, leads, samples): (n, channels, ceil(samples / stride))."""
-        x = self.stem(self.scale(x))
+        x = self.stem(self.scale(x).unsqueeze(2).contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             x = x + block(x)
-        return x
+        return x.squeeze(2)
 
     def pooled(self, x: Tensor) -> Tensor:
         """Return mean and maximum over time (n, width) of what the last block sees in `x` (n, leads, samples)."""
