@@ -5,16 +5,26 @@ import torch
 import torchvision
 
 from riskweave.networks.augment import jitter_images, jitter_recordings
-from riskweave.networks.cnn import CNN
+from riskweave.networks.cnn import CNN, SmallCNN
 from riskweave.networks.layers import ChannelScale, HazardHead
 from riskweave.networks.mlp import MLP
 from riskweave.networks.tcn import TCN
 
 
+@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize(("blocks", "kernel_size", "stride"), [(1, 3, 4), (2, 7, 4), (3, 4, 2), (2, 2, 4), (3, 5, 1)])
-def test_receptive_field_is_the_footprint_of_the_gradient(blocks, kernel_size, stride):
+def test_receptive_field_is_the_footprint_of_the_gradient(blocks, kernel_size, stride, causal):
     torch.manual_seed(0)
-    net = TCN(2, channels=4, blocks=blocks, kernel_size=kernel_size, embedding=3, dropout=0.0, stride=stride).double()
+    net = TCN(
+        2,
+        channels=4,
+        blocks=blocks,
+        kernel_size=kernel_size,
+        embedding=3,
+        dropout=0.0,
+        stride=stride,
+        causal=causal,
+    ).double()
     for parameter in net.parameters():  # positive weights and inputs: no ReLU is closed, nothing cancels
         parameter.data.abs_().add_(0.01)
     x = torch.rand(1, 2, 400, dtype=torch.double).requires_grad_()
@@ -23,7 +33,8 @@ def test_receptive_field_is_the_footprint_of_the_gradient(blocks, kernel_size, s
     seen = x.grad[0, 0].abs().nonzero().flatten()
     assert seen[-1] - seen[0] + 1 == net.receptive_field
     assert seen[0] > 0
-    assert seen[-1] < 399
+    own = positions.shape[-1] // 2 * stride
+    assert seen[-1] == own if causal else own < seen[-1] < 399
     assert positions.shape[-1] == -(-400 // stride)
 
 
@@ -66,6 +77,14 @@ def test_cnn_embeds_grey_images_with_and_without_a_channel_axis(architecture):
     x = torch.rand(2, 64, 64)
     assert net(x).shape == (2, 3)
     torch.testing.assert_close(net(x), net(x.unsqueeze(1)))
+
+
+@pytest.mark.parametrize("shape", [(2, 64, 64), (2, 1, 64, 64), (2, 33, 47)])
+def test_the_small_network_takes_grey_images_of_any_size(shape):
+    net = SmallCNN(embedding=3, dropout=0.0).eval()
+    assert net(torch.rand(shape)).shape == (2, 3)
+    assert net.pooled(torch.rand(shape)).shape == (2, net.width)
+    assert sum(parameter.numel() for parameter in net.parameters()) < 70_000
 
 
 @pytest.mark.parametrize("architecture", ["squeezenet1_1", "resnet18"])

@@ -74,7 +74,8 @@ class SmallCNN(nn.Module):
     """Four convolutions for small grey images and few of them: an epoch costs a fifth of SqueezeNet's on a CPU.
 
     Each convolution is followed by batch normalisation and ReLU; the edge of the last map is an eighth of the image's.
-    Mean and maximum over the positions go to the embedding: how much of a pattern there is, and how strong it is where it is strongest.
+    Mean and maximum over the positions go to the embedding: how much of a pattern there is, and how strong it is where
+    it is strongest.
 
     Parameters
     ----------

@@ -35,8 +35,8 @@ class TCN(nn.Module):
     """Strided stem, residual blocks of doubling dilation, mean and maximum over time, embedding.
 
     After Bai, Kolter and Koltun (2018, arXiv:1803.01271), with one convolution in each block instead of two: half the
-    cost, and on 12 leads of 10 s no worse. The stem's stride makes the blocks cheap. Recordings are treated as images of
-    one row, whose channels can lie side by side in memory: a third faster on a CPU than one-dimensional layers.
+    cost, and on 12 leads of 10 s no worse. The stem's stride makes the blocks cheap. Recordings are treated as images
+    of one row, whose channels can lie side by side in memory: a third faster on a CPU than one-dimensional layers.
 
     Parameters
     ----------

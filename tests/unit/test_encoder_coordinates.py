@@ -1,0 +1,56 @@
+"""Common coordinates: networks that say the same in other words meet, what only one says is left out."""
+
+import numpy as np
+
+from riskweave.survival.encoding.coordinates import common_coordinates
+
+
+def said(rng, shared, mixing, noise=0.1):
+    return shared @ mixing + noise * rng.normal(size=(len(shared), mixing.shape[1])) + rng.normal(size=mixing.shape[1])
+
+
+def test_rotated_and_scaled_embeddings_meet():
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(400, 2))
+    networks = [said(rng, shared, rng.normal(size=(2, 3))) for _ in range(3)]
+    maps, agreement = common_coordinates([z[:200] for z in networks])
+    assert agreement[1] > 0.8
+    assert agreement[2] < 0.5
+    new = [z[200:] @ each.matrix + each.offset for z, each in zip(networks, maps, strict=True)]
+    for other in new[1:]:
+        for i in (0, 1):
+            assert np.corrcoef(new[0][:, i], other[:, i])[0, 1] > 0.9
+        np.testing.assert_allclose(other[:, :2].std(axis=0), new[0][:, :2].std(axis=0), rtol=0.15)
+    # Third coordinate: nothing that the networks agree on.
+    assert all(np.all(z[:, 2] == 0) for z in new)
+
+
+def test_networks_of_noise_share_nothing():
+    rng = np.random.default_rng(1)
+    maps, agreement = common_coordinates([rng.normal(size=(300, 4)) for _ in range(3)])
+    assert agreement.max() < 0.5
+    assert all(np.all(each.matrix == 0) for each in maps)
+
+
+def test_a_network_that_learnt_nothing_and_few_rows_do_no_harm():
+    rng = np.random.default_rng(2)
+    shared = rng.normal(size=(50, 1))
+    networks = [
+        said(rng, shared, rng.normal(size=(1, 3))),
+        np.zeros((50, 3)),
+        said(rng, shared, rng.normal(size=(1, 3))),
+    ]
+    maps, _ = common_coordinates(networks)
+    assert np.all(np.isfinite(maps[1].matrix))
+    assert np.ptp(networks[1] @ maps[1].matrix + maps[1].offset) == 0
+    for rows in (2, 3):
+        maps, agreement = common_coordinates([z[:rows] for z in networks])
+        assert all(np.all(np.isfinite(each.matrix)) for each in maps)
+        assert np.all(np.isfinite(agreement))
+
+
+def test_a_single_network_keeps_its_coordinates():
+    z = np.random.default_rng(3).normal(size=(10, 3))
+    (only,), agreement = common_coordinates([z])
+    np.testing.assert_array_equal(z @ only.matrix + only.offset, z)
+    assert agreement.tolist() == [1, 1, 1]
