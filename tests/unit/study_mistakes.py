@@ -103,7 +103,7 @@ MISTAKES = {
     ),
     "unknown key of a model named like its kind": (
         put("models.cox.penalties", [1]),
-        ["models.cox.penalties: unknown key", "Did you mean 'penalty'?", "Allowed: kind, penalty"],
+        ["models.cox.penalties: unknown key", "Did you mean 'penalty'?", "Allowed: kind, l1_ratio, penalty, search"],
     ),
     "unknown key of a block named like the tag of another": (
         put("feature_sets.ecg", {"modality": "ehr", "statik": ["age"]}),
@@ -120,15 +120,15 @@ MISTAKES = {
     ),
     "unknown modality": (
         put("feature_sets.ecg.modality", "egc"),
-        ["feature_sets.ecg.modality: 'egc' is not allowed", "Did you mean 'ecg'?", "Allowed: ecg, ehr, image"],
+        ["feature_sets.ecg.modality: 'egc' is not allowed", "Did you mean 'ecg'?", "Allowed: audio, ecg, ehr, event_"],
     ),
     "no modality": (
         drop("feature_sets.ecg.modality"),
-        ["feature_sets.ecg.modality: this key is required and missing", "Allowed: ecg, ehr, image"],
+        ["feature_sets.ecg.modality: this key is required and missing", "Allowed: audio, ecg, ehr, event_"],
     ),
     "unknown kind of model": (
         put("models.cox.kind", "coxph"),
-        ["models.cox.kind: 'coxph' is not allowed", "Did you mean 'cox'?", "logistic_hazard, random_survival_forest"],
+        ["models.cox.kind: 'coxph' is not allowed", "Did you mean 'cox'?", "Allowed: cox, cox_time, deep_hit"],
     ),
     "unknown kind of endpoint": (
         put("endpoints.mi.kind", "code"),
@@ -176,6 +176,62 @@ MISTAKES = {
         ),
         ["experiments.all.models: all (kind multi_endpoint) does not go with fusion 'late'", "early, attention"],
     ),
+    "a network of all endpoints for some": (
+        both(
+            put("models.all", {"kind": "multi_endpoint"}),
+            put("endpoints.death", {"kind": "codes", "target": ["MEDS_DEATH"], "horizons": [365]}),
+            put("folds.stratify", "mi"),
+            put("experiments.death", {"feature_sets": ["age_sex"], "models": ["cox"], "endpoints": ["death"]}),
+            put("experiments.all", {"feature_sets": ["age_sex"], "models": ["all"], "endpoints": ["mi"]}),
+        ),
+        ["experiments.all.endpoints: all (kind multi_endpoint)", "and death is left out. Remove the key"],
+    ),
+    "a member of all endpoints": (
+        both(
+            put("models.all", {"kind": "multi_endpoint"}),
+            put("models.both", {"kind": "stacked", "members": ["cox", "all"]}),
+        ),
+        ["models.both.members: all (kind multi_endpoint) predicts all endpoints at once", "kind: logistic_hazard"],
+    ),
+    "unknown key of a search": (
+        put("models.cox.search", {"space": {"penalti": {"low": 0.1, "high": 1}}}),
+        ["models.cox.search.space.penalti: a model of kind cox has no key", "Did you mean 'penalty'?", "l1_ratio"],
+    ),
+    "a search of a block": (
+        put("models.net", {"kind": "pmf", "search": {"space": {"training": [1, 2]}}}),
+        ["models.net.search.space.training: is a block. Name one of its keys", "training.learning_rate"],
+    ),
+    "a search of values that the key does not take": (
+        put("models.net", {"kind": "pmf", "search": {"space": {"dropout": [0.1, 1.5]}}}),
+        ["models.net.search.space.dropout: 1.5 is not allowed", "Allowed: number"],
+    ),
+    "a search between bounds that are no bounds": (
+        put("models.cox.search", {"space": {"penalty": {"low": 1, "high": 0.1}}}),
+        ["models.cox.search.space.penalty: low 1 is not below high 0.1"],
+    ),
+    "a search of orders of magnitude from 0": (
+        put("models.cox.search", {"space": {"penalty": {"low": 0, "high": 1, "log": True}}}),
+        ["models.cox.search.space.penalty.low: 0 has no order of magnitude", "above 0"],
+    ),
+    "a bound of another name": (
+        put("models.cox.search", {"space": {"penalty": {"lo": 0.1, "high": 1}}}),
+        ["models.cox.search.space.penalty: needs an interval, such as {low: 0.001", "or a list of 2 choices"],
+    ),
+    "a single value to search": (
+        put("models.cox.search", {"space": {"penalty": 0.1}}),
+        ["models.cox.search.space.penalty: needs an interval, such as {low: 0.001", "or a list of 2 choices"],
+    ),
+    "one choice to search": (
+        put("models.cox.search", {"space": {"penalty": [0.1]}}),
+        ["models.cox.search.space.penalty: needs an interval, such as {low: 0.001", "or a list of 2 choices"],
+    ),
+    "a search with joint fusion": (
+        both(
+            put("models.net", {"kind": "pmf", "search": {}}),
+            put("experiments.all", {"feature_sets": ["labs", "ecg"], "models": ["net"], "fusion": "joint"}),
+        ),
+        ["experiments.all.models: net has a search", "'joint' would train encoders in each trial"],
+    ),
     "unknown choice where a number is allowed too": (
         put("models.forest.max_features", "sqr"),
         ["models.forest.max_features: 'sqr' is not allowed", "Did you mean 'sqrt'?", "sqrt, log2 or number, above 0"],
@@ -207,7 +263,7 @@ MISTAKES = {
     ),
     "text for a block": (
         put("feature_sets.ecg", "ecg"),
-        ["feature_sets.ecg: 'ecg' is not allowed", "Allowed: block of keys, with `modality`: ecg, ehr, image"],
+        ["feature_sets.ecg: 'ecg' is not allowed", "Allowed: block of keys, with `modality`: audio, ecg, ehr, event_"],
     ),
     "empty block": (
         put("experiments", None),
@@ -333,7 +389,7 @@ MISTAKES = {
     ),
     "ecg set with nothing in it": (
         put("feature_sets.ecg", {"modality": "ecg", "measurements": False}),
-        ["feature_sets.ecg: an ecg feature set needs `measurements: true` or an `encoder`"],
+        ["feature_sets.ecg: this feature set needs `measurements: true` or an `encoder`"],
     ),
     "ehr set with nothing in it": (
         put("feature_sets.age_sex", {"modality": "ehr"}),

@@ -4,7 +4,6 @@ Each returns a line for each problem: key, value, what is allowed and the neares
 """
 
 from collections.abc import Iterable
-from importlib.util import find_spec
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,10 @@ from riskweave.errors import nearest
 from riskweave.study.codes import within
 from riskweave.study.cohort import CodesEndpoint, ColumnsEndpoint, DaysEndpoint
 from riskweave.study.combinations import check_combinations
+from riskweave.study.ensembles import check_extras, check_members
 from riskweave.study.fusions import BUILT_IN
 from riskweave.study.meeting import check_fusions
+from riskweave.study.tuning import check_all_endpoints, check_searches
 
 if TYPE_CHECKING:
     from riskweave.study.study import Study
@@ -23,13 +24,15 @@ __all__ = ["check_study"]
 
 def check_study(study: "Study") -> list[str]:
     """Return a line for each problem of a study whose blocks are each valid; an empty list when it can be used."""
-    problems = _check_names(study)
+    problems = [*_check_names(study), *check_members(study)]
     if not problems:
         checks = (
             _check_experiments,
             check_fusions,
+            check_searches,
+            check_all_endpoints,
             check_combinations,
-            _check_extras,
+            check_extras,
             _check_leaks,
             _check_contradictions,
         )
@@ -97,17 +100,6 @@ def _check_experiments(study: "Study") -> list[str]:
         if (objective.above is None) == (objective.below is None):
             problems.append(f"{key}: give one of `above` and `below`")
     return problems
-
-
-def _check_extras(study: "Study") -> list[str]:
-    """Find models of experiments that need an extra of the package which is not installed."""
-    used = {name for block in study.experiments.values() for name in block.models}
-    return [
-        f"models.{name}: kind random_survival_forest needs scikit-survival, which is not installed. Install the extra: "
-        "pip install 'riskweave[forest]' (scikit-survival is GPL-3), or remove the model from the study"
-        for name, block in study.models.items()
-        if name in used and block.kind == "random_survival_forest" and find_spec("sksurv") is None
-    ]
 
 
 def _twice(key: str, values: Iterable[object]) -> list[str]:

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from math import pi
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from riskweave.errors import nearest
 from riskweave.study.base import Block, Positive
+from riskweave.study.explain import explain
 
 __all__ = ["Interval", "Search", "check_space", "replaced", "takes_fractions", "tunable_keys", "value_at"]
 
@@ -25,13 +26,18 @@ class Interval(Block):
     high: int | float = Field(description="Highest value.")
     log: bool = Field(default=False, description="`true`: orders of magnitude are equally likely.")
 
-    @model_validator(mode="after")
-    def _ordered(self):
-        if not self.low < self.high:
-            raise ValueError("needs low < high")
-        if self.log and self.low <= 0:
-            raise ValueError("`log` needs low > 0")
-        return self
+
+Choices = Annotated[list[Value | list[int] | list[float]], Field(min_length=2)]
+
+
+def _one_sentence(value: Any, check: ValidatorFunctionWrapHandler) -> Interval | list[Any]:
+    """Answer what is neither an interval nor choices once, instead of by what each of the two lacks."""
+    try:
+        return check(value)
+    except ValidationError:
+        raise ValueError(
+            "needs an interval, such as {low: 0.001, high: 0.1, log: true}, or a list of 2 choices or more"
+        ) from None
 
 
 class Search(Block):
@@ -41,7 +47,7 @@ class Search(Block):
     minutes: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="Most minutes of a fold's search; a trial that has begun is finished."
     )
-    space: dict[str, Interval | Annotated[list[Value | list[int] | list[float]], Field(min_length=2)]] = Field(
+    space: dict[str, Annotated[Interval | Choices, WrapValidator(_one_sentence)]] = Field(
         default={},
         description="Key of the model, such as `training.learning_rate`, to an interval (`{low: 0.0001, high: 0.1, "
         "log: true}`) or a list of choices. Empty: the kind's usual keys and ranges (docs/search.md).",
@@ -108,8 +114,18 @@ def _refusal(model: Block, key: str, value: Any) -> str | None:
     try:
         replaced(model, {key: value})
     except ValidationError as error:
-        return error.errors()[0]["msg"]
+        return explain(error, type(model))[0]
     return None
+
+
+def _bounds(where: str, interval: Interval) -> list[str]:
+    """Find bounds that are none."""
+    problems = (
+        [] if interval.low < interval.high else [f"{where}: low {interval.low} is not below high {interval.high}"]
+    )
+    if interval.log and interval.low <= 0:
+        problems.append(f"{where}.low: {interval.low} has no order of magnitude. Allowed with `log`: above 0")
+    return problems
 
 
 def check_space(name: str, model: Block) -> list[str]:
@@ -141,8 +157,10 @@ def check_space(name: str, model: Block) -> list[str]:
             )
         else:
             values = [range_.low, range_.high] if isinstance(range_, Interval) else range_
-            refused = {str(value): _refusal(model, key, value) for value in values}
-            problems += [f"{where}: {value} is not allowed: {why}" for value, why in refused.items() if why]
-            if isinstance(range_, list) and len({str(value) for value in range_}) < len(range_):
+            refused = [why for why in (_refusal(model, key, value) for value in values) if why]
+            problems += [f"models.{name}.search.space.{why}" for why in refused]
+            if isinstance(range_, Interval):
+                problems += _bounds(where, range_)
+            elif len({str(value) for value in range_}) < len(range_):
                 problems.append(f"{where}: names a choice twice. Name it once")
     return problems
