@@ -44,6 +44,7 @@ def any_of(names):
 wildcard_constraints:
     endpoint=any_of(STUDY.endpoints),
     experiment=any_of({experiment.name for experiment in STUDY.matrix()}),
+    shared_experiment=any_of(STUDY.shared_experiments()),
     ehr_set=any_of(STUDY.sets_of("ehr")),
     input_set=any_of({name for modality in ENCODED for name in STUDY.sets_of(modality)}),
     encoder_set=any_of(STUDY.encoders()),
@@ -77,8 +78,8 @@ def dump_reading(name):
 
 def dump_for_gates(name):
     """Return what the leak gates ask of a feature set: how it is read and encoded is not theirs."""
-    block = STUDY.feature_sets[name]
-    return dump(block) if block.modality == "ehr" else {"modality": block.modality}
+    block = dump(STUDY.feature_sets[name])
+    return block if block["modality"] == "ehr" else {key: block[key] for key in ("modality", "codes") if key in block}
 
 
 def gated_pairs():
@@ -109,7 +110,8 @@ def allowed_for(wildcards):
 def checks_of_experiment(wildcards):
     """Return the passed checks that an experiment needs."""
     sets = sorted(experiment_of(wildcards).feature_sets)
-    return [f"{RESULTS}/cohort/checks/{wildcards.endpoint}/{name}" for name in sets]
+    endpoints = sorted(STUDY.endpoints) if wildcards.get("shared_experiment") else [wildcards.endpoint]
+    return [f"{RESULTS}/cohort/checks/{endpoint}/{name}" for endpoint in endpoints for name in sets]
 
 
 def raw_fingerprints():
@@ -166,7 +168,9 @@ def dump_pretraining(name):
 
 
 def experiment_of(wildcards):
-    """Return the experiment that the wildcards name."""
+    """Return the experiment that the wildcards name; of one for all endpoints that of the endpoint of its encoders."""
+    if wildcards.get("shared_experiment"):
+        return STUDY.experiment(STUDY.stratify(), wildcards.shared_experiment)
     return STUDY.experiment(wildcards.endpoint, wildcards.experiment)
 
 
@@ -180,13 +184,34 @@ def implementations_of(wildcards):
     experiment = experiment_of(wildcards)
     kinds = [block.kind for block in (STUDY.models[experiment.model], *members_of(wildcards).values())]
     heads = [HEADS[kind] for kind in kinds if kind in HEADS]
-    return [*(ESTIMATORS[kind] for kind in kinds), *heads, FUSIONS[STUDY.fusion(experiment.fusion).kind]]
+    read = [module for name in experiment_encoders(wildcards) for module in encoder_code(name)]
+    fusion = {
+        # The search of its models is that of one model of all columns.
+        "late": [FUSIONS["late"], FUSIONS["early"]],
+        "joint": [FUSIONS["joint"], *read],
+    }
+    kind = fusion_of(wildcards)
+    return [*(ESTIMATORS[kind] for kind in kinds), *heads, *fusion.get(kind, [FUSIONS[kind]])]
+
+
+def fusion_of(wildcards):
+    """Return the kind of an experiment's fusion."""
+    return STUDY.fusion(experiment_of(wildcards).fusion).kind
 
 
 def people_of_experiment(wildcards):
     """Return the table of whose index time each subject is, for experiments that divide their training rows."""
-    late = STUDY.fusion(experiment_of(wildcards).fusion).kind == "late"
-    return rules.select_cohort.output.subjects if late or members_of(wildcards) else []
+    divides = fusion_of(wildcards) == "late" or members_of(wildcards)
+    return rules.select_cohort.output.subjects if divides else []
+
+
+def recorded_of_experiment(wildcards):
+    """Return encoder, inputs and index of each feature set that joint fusion trains on; nothing for other fusions."""
+    if fusion_of(wildcards) != "joint":
+        return []
+    folders = [(f"{RESULTS}/features/{name}", wildcards.endpoint) for name in experiment_encoders(wildcards)]
+    names = ("{folder}/{endpoint}/encoder.pt", "{folder}/inputs.npy", "{folder}/index.parquet")
+    return [name.format(folder=folder, endpoint=endpoint) for folder, endpoint in folders for name in names]
 
 
 def experiment_encoders(wildcards):
@@ -201,9 +226,13 @@ def experiment_tables(wildcards):
 
 def experiment_embeddings(wildcards):
     """Return the embeddings that an experiment uses."""
-    return [
-        f"{RESULTS}/features/{name}/{wildcards.endpoint}/embeddings.parquet" for name in experiment_encoders(wildcards)
-    ]
+    endpoint = experiment_of(wildcards).endpoint
+    return [f"{RESULTS}/features/{name}/{endpoint}/embeddings.parquet" for name in experiment_encoders(wildcards)]
+
+
+def of_all_endpoints(file):
+    """Return a file of an experiment that is trained for all endpoints at once, for each of them."""
+    return [f"{RESULTS}/experiments/{endpoint}/{{shared_experiment}}/{file}" for endpoint in sorted(STUDY.endpoints)]
 
 
 def used_sets_by_modality():
