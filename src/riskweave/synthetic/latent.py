@@ -5,7 +5,7 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-__all__ = ["FURTHER_LATENTS", "LATENTS", "STREAMS", "draw_latents", "log_hazards"]
+__all__ = ["FURTHER_LATENTS", "LATENTS", "SHARES", "STREAMS", "draw_latents", "log_hazards"]
 
 # One stream of random numbers per purpose: what one part draws never shifts what another part draws.
 STREAMS = {
