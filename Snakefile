@@ -28,6 +28,7 @@ include: "workflow/rules/leaks.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/encoders.smk"
 include: "workflow/rules/survival.smk"
+include: "workflow/rules/endpoints.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/tracking.smk"
 

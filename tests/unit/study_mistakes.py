@@ -225,13 +225,6 @@ MISTAKES = {
         put("models.cox.search", {"space": {"penalty": [0.1]}}),
         ["models.cox.search.space.penalty: needs an interval, such as {low: 0.001", "or a list of 2 choices"],
     ),
-    "a search with joint fusion": (
-        both(
-            put("models.net", {"kind": "pmf", "search": {}}),
-            put("experiments.all", {"feature_sets": ["labs", "ecg"], "models": ["net"], "fusion": "joint"}),
-        ),
-        ["experiments.all.models: net has a search", "'joint' would train encoders in each trial"],
-    ),
     "unknown choice where a number is allowed too": (
         put("models.forest.max_features", "sqr"),
         ["models.forest.max_features: 'sqr' is not allowed", "Did you mean 'sqrt'?", "sqrt, log2 or number, above 0"],

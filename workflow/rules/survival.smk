@@ -14,6 +14,7 @@ rule train_experiment:
         outcomes=rules.define_outcomes.output.outcomes,
         folds=rules.assign_folds.output.folds,
         people=people_of_experiment,
+        recorded=recorded_of_experiment,
         data=ancient(rules.ingest.output.data),
         checked=checks_of_experiment,
     output:
@@ -26,10 +27,12 @@ rule train_experiment:
         f"{RESULTS}/logs/train_experiment/{{endpoint}}/{{experiment}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_experiment/{{endpoint}}/{{experiment}}.tsv"
+    wildcard_constraints:
+        experiment=any_of({e.name for e in STUDY.matrix()} - set(STUDY.shared_experiments())),
     conda:
         "../../envs/riskweave.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards: 4000 if fusion_of(wildcards) == "joint" else 2000,
     params:
         study=STUDY.study,
         experiment=lambda wildcards: asdict(experiment_of(wildcards)),

@@ -98,10 +98,18 @@ class Study(Block):
         used = {name for name, _ in self.encoder_trainings()}
         return sorted(name for name in used if getattr(self.feature_sets[name].encoder, "pretraining", None))
 
+    def shared_experiments(self) -> list[str]:
+        """Return the names of the experiments that train one network for all endpoints, sorted."""
+        return sorted({e.name for e in self.matrix() if self.models[e.model].kind == "multi_endpoint"})
+
     def encoder_trainings(self) -> list[tuple[str, str]]:
-        """Return the (feature set, endpoint) of each encoder that some experiment needs, sorted."""
-        encoders = set(self.encoders())
-        return sorted({(s, e.endpoint) for e in self.matrix() for s in e.feature_sets if s in encoders})
+        """Return the (feature set, endpoint) of each encoder that some experiment needs, sorted.
+
+        A network of all endpoints takes the encoders that were trained against the endpoint of `stratify`.
+        """
+        encoders, shared = set(self.encoders()), set(self.shared_experiments())
+        against = {e: self.stratify() if e.name in shared else e.endpoint for e in self.matrix()}
+        return sorted({(s, endpoint) for e, endpoint in against.items() for s in e.feature_sets if s in encoders})
 
     def subject_columns(self) -> dict[str, str]:
         """Return the columns of the subject table that the study names as features or groups: config key to column."""

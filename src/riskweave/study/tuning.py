@@ -12,21 +12,8 @@ __all__ = ["check_all_endpoints", "check_searches"]
 
 
 def check_searches(study: "Study") -> list[str]:
-    """Find spaces that a model does not have, and searches of what is not searched."""
-    problems = [problem for name, block in study.models.items() for problem in check_space(name, block)]
-    return [*problems, *_check_joint(study)]
-
-
-def _check_joint(study: "Study") -> Iterator[str]:
-    """Find searches of models that a joint fusion trains together with its encoders, by a block of its own."""
-    for name, block in study.experiments.items():
-        joint = [fusion for fusion in block.fusions() if study.fusion(fusion).kind == "joint"]
-        for model in block.models:
-            if joint and getattr(study.models[model], "search", None) is not None:
-                yield (
-                    f"experiments.{name}.models: {model} has a search, and fusion {joint[0]!r} would train encoders in "
-                    "each trial. Search with fusion early or attention, and give this one a model of the values found"
-                )
+    """Find keys to search that a model does not have, and values that they do not take."""
+    return [problem for name, block in study.models.items() for problem in check_space(name, block)]
 
 
 def check_all_endpoints(study: "Study") -> list[str]:

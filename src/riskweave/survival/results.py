@@ -133,13 +133,14 @@ def result_of(
     return FoldResult(predictions, preprocessing, fused, tuned, metrics, counts, fitted_on)
 
 
-def add_fold(run: RunRecord, fold: int, result: FoldResult) -> None:
-    """Tell the run record what a fold gave."""
+def add_fold(run: RunRecord, fold: int, result: FoldResult, *, trials: bool = True) -> None:
+    """Tell the run record what a fold gave, with or without the trials of its search."""
     run.architecture = result.fused.architecture
     chosen = {**result.tuned.params, **getattr(result.fused, "params", {})}
     if getattr(result.fused, "best_epoch", None) is not None:
         chosen["best_epoch"] = result.fused.best_epoch
-    run.add_fold(fold, metrics=result.metrics, params=chosen, counts=result.counts, trials=result.tuned.trials)
+    tried = result.tuned.trials if trials else ()
+    run.add_fold(fold, metrics=result.metrics, params=chosen, counts=result.counts, trials=tried)
 
 
 def write_results(
