@@ -8,6 +8,7 @@ from riskweave.jobs import job_log
 from riskweave.study.fusions import Fusion
 from riskweave.study.models import Model
 from riskweave.survival.experiment import train_experiment
+from riskweave.survival.sets import RecordedFiles
 from riskweave.tracking.record import context_of
 
 with job_log(Path(snakemake.log[0])):
@@ -20,6 +21,7 @@ with job_log(Path(snakemake.log[0])):
         people=Path(snakemake.input.people) if snakemake.input.people else None,
         tables=dict(zip(experiment["feature_sets"], map(Path, snakemake.input.tables), strict=True)),
         embeddings=dict(zip(snakemake.params.encoders, map(Path, snakemake.input.embeddings), strict=True)),
+        recorded=RecordedFiles.of(snakemake.params.encoders, list(map(Path, snakemake.input.recorded))),
         outcomes=Path(snakemake.input.outcomes),
         folds=Path(snakemake.input.folds),
         times=snakemake.params.times,

@@ -76,21 +76,26 @@ class Attention:
     ) -> "Attention":
         """Train on the training rows and stop early on the validation rows."""
         self.places = [place for place, group in enumerate(design.groups) if group.columns]
-        names = [name for place in self.places for name in design.names_of_group(place)]
+        names = self.names(design)
         self.estimator = self._build(columns=names, body=self._body(design)) if names else NullModel(causes=self.causes)
         del self._build
-        self.estimator.fit(self._rows(design), time, event, self._rows(design_val), time_val, event_val)
+        self.estimator.fit(self.rows(design), time, event, self.rows(design_val), time_val, event_val)
         return self
 
     def predict(self, design: Design, times: list[int]) -> np.ndarray:
         """Return cumulative incidences of shape (n, causes, times), of every row whatever it lacks."""
-        return self.estimator.predict(self._rows(design), times)
+        return self.estimator.predict(self.rows(design), times)
 
     def linear_predictor(self, design: Design) -> np.ndarray | None:
         """Return the log hazard ratio of the target, of shape (n,), or None."""
-        return self.estimator.linear_predictor(self._rows(design))
+        return self.estimator.linear_predictor(self.rows(design))
 
-    def _rows(self, design: Design) -> np.ndarray:
+    def names(self, design: Design) -> list[str]:
+        """Return the names of the columns that `rows` begins with."""
+        return [name for place in self.places for name in design.names_of_group(place)]
+
+    def rows(self, design: Design) -> np.ndarray:
+        """Return what the network reads: the columns of all modalities, then which of them a subject has."""
         parts = [design.of_group(place) for place in self.places]
         return np.concatenate([*parts, design.present[:, self.places].astype(float)], axis=1)
 

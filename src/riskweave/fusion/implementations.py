@@ -9,6 +9,7 @@ __all__ = ["FUSIONS"]
 FUSIONS = {
     "attention": "riskweave.fusion.attention",
     "early": "riskweave.fusion.early",
+    "joint": "riskweave.fusion.joint",
     "late": "riskweave.fusion.late",
 }
 """Kind of fusion to the module whose ``from_block`` makes it, from the block and what `build_fusion` of

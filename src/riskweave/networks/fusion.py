@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from riskweave.networks.mlp import MLP
 
-__all__ = ["MaskedAttention", "hide_modalities"]
+__all__ = ["Joint", "MaskedAttention", "hide_modalities"]
 
 
 def hide_modalities(present: Tensor, chance: float) -> Tensor:
@@ -114,3 +114,64 @@ class _Perceptron(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.body(x))
+
+
+class Joint(nn.Module):
+    """A network of a design's rows, of which encoders make some columns from the recordings.
+
+    Parameters
+    ----------
+    body : nn.Module
+        Maps rows (n, p) to (n, ``body.features``).
+    encoders : sequence of nn.Module
+        Each maps its inputs to (k, outputs).
+    columns : sequence of (outputs, places) pairs
+        For each encoder which of its outputs are used, and their places among the p columns.
+    scales : sequence of Tensor (4, used outputs)
+        For each encoder lower and upper bound, mean and standard deviation that take its outputs to columns.
+    widths : sequence of int
+        Of how many tensors the inputs of each encoder consist.
+
+    Attributes
+    ----------
+    features : int
+        Width of the output.
+    """
+
+    def __init__(
+        self,
+        body: nn.Module,
+        encoders: Sequence[nn.Module],
+        *,
+        columns: Sequence[tuple[Sequence[int], Sequence[int]]],
+        scales: Sequence[Tensor],
+        widths: Sequence[int],
+    ):
+        super().__init__()
+        self.body, self.encoders, self.widths = body, nn.ModuleList(encoders), list(widths)
+        self.columns, self.features = [(list(outputs), list(places)) for outputs, places in columns], body.features
+        for number, scale in enumerate(scales):
+            self.register_buffer(f"scale_{number}", scale)
+
+    def forward(self, rows: Tensor, *inputs: Tensor) -> Tensor:
+        """Return (n, features).
+
+        Parameters
+        ----------
+        rows : Tensor (n, p)
+            The columns that encoders make hold something finite for who has no recording.
+        *inputs : Tensor
+            For each encoder the places of those who have a recording among the rows (k,), then its inputs. Where
+            ``k = 0``, the inputs are not looked at.
+        """
+        rows, start = rows.clone(), 0
+        for number, (encoder, width) in enumerate(zip(self.encoders, self.widths, strict=True)):
+            places, own = inputs[start], inputs[start + 1 : start + 1 + width]
+            start += 1 + width
+            # In training, batch normalisation needs two: one recording alone keeps what the rows hold.
+            if len(places) > int(self.training):
+                used, columns = self.columns[number]
+                lower, upper, mean, scale = getattr(self, f"scale_{number}")
+                found = (encoder(*own)[:, used].float().clamp(lower, upper) - mean) / scale
+                rows[places[:, None], torch.tensor(columns, device=rows.device)] = found
+        return self.body(rows)

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from riskweave.cohort.tables import FOLDS, OUTCOMES, ROLES, SUBJECTS, read_table
 from riskweave.errors import DataError
 from riskweave.fusion.registry import FusedModel, build_fusion
-from riskweave.study.fusions import BUILT_IN, Fusion
+from riskweave.study.fusions import BUILT_IN, AttentionFusion, Fusion
 from riskweave.study.models import Model
 from riskweave.survival.fits import digest_of
 from riskweave.survival.preprocessing import DesignMatrix
@@ -22,7 +22,7 @@ from riskweave.survival.registry import build_estimator
 from riskweave.survival.results import MEASURED, FoldResult, Rows, Task, add_fold, flat, result_of, write_results
 from riskweave.survival.roles import check_events, roles_at_risk
 from riskweave.survival.search import Prune, forget, validated
-from riskweave.survival.sets import StoredSet, check_encoders, read_set
+from riskweave.survival.sets import RecordedFiles, StoredSet, check_encoders, read_set
 from riskweave.survival.tuning import JOURNAL, Tuned, tune
 from riskweave.tracking.record import recording
 
@@ -45,6 +45,7 @@ class _Job:
     sets: list[StoredSet]
     outcomes: pd.DataFrame
     people: pd.Series | None
+    recorded: Mapping[str, RecordedFiles]
     seed: int
     threads: int
     folder: Path
@@ -58,8 +59,17 @@ def _prepare(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> tuple[De
     return preprocessing, {role: Rows.of(design, job.outcomes) for role, design in designs.items()}
 
 
-def _fitted(job: _Job, fold: int, rows: Mapping[str, Rows], *, tuned: Tuned, fusion: Fusion, **further) -> FusedModel:
-    """Return a fusion with these models, fitted on the training rows of a fold."""
+def _fitted(
+    job: _Job,
+    fold: int,
+    rows: Mapping[str, Rows],
+    *,
+    tuned: Tuned,
+    fusion: Fusion,
+    joint: Mapping[str, Any] | None = None,
+    **further,
+) -> FusedModel:
+    """Return a fusion with these models, fitted on the training rows of a fold; `joint` is for that fusion alone."""
     train, validation = rows["train"], rows["validation"]
     build = partial(
         build_estimator,
@@ -77,17 +87,30 @@ def _fitted(job: _Job, fold: int, rows: Mapping[str, Rows], *, tuned: Tuned, fus
         causes=job.task.causes,
         seed=job.seed + fold,
         threads=job.threads,
+        **(joint or {}),
     )
     return fused.fit(train.design, train.time, train.event, validation.design, validation.time, validation.event)
+
+
+def _searched(fusion: Fusion) -> Fusion:
+    """Return the fusion with which models are searched for."""
+    match fusion.kind:
+        case "late":
+            return BUILT_IN["early"]
+        case "joint":
+            return AttentionFusion(kind="attention", width=fusion.width, modality_dropout=fusion.modality_dropout)
+        case _:
+            return fusion
 
 
 def _tune(job: _Job, fold: int, rows: Mapping[str, Rows]) -> Tuned:
     """Return the experiment's models with the hyper-parameters that the validation rows of a fold choose.
 
-    Late fusion fits many models on parts of the training rows: its search is that of one model of all columns.
+    Late fusion fits many models on parts of the training rows: its search is that of one model of all columns. That of
+    joint fusion is that of the attention fusion from which it starts.
     """
     train, validation = rows["train"], rows["validation"]
-    fusion = BUILT_IN["early"] if job.fusion.kind == "late" else job.fusion
+    fusion = _searched(job.fusion)
 
     def score(model: Model, prune: Prune | None) -> float:
         fused = _fitted(job, fold, rows, tuned=Tuned(model), fusion=fusion, prune=prune)
@@ -105,17 +128,20 @@ def _tune(job: _Job, fold: int, rows: Mapping[str, Rows]) -> Tuned:
     )
 
 
-def _fit(job: _Job, fold: int, rows: Mapping[str, Rows]) -> tuple[FusedModel, Tuned]:
+def _fit(job: _Job, fold: int, rows: Mapping[str, Rows], preprocessing: DesignMatrix) -> tuple[FusedModel, Tuned]:
     """Return the experiment's model, fitted on the training rows of a fold, and the search of its values."""
     tuned = _tune(job, fold, rows) if rows["train"].design.columns else Tuned(job.model, job.members)
     checkpoint = job.folder / CHECKPOINTS / f"fold_{fold}"
-    return _fitted(job, fold, rows, tuned=tuned, fusion=job.fusion, checkpoint=checkpoint), tuned
+    joint = None
+    if job.fusion.kind == "joint":
+        joint = {"recorded": job.recorded, "fold": fold, "preprocessing": preprocessing, "checkpoint": checkpoint}
+    return _fitted(job, fold, rows, tuned=tuned, fusion=job.fusion, joint=joint, checkpoint=checkpoint), tuned
 
 
 def _train_fold(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> FoldResult:
     """Fit the preprocessing and the model on the training rows of a fold, and predict its test rows."""
     preprocessing, rows = _prepare(job, fold, subjects)
-    fused, tuned = _fit(job, fold, rows)
+    fused, tuned = _fit(job, fold, rows, preprocessing)
     return result_of(
         job.task,
         fold,
@@ -147,6 +173,7 @@ def train_experiment(
     context: Mapping[str, Any],
     members: Mapping[str, Model] | None = None,
     people: Path | None = None,
+    recorded: Mapping[str, RecordedFiles] | None = None,
 ) -> None:
     """Train one experiment on all folds and write its out-of-fold predictions.
 
@@ -185,6 +212,8 @@ def train_experiment(
     people : path, optional
         Table of the subjects, for fusions that divide the training rows: subjects of one person stay together. Without
         it each subject is a person of its own.
+    recorded : mapping of feature set to RecordedFiles, optional
+        For joint fusion: encoders and their inputs.
 
     Raises
     ------
@@ -207,6 +236,7 @@ def train_experiment(
         sets=sets,
         outcomes=rows,
         people=None if people is None else read_table(people, SUBJECTS).set_index("subject_id")["person_id"],
+        recorded=recorded or {},
         seed=seed,
         threads=threads,
         folder=Path(models).parent,

@@ -283,6 +283,29 @@ class DesignMatrix:
             people=np.arange(len(subjects)),
         )
 
+    def scales(self, names: list[str]) -> pd.DataFrame:
+        """Return how numeric columns became those of the design: pulled in to two bounds, then standardised.
+
+        Parameters
+        ----------
+        names : list of str
+            Columns ``<set>.<column>``; those that the design lacks are left out.
+
+        Returns
+        -------
+        DataFrame with columns lower, upper, mean, scale
+            Indexed by the names. The value in the design is ``(clip(x, lower, upper) - mean) / scale``.
+        """
+        rows = {}
+        for pipeline in self.transformers_.values():
+            bounds = pipeline["columns"].named_transformers_["numbers"]["winsorise"]
+            for place, name in enumerate(_names(pipeline)):
+                if name in names:
+                    scaler = pipeline["scale"]
+                    rows[name] = [bounds.lower_[name], bounds.upper_[name], scaler.mean_[place], scaler.scale_[place]]
+        columns = ["lower", "upper", "mean", "scale"]
+        return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
+
     @staticmethod
     def _masks(tables: list[FeatureTable], subjects: pd.Index) -> Mapping[str, np.ndarray]:
         """Tell for each modality which subjects have it: a row in the table of any of its feature sets."""

@@ -1,8 +1,9 @@
 """The feature sets of an experiment as they are stored: tables, sparse histories and embeddings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -13,7 +14,20 @@ from riskweave.survival.fits import check_fits
 from riskweave.survival.preprocessing import FeatureTable
 from riskweave.survival.roles import Roles
 
-__all__ = ["StoredSet", "check_encoders", "read_set"]
+__all__ = ["RecordedFiles", "StoredSet", "check_encoders", "read_set"]
+
+
+class RecordedFiles(NamedTuple):
+    """The files of a feature set with an encoder: networks of all folds, their inputs, and which of them are whose."""
+
+    weights: Path
+    inputs: Path
+    index: Path
+
+    @classmethod
+    def of(cls, names: Sequence[str], paths: Sequence[Path]) -> dict[str, "RecordedFiles"]:
+        """Return the files of feature sets from the three paths of each, one after the other; no paths: no files."""
+        return {name: cls(*paths[3 * i : 3 * i + 3]) for i, name in enumerate(names)} if paths else {}
 
 
 @dataclass(frozen=True)

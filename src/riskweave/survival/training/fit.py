@@ -55,7 +55,7 @@ class Fitted:
     @property
     def network(self) -> nn.Module:
         """The net and the head in one module."""
-        return Whole(self.net, self.head)
+        return Whole(self.net, self.head).train(self.net.training)
 
 
 class _KeepBest(pl.Callback):
@@ -98,7 +98,7 @@ class _KeepBest(pl.Callback):
             self.weights = {key: tensor.detach().cpu().clone() for key, tensor in pl_module.state_dict().items()}
         elif epoch - max(self.best_epoch, self.warm_up) >= self.patience:
             trainer.should_stop = True
-        if epoch and self.prune is not None:
+        if self.prune is not None:
             with ExitStack() as stack:
                 if self.saved is not None:
                     # A pruned training is over.
@@ -218,6 +218,7 @@ def fit(
     augment: Callable[..., Tensor | tuple[Tensor, ...]] | None = None,
     parameter_groups: Mapping[str, float] | None = None,
     zero_head: bool = False,
+    head_weights: Mapping[str, Tensor] | None = None,
     checkpoint: Path | None = None,
     prune: Prune | None = None,
 ) -> Fitted:
@@ -250,11 +251,14 @@ def fit(
         Start of a parameter's name in the net to its share of the learning rate (``{"encoders.": 0.1}``).
     zero_head : bool
         Let the head's effects start at zero: for a net whose output is not zero itself before training.
+    head_weights : mapping of str to Tensor, optional
+        Weights that the head starts from instead of the null model: those of a head trained on the same rows.
     checkpoint : Path, optional
         Folder for the state of the training, saved after epochs (not more often than every few seconds) and removed at
         the end. A later call with the same arguments and data goes on from there; the state of any other is discarded.
     prune : callable, optional
-        Called with the epoch and the validation loss after each epoch; stops the training by raising.
+        Called with the epoch and the validation loss after each epoch, and before the first (epoch 0); stops the
+        training by raising.
 
     Returns
     -------
@@ -278,6 +282,8 @@ def fit(
             _set_scale(net.scale, inputs)
         head.connect(net.features, zero=zero_head)
         head.null_start(*labels)
+        if head_weights is not None:
+            head.load_state_dict(head_weights)
         task = SurvivalTask(net, head, training=training, augment=augment, parameter_groups=parameter_groups)
         saved = None
         if checkpoint is not None:
