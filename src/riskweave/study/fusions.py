@@ -44,7 +44,7 @@ class LateFusion(Block):
 
 
 class JointFusion(Block):
-    """End to end: the unimodal encoders and the fusion are trained together, from the encoders' weights."""
+    """End to end: an attention fusion, then its network and the encoders together, from the weights of each."""
 
     kind: Literal["joint"] = Field(description="Kind of fusion.")
     width: Positive = Field(default=16, description="Width of a modality's vector.")
@@ -56,7 +56,7 @@ class JointFusion(Block):
     )
     training: Training = Field(
         default=Training(epochs=10, patience=3, batch_size=32, learning_rate=1e-3),
-        description="How the whole is trained, in place of the model's own `training`.",
+        description="How the whole is trained, once the fusion is by the model's own `training`.",
     )
 
 
