@@ -414,6 +414,30 @@ MISTAKES = {
         put("cohort", TABLES | {"recordings": None}),
         ["feature_sets.ecg: modality ecg needs cohort.recordings, which is not given", "remove the feature set"],
     ),
+    "audio feature set without sounds": (
+        both(put("cohort", TABLES), put("feature_sets.ecg", {"modality": "audio"})),
+        ["feature_sets.ecg: modality audio needs cohort.sounds, which is not given", "remove the feature set"],
+    ),
+    "audio feature set of a demo cohort without": (
+        put("feature_sets.ecg", {"modality": "audio"}),
+        ["feature_sets.ecg: the demo cohort has no sounds unless they are asked for: give cohort.also: [audio]"],
+    ),
+    "text feature set of a demo cohort without": (
+        put("feature_sets.ecg", {"modality": "text", "codes": ["NOTE//"]}),
+        ["feature_sets.ecg: the demo cohort has no notes unless they are asked for: give cohort.also: [text]"],
+    ),
+    "text feature set without events": (
+        both(put("cohort", TABLES | {"events": None}), put("endpoints.mi", COLUMNS), drop("feature_sets.labs"),
+             drop("experiments.subsets"), drop("objectives"),
+             put("feature_sets.ecg", {"modality": "text", "codes": ["NOTE//"]})),
+        ["feature_sets.ecg: modality text needs cohort.events, which is not given"],
+    ),
+    "event sequence of a cohort without events": (
+        both(put("cohort", {"source": "public", "name": "whas500"}), put("endpoints.mi", COLUMNS),
+             drop("feature_sets.labs"), drop("experiments.subsets"), drop("objectives"),
+             put("feature_sets.ecg", {"modality": "event_sequence", "codes": ["LAB//"]})),
+        ["feature_sets.ecg: the source public has no events"],
+    ),
     "dated tables without an index time": (
         both(put("cohort", TABLES | {"columns": {"index_time": None}}), put("endpoints.mi", COLUMNS)),
         ["cohort.columns.index_time: is null, but cohort.events is dated"],

@@ -284,7 +284,7 @@ def test_swapping_two_values_counts_as_a_change(project):
     planned = project.planned()
     assert encoder("ecg") in planned
     assert encoder("image") not in planned
-    assert "read_ecg features/ecg" not in planned
+    assert "read_modality features/ecg" not in planned
 
 
 def test_editing_the_cohort_reruns_the_whole_study(project):
