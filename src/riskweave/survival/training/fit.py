@@ -140,7 +140,7 @@ def _environment(*, seed: int, threads: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _trainer(training: Training, callbacks: list[pl.Callback]) -> pl.Trainer:
+def _trainer(training: Training, callbacks: list[pl.Callback], *, resumes: bool) -> pl.Trainer:
     """Return a trainer that writes nothing to disk by itself and gives the same digits each time."""
     cuda = torch.cuda.is_available()
     return pl.Trainer(
@@ -152,7 +152,8 @@ def _trainer(training: Training, callbacks: list[pl.Callback]) -> pl.Trainer:
         # On CUDA the likelihood's cumulative sum has no implementation that is promised to be deterministic.
         deterministic="warn" if cuda else True,
         max_epochs=training.epochs,
-        num_sanity_val_steps=-1,
+        # Epoch 0, all validation rows before training; a training that goes on has it behind.
+        num_sanity_val_steps=0 if resumes else -1,
         gradient_clip_val=1.0,
         callbacks=callbacks,
         logger=False,
@@ -320,11 +321,12 @@ def _run(
 ) -> None:
     """Train to the end, from a checkpoint where there is one."""
     keep.saved = saved
-    trainer = _trainer(training, [keep] if saved is None else [keep, saved])
+    path = None if saved is None else saved.found()
+    trainer = _trainer(training, [keep] if saved is None else [keep, saved], resumes=path is not None)
     loaders[0].epoch = lambda: trainer.current_epoch
     if torch.cuda.is_available():
         task.net.to(memory_format=torch.channels_last)
-    trainer.fit(task, *loaders, ckpt_path=None if saved is None else saved.found(), weights_only=True)
+    trainer.fit(task, *loaders, ckpt_path=path, weights_only=True)
     if saved is not None:
         saved.discard()
     task.cpu()
