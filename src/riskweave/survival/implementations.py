@@ -5,7 +5,7 @@ a job depend on the code of its own model or network only: editing one does not 
 these tables to know that code, so this module imports nothing.
 """
 
-__all__ = ["ESTIMATORS", "HEADS", "NETWORKS"]
+__all__ = ["ESTIMATORS", "HEADS"]
 
 ESTIMATORS = {
     "cox": "riskweave.survival.cox",
@@ -35,6 +35,3 @@ HEADS = {
     "pmf": "riskweave.survival.heads.pmf",
 }
 """Kind of network to the module with its head: what becomes of the network's output, and the loss."""
-
-NETWORKS = {"ecg": "riskweave.networks.tcn", "image": "riskweave.networks.cnn"}
-"""Modality to the module with its encoders' network."""
