@@ -6,7 +6,7 @@ import torchvision
 
 from riskweave.networks.augment import jitter_images, jitter_recordings
 from riskweave.networks.cnn import CNN, SmallCNN
-from riskweave.networks.layers import ChannelScale, HazardHead
+from riskweave.networks.layers import ChannelScale
 from riskweave.networks.mlp import MLP
 from riskweave.networks.tcn import TCN
 
@@ -44,14 +44,6 @@ def test_an_untrained_encoder_says_nothing():
     assert net.features == 5
 
 
-def test_hazards_start_at_the_baseline():
-    hazards = torch.tensor([[0.1, 0.2, 0.3], [0.01, 0.02, 0.03]])
-    head = HazardHead(4, causes=2, intervals=3, zero=True)
-    head.set_baseline(hazards)
-    found = torch.sigmoid(head(torch.randn(7, 4)))
-    torch.testing.assert_close(found, hazards.expand(7, 2, 3))
-
-
 def test_scale_standardises_channels_and_leaves_flat_ones():
     x = torch.randn(50, 3, 20) * torch.tensor([1.0, 5.0, 0.0])[:, None] + torch.tensor([0.0, 2.0, 7.0])[:, None]
     scale = ChannelScale(3)
@@ -60,6 +52,9 @@ def test_scale_standardises_channels_and_leaves_flat_ones():
     torch.testing.assert_close(y.mean(dim=(0, 2)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(y[:, :2].std(dim=(0, 2)), torch.ones(2), atol=1e-4, rtol=0)
     assert y[:, 2].abs().max() < 1e-5
+    batches = ChannelScale(3)
+    batches.set_from(iter(x.split(16)))
+    torch.testing.assert_close(batches.state_dict(), scale.state_dict())
 
 
 def test_mlp_without_hidden_layers_is_the_input():

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time as clock
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -407,6 +408,7 @@ def test_the_state_of_another_training_is_discarded(tmp_path, monkeypatch, caplo
         {"event": np.roll(event[:225], 1)},
         {"build": lambda: MLP(3, hidden=[9], dropout=0.1)},
         {"augment": lambda x: x},
+        {"augment": partial(torch.mul, other=torch.tensor(1.0))},
     ):
         interrupted()
         assert epochs(**change) == [0, 1, 2, 3, 4], change

@@ -1,9 +1,11 @@
-"""Layers that the networks share: scaling of the input, the embedding, the hazards."""
+"""Layers that the networks share: scaling of the input, the embedding."""
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ChannelScale", "Embedding", "HazardHead", "forget"]
+__all__ = ["ChannelScale", "Embedding", "forget"]
 
 
 class ChannelScale(nn.Module):
@@ -21,12 +23,21 @@ class ChannelScale(nn.Module):
         self.register_buffer("std", torch.ones(channels))
 
     @torch.no_grad()
-    def set_from(self, x: Tensor) -> None:
-        """Take mean and standard deviation of each channel from training rows `x` (n, channels, ...)."""
-        rest = [axis for axis in range(x.ndim) if axis != 1]
-        self.mean.copy_(x.mean(dim=rest))
+    def set_from(self, x: Tensor | Iterable[Tensor]) -> None:
+        """Take mean and standard deviation of each channel from training rows (n, channels, ...), all or in batches.
+
+        Grey images may come without an axis of channels.
+        """
+        channels = len(self.mean)
+        count, total, squares = 0, 0.0, 0.0
+        for rows in [x] if isinstance(x, Tensor) else x:
+            values = rows.double().reshape(len(rows), channels, -1)
+            count += len(rows) * values.shape[2]
+            total, squares = total + values.sum(dim=(0, 2)), squares + values.square().sum(dim=(0, 2))
+        mean = total / count
+        std = ((squares / count - mean.square()).clamp(min=0) * (count / max(1, count - 1))).sqrt()
+        self.mean.copy_(mean)
         # A channel that is flat in all rows stays as it is instead of being blown up.
-        std = x.std(dim=rest)
         self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,43 +78,6 @@ class Embedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the embedding (n, size) of `x` (n, inputs)."""
         return self.linear(self.dropout(self.norm(x).clamp(-4.0, 4.0)))
-
-
-class HazardHead(nn.Module):
-    """Logits of the discrete-time hazards, one block of intervals for each cause.
-
-    ``logit h_kj(z) = b_kj + w_k z + v_kj z``: a baseline, an effect that all intervals share and deviations of each
-    interval. The shared effect lets a small cohort learn a risk from all its events at once.
-
-    Parameters
-    ----------
-    inputs : int
-        Width of the input z.
-    causes, intervals : int
-        Causes K and intervals J.
-    zero : bool
-        Start with effects of zero: for an input that is not zero itself at the start.
-    """
-
-    def __init__(self, inputs: int, *, causes: int, intervals: int, zero: bool):
-        super().__init__()
-        self.causes, self.intervals = causes, intervals
-        self.baseline = nn.Parameter(torch.zeros(causes, intervals))
-        self.shared = nn.Linear(inputs, causes, bias=False)
-        self.varying = nn.Linear(inputs, causes * intervals, bias=False)
-        if zero:
-            nn.init.zeros_(self.shared.weight)
-        nn.init.zeros_(self.varying.weight)
-
-    @torch.no_grad()
-    def set_baseline(self, hazards: Tensor) -> None:
-        """Start from the null model's hazards (causes, intervals), each between 0 and 1, exclusive."""
-        self.baseline.copy_(torch.logit(hazards))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Return the logits (n, causes, intervals) for `z` (n, inputs)."""
-        varying = self.varying(z).view(-1, self.causes, self.intervals)
-        return self.baseline + self.shared(z).unsqueeze(-1) + varying
 
 
 def forget(network: nn.Module) -> None:

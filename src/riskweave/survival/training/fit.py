@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -163,23 +164,6 @@ def _trainer(training: Training, callbacks: list[pl.Callback], *, resumes: bool)
     )
 
 
-@torch.no_grad()
-def _set_scale(scale: nn.Module, inputs: Inputs) -> None:
-    """Give a layer that standardises channels the constants of all rows, read batch by batch."""
-    count, total, squares = 0, 0.0, 0.0
-    for start in range(0, len(inputs), 256):
-        x = inputs.batch(np.arange(start, min(start + 256, len(inputs))))[0].double()
-        # Grey images come without an axis of channels.
-        x = x.reshape(len(x), 1, -1) if x.ndim == 3 and len(scale.mean) == 1 else x.reshape(len(x), x.shape[1], -1)
-        count += x.shape[0] * x.shape[2]
-        total, squares = total + x.sum(dim=(0, 2)), squares + x.square().sum(dim=(0, 2))
-    mean = total / count
-    std = ((squares / count - mean.square()).clamp(min=0) * (count / max(1, count - 1))).sqrt()
-    scale.mean.copy_(mean)
-    # A channel that is flat in all rows stays as it is instead of being blown up.
-    scale.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
-
-
 def _check(inputs: Inputs, time: np.ndarray, event: np.ndarray, rows: str) -> None:
     if len(inputs) < 2:
         raise DataError(
@@ -279,8 +263,9 @@ def fit(
     keep = _KeepBest(training, seed=seed, prune=prune)
     with _environment(seed=seed, threads=threads):
         net = build()
+        parts = -(-len(inputs) // 256)
         if hasattr(net, "scale"):
-            _set_scale(net.scale, inputs)
+            net.scale.set_from(inputs.batch(rows)[0] for rows in np.array_split(np.arange(len(inputs)), parts))
         head.connect(net.features, zero=zero_head)
         head.null_start(*labels)
         if head_weights is not None:
@@ -293,7 +278,7 @@ def fit(
                 "head": head.settings(),
                 "seed": seed,
                 "threads": threads,
-                "augment": getattr(augment, "__qualname__", repr(augment)),
+                "augment": _name(augment),
                 "parameter_groups": dict(parameter_groups or {}),
                 "network": str(task),
             }
@@ -309,6 +294,13 @@ def fit(
     if head.needs_outputs:
         head.finish(outputs(Whole(net, head), inputs, threads=threads), time, event)
     return Fitted(net, head, curves, keep.best_epoch)
+
+
+def _name(function: Callable | None) -> list[str]:
+    """Return the name of a function and the arguments it is bound to: without addresses, which differ by process."""
+    if isinstance(function, partial):
+        return [*_name(function.func), repr(function.args), repr(sorted(function.keywords.items()))]
+    return [getattr(function, "__qualname__", type(function).__qualname__)]
 
 
 def _run(
