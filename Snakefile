@@ -29,6 +29,7 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/encoders.smk"
 include: "workflow/rules/survival.smk"
 include: "workflow/rules/endpoints.smk"
+include: "workflow/rules/search.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/tracking.smk"
 
@@ -38,6 +39,7 @@ rule all:
     input:
         rules.cohort.input,
         rules.evaluate.input,
+        rules.searches.input,
         rules.track.input,
 
 

@@ -235,6 +235,26 @@ def of_all_endpoints(file):
     return [f"{RESULTS}/experiments/{endpoint}/{{shared_experiment}}/{file}" for endpoint in sorted(STUDY.endpoints)]
 
 
+def searched_models(wildcards):
+    """Return the models of an experiment whose hyper-parameters are searched, by name."""
+    name = experiment_of(wildcards).model
+    models = {name: STUDY.models[name], **members_of(wildcards)}
+    return {name: block for name, block in models.items() if getattr(block, "search", None) is not None}
+
+
+def searches_drawn():
+    """Return the figures of each search; one of all endpoints is drawn once."""
+    shared, first = STUDY.shared_experiments(), min(STUDY.endpoints)
+    searched = [
+        e
+        for e in STUDY.matrix()
+        if any(getattr(block, "search", None) for block in (STUDY.models[e.model], *STUDY.members(e.model).values()))
+        and (e.name not in shared or e.endpoint == first)
+    ]
+    folders = sorted(f"{RESULTS}/experiments/{e.endpoint}/{e.name}/search" for e in searched)
+    return [f"{folder}/{file}" for folder in folders for file in ("importance.svg", "slices.svg", "chosen.csv")]
+
+
 def used_sets_by_modality():
     """Return the modality of each feature set that some experiment uses."""
     return {name: modality for modality in MODALITIES for name in sorted(STUDY.sets_of(modality))}
