@@ -58,6 +58,23 @@ def test_a_risk_does_not_depend_on_the_other_times(fitted, monkeypatch):
     assert fitted.predict(x[:0], [700]).shape == (0, 3, 1)
 
 
+def test_after_the_last_learnt_time_it_goes_on_as_the_training_rows_do():
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(800, 1))
+    times = rng.exponential(3000, 800)
+    # Nine of ten are censored early; the others are followed for long.
+    censoring = np.where(rng.uniform(size=800) < 0.93, rng.uniform(100, 500, 800), 6000)
+    event = (times <= censoring).astype(int)
+    found = BoostedIncidences(**SETTINGS, causes=1).fit(x, np.minimum(times, censoring), event, None, None, None)
+    last = found._fitted.grid[-1]
+    assert 400 < last < 550
+    days = np.array([last, 1500.0, 4000.0])
+    risks, null = (model.predict(x, days)[:, 0] for model in (found, found._fitted.null))
+    np.testing.assert_allclose((1 - risks) / (1 - risks[:, :1]), (1 - null) / (1 - null[:, :1]), rtol=1e-9)
+    expected = -np.expm1(-days / 3000)
+    np.testing.assert_allclose(risks.mean(axis=0), expected, atol=0.12)
+
+
 def test_what_is_stored_holds_no_training_row(fitted):
     x, _, _ = cohort(n=20, seed=1)
     stored = pickle.dumps(fitted)
@@ -77,6 +94,6 @@ def test_without_events_it_says_what_to_do():
     x, time, event = cohort(n=60)
     with pytest.raises(DataError, match="none of the 60 training rows"):
         BoostedIncidences(**SETTINGS, causes=1).fit(x, time, np.zeros_like(event), None, None, None)
-    rare = np.where(np.arange(60) == int(time.argmax()), 2, (event == 1).astype(int))
+    rare = np.where(np.arange(60) == np.argsort(time)[48], 2, (event == 1).astype(int))
     with pytest.raises(DataError, match="the rarest has 1 in 60 training rows"):
         BoostedIncidences(**SETTINGS, causes=2).fit(x, time, rare, None, None, None)

@@ -10,7 +10,9 @@ from scipy.optimize import isotonic_regression
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from riskweave.errors import DataError
+from riskweave.evaluation.censoring import uncensored_probability
 from riskweave.study.models import SurvivalBoostModel
+from riskweave.survival.null import NullModel
 
 __all__ = ["BoostedIncidences", "CoarseTimes", "from_block", "increasing"]
 
@@ -21,6 +23,9 @@ BINS = 254
 
 STEPS = 64
 """Times at which a fitted model is asked: its cost is proportional to them."""
+
+LEAST_UNCENSORED = 0.1
+"""Probability of being uncensored down to which the trees learn."""
 
 ROWS = 200_000
 """Rows (subjects x times) that are predicted at once."""
@@ -51,12 +56,16 @@ class CoarseTimes(HistGradientBoostingClassifier):
 
 @dataclass(frozen=True)
 class _Fitted:
-    """Trees, their classes (0 nothing yet, then causes), bounds of each column's bins, times (days) of the curves."""
+    """Trees, their classes (0 nothing yet, then causes), bounds of each column's bins, times (days) of the curves.
+
+    The null model gives the incidences after the last of these times.
+    """
 
     trees: CoarseTimes
     classes: np.ndarray
     bounds: list[np.ndarray]
     grid: np.ndarray
+    null: NullModel
 
 
 class BoostedIncidences:
@@ -68,9 +77,15 @@ class BoostedIncidences:
     Censoring is taken as independent of the columns (Kaplan-Meier), as it is in the evaluation.
 
     The trees know nothing of order: about one step in ten of a predicted curve goes down. Curves are
-    therefore asked for at `STEPS` fixed times (quantiles of the event times, and the end of the follow-up), replaced by
-    the non-decreasing curves nearest to them (isotonic regression), and joined by lines. Where the causes together then
-    exceed one, all curves of that subject are scaled down. Beyond the last training time curves stay what they are.
+    therefore asked for at `STEPS` fixed times (quantiles of the event times), replaced by the non-decreasing curves
+    nearest to them (isotonic regression), and joined by lines. Where the causes together then exceed one, all curves of
+    that subject are scaled down.
+
+    Weights of the few who are observed long after the others were censored are huge, and hazardous limits them, which
+    counts those without an event too little: the incidence of NWTCO (86 % censored) was drawn to one at the end, and
+    its integrated Brier score was worse than that of the Kaplan-Meier estimate. The trees therefore learn the times up
+    to where `LEAST_UNCENSORED` of the training rows are uncensored. Whoever is free of events then goes on with the
+    Aalen-Johansen incidence that the training rows have from there.
 
     Columns are put into at most `BINS` bins by their quantiles, which histogram trees do anyhow.
 
@@ -133,7 +148,14 @@ class BoostedIncidences:
                 f"none of the {len(event)} training rows of a fold has an event",
                 "Fewer folds, a longer time at risk or more target codes give each fold events to learn from",
             )
+        days = np.unique(time[event > 0])
+        learnt = days[uncensored_probability(time=time, event=event, at=days) >= LEAST_UNCENSORED]
+        last = learnt[-1] if len(learnt) else days[0]
         bounds = [_bounds(column) for column in x_train.T]
+        null = NullModel(causes=self.causes).fit(x_train, time, event)
+        # A little later than the last event: the censorings made here shall not make its weight infinite.
+        event, time = np.where(time > last, 0, event), np.minimum(time, last * (1 + 1e-6))
+        counts = np.bincount(event, minlength=self.causes + 1)[1:]
         model = self._booster(end=float(time.max()))
         try:
             model.fit(_binned(x_train, bounds), {"event": event, "duration": time})
@@ -146,15 +168,17 @@ class BoostedIncidences:
                 f"{len(event)} training rows",
                 "Merge rare competing causes into one, or use a cause-specific model (cox, gradient_boosting)",
             ) from error
-        days = np.quantile(time[event > 0], np.linspace(0, 1, STEPS), method="nearest")
-        grid = np.unique(np.append(days, time.max()))
-        self._fitted = _Fitted(model.estimator_, model.event_ids_.astype(int), bounds, grid)
+        grid = np.unique(np.quantile(time[event > 0], np.linspace(0, 1, STEPS), method="nearest"))
+        self._fitted = _Fitted(model.estimator_, model.event_ids_.astype(int), bounds, grid, null)
         return self
 
     def predict(self, x: np.ndarray, times: list[int]) -> np.ndarray:
         """Return the cumulative incidences, of shape (n, causes, times), at these days after the index time."""
         times = np.asarray(times, dtype=np.float64)
-        grid = self._fitted.grid
+        grid, null = self._fitted.grid, self._fitted.null
+        nobody = np.zeros((1, 0))
+        before, after = (null.predict(nobody, days)[0] for days in (grid[-1:], np.maximum(times, grid[-1])))
+        later = np.divide(after - before, 1 - before.sum(), out=np.zeros_like(after), where=before.sum() < 1)
         found = np.zeros((len(x), self.causes, len(times)))
         chunk = max(1, ROWS // len(grid))
         # Between its steps a curve is a line, which starts at zero.
@@ -164,9 +188,11 @@ class BoostedIncidences:
         for start in range(0, len(x), chunk):
             curves = increasing(self._raw(np.asarray(x[start : start + chunk], dtype=np.float64)))
             curves = np.concatenate([np.zeros_like(curves[:, :, :1]), curves], axis=2)
-            before, after = curves[:, :, position - 1], curves[:, :, position]
+            low, high = curves[:, :, position - 1], curves[:, :, position]
             # Rounding must not lift a value above the next one.
-            found[start : start + chunk] = np.minimum(before + (after - before) * share, after)
+            joined = np.minimum(low + (high - low) * share, high)
+            free = 1 - curves[:, :, -1].sum(axis=1)
+            found[start : start + chunk] = joined + np.maximum(free, 0)[:, None, None] * later
         return found
 
     def linear_predictor(self, x: np.ndarray) -> None:  # noqa: ARG002 - shared protocol
