@@ -1,8 +1,9 @@
 """Common coordinates: networks that say the same in other words meet, what only one says is left out."""
 
 import numpy as np
+import pytest
 
-from riskweave.survival.encoding.coordinates import common_coordinates
+from riskweave.survival.encoding.coordinates import common_coordinates, stretch
 
 
 def said(rng, shared, mixing, noise=0.1):
@@ -54,3 +55,16 @@ def test_a_single_network_keeps_its_coordinates():
     (only,), agreement = common_coordinates([z])
     np.testing.assert_array_equal(z @ only.matrix + only.offset, z)
     assert agreement.tolist() == [1, 1, 1]
+
+
+def test_a_stretched_mean_is_worth_as_much_as_one_network():
+    rng = np.random.default_rng(5)
+    truth = rng.normal(size=4000)
+    networks = [truth[:, None] + 0.8 * rng.normal(size=(4000, 1)) for _ in range(3)]
+    centre, factor = stretch(networks)
+    mean = centre + factor * (np.mean(networks, axis=0) - centre)
+    slope = [np.polyfit(z[:, 0], truth, 1)[0] for z in (networks[0], mean)]
+    assert slope[0] == pytest.approx(1 / 1.64, rel=0.03)
+    assert slope[1] == pytest.approx(slope[0], rel=0.03)
+    assert stretch([networks[0]])[1] == 1.0
+    assert stretch([np.zeros((5, 1))] * 3)[1] == 1.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["AGREEMENT", "Coordinates", "common_coordinates"]
+__all__ = ["AGREEMENT", "Coordinates", "common_coordinates", "stretch"]
 
 AGREEMENT = 0.5
 """Smallest mean correlation between the networks with which a common coordinate is kept."""
@@ -77,6 +77,32 @@ def common_coordinates(embeddings: list[np.ndarray]) -> tuple[list[Coordinates],
         matrix = scaling @ own
         maps.append(Coordinates(matrix, -mean @ matrix))
     return maps, agreement
+
+
+def stretch(columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what makes the mean of several networks worth as much, step for step, as a single one.
+
+    Each network is the same signal with an error of its own. A regression on one network has a slope attenuated by its
+    error (Fuller 1987, Measurement Error Models, section 1.1); the mean of several has less error, the same covariance
+    with any outcome on average, and so a steeper slope, by the ratio of the variances. Stretching the mean by that
+    ratio makes both slopes the same. No outcome is needed.
+
+    Parameters
+    ----------
+    columns : list of arrays (n, p)
+        Of the same n rows, unseen by all networks, one array for each network.
+
+    Returns
+    -------
+    centre, factor : float64 arrays (p,)
+        Mean of each column, and the mean variance of one network over the variance of the mean: 1 where they agree in
+        everything, up to the number of networks.
+    """
+    stacked = np.stack(columns).astype(np.float64)
+    mean = stacked.mean(axis=0)
+    single, joint = stacked.var(axis=1).mean(axis=0), mean.var(axis=0)
+    ratio = np.divide(single, joint, out=np.ones_like(joint), where=joint > 1e-12)
+    return mean.mean(axis=0), np.clip(ratio, 1.0, len(columns))
 
 
 def _whitening(z: np.ndarray) -> np.ndarray:

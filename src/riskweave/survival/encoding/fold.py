@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from riskweave.cohort.tables import ROLES
-from riskweave.survival.encoding.coordinates import common_coordinates
+from riskweave.survival.encoding.coordinates import common_coordinates, stretch
 from riskweave.survival.encoding.members import Job, Kept, Trained, train_member
 from riskweave.survival.encoding.network import Ensemble, Member
 from riskweave.survival.encoding.rows import Rows
@@ -56,8 +57,8 @@ def train_fold(job: Job, rows: Mapping[str, Rows], *, fold: int, kept: Kept) -> 
 
     Each of the `cross_fit` networks is trained without one part of the training rows, and embeds that part: a network
     knows its own training rows too well, and a model that learns from such embeddings believes in more than new
-    subjects will show. Everybody else gets the mean of the networks. All are in one system of coordinates, found on the
-    validation rows, which no network was fitted to.
+    subjects will show. Everybody else gets the mean of the networks, stretched so that a step in it is worth as much as
+    in one network. All are in one system of coordinates, found on the validation rows, which no network was fitted to.
 
     An encoder without signal is not used: unless its risk is associated with the outcome of the rows that it did not
     see (training rows by the network that was trained without them, and validation rows), all embeddings are zero.
@@ -91,15 +92,19 @@ def train_fold(job: Job, rows: Mapping[str, Rows], *, fold: int, kept: Kept) -> 
         for part in range(count)
     ]
     members, agreement = _aligned(job, trained, validation, prepared)
-    embeddings = _embed(job, members, train, parts, prepared)
+    unseen = prepared.inputs(validation.position)
+    centre, factor = stretch([outputs(member, unseen, threads=job.threads) for member in members])
+    embeddings = _embed(job, members, train, parts, prepared, centre=centre, factor=factor)
     evidence = _evidence(rows, embeddings, crossed=crossed)
     signal = evidence >= EVIDENCE
     summary = _summary(job, rows, embeddings, trained)
     summary["metrics"]["unseen_z"] = evidence
-    summary["metrics"]["agreement"] = float(agreement.mean())
+    summary["metrics"] |= {"agreement": float(agreement[0]), "stretch": float(factor[0])}
     summary["params"] |= {"signal": signal, "networks": count}
-    ensemble = Ensemble(members, signal=signal, prepared=prepared.state()).eval()
+    mean = {"centre": torch.from_numpy(centre), "factor": torch.from_numpy(factor)}
+    ensemble = Ensemble(members, signal=signal, prepared=prepared.state(), **mean).eval()
     state = {
+        **mean,
         "members": [member.state() for member in members],
         "signal": signal,
         "prepared": ensemble.prepared,
@@ -131,7 +136,16 @@ def _aligned(job: Job, trained: list[Trained], validation: Rows, prepared: Any) 
     ], agreement
 
 
-def _embed(job: Job, members: list[Member], train: Rows, parts: np.ndarray, prepared: Any) -> np.ndarray:
+def _embed(
+    job: Job,
+    members: list[Member],
+    train: Rows,
+    parts: np.ndarray,
+    prepared: Any,
+    *,
+    centre: np.ndarray,
+    factor: np.ndarray,
+) -> np.ndarray:
     """Return the embeddings (N, features) of everybody: training rows by the network that did not see them."""
     everybody = np.arange(len(job.stored.subjects))
     others = np.setdiff1d(everybody, train.position)
@@ -143,6 +157,7 @@ def _embed(job: Job, members: list[Member], train: Rows, parts: np.ndarray, prep
         found = outputs(member, prepared.inputs(positions), threads=job.threads)
         total[others] += found[: len(others)] / len(members)
         total[own] = found[len(others) :]
+    total[others] = centre + factor * (total[others] - centre)
     return total.astype(np.float32)
 
 

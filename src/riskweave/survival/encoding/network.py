@@ -93,7 +93,16 @@ class Member(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """The encoder of a fold: the mean of its networks, or zeros where they have no signal.
+    """The encoder of a fold: the mean of its networks, as wide as one of them, or zeros where they have no signal.
+
+    A mean of several networks holds less of their errors than one network, which embedded the training rows: a model
+    that learnt what a step in one network's score is worth would make too little of a step in the mean. The mean is
+    therefore stretched about its centre, see `riskweave.survival.encoding.coordinates.stretch`.
+
+    Parameters
+    ----------
+    centre, factor : Tensor (features,)
+        Mean of each column, and by how much its differences from it are multiplied.
 
     Attributes
     ----------
@@ -107,14 +116,19 @@ class Ensemble(nn.Module):
         State of the inputs, for `riskweave.modalities.contract.Modality.prepared_from`.
     """
 
-    def __init__(self, members: list[Member], *, signal: bool, prepared: Mapping[str, Any]):
+    def __init__(
+        self, members: list[Member], *, centre: Tensor, factor: Tensor, signal: bool, prepared: Mapping[str, Any]
+    ):
         super().__init__()
+        self.register_buffer("centre", centre.float())
+        self.register_buffer("factor", factor.float())
         self.members, self.signal, self.prepared = nn.ModuleList(members), signal, dict(prepared)
         self.features = members[0].features
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return the embeddings (n, features) of new subjects: the score of each cause, then the coordinates."""
         mean = torch.stack([member(*inputs) for member in self.members]).mean(dim=0)
+        mean = self.centre + self.factor * (mean - self.centre)
         return mean if self.signal else torch.zeros_like(mean)
 
 
@@ -195,7 +209,8 @@ def read_encoder(path: Path) -> dict[str, Any]:
     -------
     dict
         ``format``, ``features`` (the block of the study), ``causes``, ``columns`` (names of the embedding's columns)
-        and ``folds``: for each fold the states of its ``members``, whether they have ``signal``, the state of the
+        and ``folds``: for each fold the states of its ``members``, ``centre`` and ``factor`` of
+        their mean, whether they have ``signal``, the state of the
         ``prepared`` inputs, and as ``fitted_on`` the digest of the subjects it was fitted on
         (`riskweave.survival.fits`).
     """
@@ -235,4 +250,5 @@ def load_encoder(path: Path, *, fold: int) -> Ensemble:
         Member.from_state(each, build_network(features, _Sizes(state["sizes"], several=state["several"])))
         for each in state["members"]
     ]
-    return Ensemble(members, signal=state["signal"], prepared=state["prepared"]).eval()
+    centre, factor = state["centre"], state["factor"]
+    return Ensemble(members, centre=centre, factor=factor, signal=state["signal"], prepared=state["prepared"]).eval()

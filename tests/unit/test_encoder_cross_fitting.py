@@ -1,0 +1,116 @@
+"""Cross-fitting: what a model learns from the embeddings of training rows holds for new subjects."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lifelines import CoxPHFitter
+from planted_recordings import features, planted
+
+from riskweave.survival.encoding import members
+from riskweave.survival.encoding.fold import train_fold
+from riskweave.survival.encoding.members import Kept
+
+
+def cox(rows, risk):
+    frame = pd.DataFrame({"time": rows.time, "event": rows.event == 1, "risk": risk})
+    return float(CoxPHFitter().fit(frame, "time", "event").params_["risk"])
+
+
+def slope(encoded, rows):
+    """Return the calibration slope in test rows of a Cox model that learnt from the training rows."""
+    risk = {role: encoded.embeddings[part.position, 0] for role, part in rows.items()}
+    return cox(rows["test"], cox(rows["train"], risk["train"]) * risk["test"])
+
+
+@pytest.fixture(scope="module")
+def crossed(tmp_path_factory):
+    job, rows = planted(features(cross_fit=3), strength=0.8)
+    return job, rows, train_fold(job, rows, fold=0, kept=Kept(tmp_path_factory.mktemp("kept") / "kept"))
+
+
+def test_a_model_on_cross_fitted_embeddings_is_calibrated_and_on_others_is_not(crossed, tmp_path):
+    _, rows, honest = crossed
+    job, same = planted(features(cross_fit=0), strength=0.8)
+    own = train_fold(job, same, fold=0, kept=Kept(tmp_path / "kept"))
+    assert slope(honest, rows) == pytest.approx(1.0, abs=0.25)
+    assert slope(own, rows) < slope(honest, rows) - 0.2
+    assert honest.summary["params"]["networks"] == 3
+    assert own.summary["params"]["networks"] == 1
+
+
+def test_training_rows_are_embedded_by_the_network_that_did_not_see_them(crossed):
+    job, rows, encoded = crossed
+    everybody = torch.from_numpy(np.array(job.stored.array))
+    with torch.no_grad():
+        each = torch.stack([member(everybody) for member in encoded.ensemble.members]).numpy()
+    others = np.concatenate([rows["validation"].position, rows["test"].position])
+    with torch.no_grad():
+        mean = encoded.ensemble(everybody[others]).numpy()
+    np.testing.assert_allclose(encoded.embeddings[others], mean, atol=1e-5)
+    assert np.corrcoef(mean[:, 0], each[:, others, 0].mean(axis=0))[0, 1] == pytest.approx(1.0)
+    own = np.abs(each[:, rows["train"].position] - encoded.embeddings[rows["train"].position]).max(axis=2)
+    assert np.all(own.min(axis=0) < 1e-5)
+    assert sorted(np.bincount(own.argmin(axis=0))) == [100, 100, 100]
+
+
+def test_networks_speak_of_the_same(crossed):
+    job, rows, encoded = crossed
+    test = torch.from_numpy(np.array(job.stored.array[rows["test"].position]))
+    with torch.no_grad():
+        scores = [member(test).numpy() for member in encoded.ensemble.members]
+    for other in scores[1:]:
+        assert np.corrcoef(scores[0][:, 0], other[:, 0])[0, 1] > 0.8
+        assert np.corrcoef(scores[0][:, 1], other[:, 1])[0, 1] > 0.8
+
+
+def test_an_encoder_without_signal_gives_zeros(tmp_path):
+    job, rows = planted(features(cross_fit=2, epochs=4), strength=0.0, seed=4)
+    encoded = train_fold(job, rows, fold=0, kept=Kept(tmp_path / "kept"))
+    assert not encoded.ensemble.signal
+    assert np.all(encoded.embeddings == 0)
+    with torch.no_grad():
+        assert torch.all(encoded.ensemble(torch.from_numpy(np.array(job.stored.array[:3]))) == 0)
+
+
+def test_a_killed_fold_goes_on_and_gives_the_same(crossed, tmp_path, monkeypatch):
+    job, rows, whole = crossed
+    kept, calls = Kept(tmp_path / "kept"), []
+    fit = members.fit
+
+    def killed(*arguments, **settings):
+        calls.append(settings["checkpoint"].name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return fit(*arguments, **settings)
+
+    monkeypatch.setattr(members, "fit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_fold(job, rows, fold=0, kept=kept)
+    again = train_fold(job, rows, fold=0, kept=kept)
+    assert calls == [f"fold_0_network_{k}.running" for k in (1, 2, 2, 3)]
+    np.testing.assert_array_equal(again.embeddings, whole.embeddings)
+    pd.testing.assert_frame_equal(again.curves, whole.curves)
+    assert sorted(path.name for path in kept.folder.iterdir()) == [f"fold_0_network_{k}.pt" for k in (1, 2, 3)]
+    kept.discard()
+    assert not kept.folder.exists()
+
+
+def test_networks_of_other_settings_or_broken_files_are_trained_again(tmp_path):
+    kept = Kept(tmp_path / "kept")
+    kept.keep("network", "one", {"value": 1})
+    assert kept.find("network", "one")["value"] == 1
+    assert kept.find("network", "two") is None
+    assert kept.find("network", "one") is None
+    (tmp_path / "kept" / "network.pt").write_bytes(b"broken")
+    assert kept.find("network", "one") is None
+
+
+def test_few_people_with_the_event_make_fewer_parts(tmp_path, caplog):
+    job, rows = planted(features(cross_fit=3, epochs=1), strength=0.5, sizes=(60, 20, 20))
+    train = rows["train"]
+    train.event[:] = 0
+    train.event[:1] = 1
+    encoded = train_fold(job, rows, fold=0, kept=Kept(tmp_path / "kept"))
+    assert encoded.summary["params"]["networks"] == 1
+    assert "1 parts instead of 3" in caplog.text
