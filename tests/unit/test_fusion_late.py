@@ -87,7 +87,7 @@ def test_everybody_is_predicted(late, half):
 
 def test_the_linear_predictor_orders_subjects_as_their_risks_at_the_end(late, half):
     design = half["test"].design
-    end = float(late.models[0].scale.times[-1])
+    end = float(half["train"].time[half["train"].event == 1].max())
     order = np.argsort(late.linear_predictor(design))
     assert (np.diff(late.predict(design, [end])[order, 0, 0]) > -1e-9).all()
     assert abs(late.linear_predictor(half["train"].design).mean()) < 0.1
@@ -122,6 +122,14 @@ def test_one_modality_is_enough_and_one_that_nobody_has_is_left_out():
     assert [one.name for one in model.models] == ["ehr"]
     risk = model.predict(parts["test"].design, DAYS)[:, 0, -1]
     assert parts["test"].concordance(risk) > 0.6
+    blind = {
+        **parts,
+        "validation": replace(parts["validation"], design=parts["validation"].design.take(np.zeros(0, int))),
+    }
+    nothing = fitted(LATE, COX, blind)
+    assert nothing.models == []
+    assert len(np.unique(nothing.predict(parts["test"].design, DAYS), axis=0)) == 1
+    assert np.ptp(nothing.linear_predictor(parts["test"].design)) == 0
 
 
 def test_patterns_with_few_events_are_combined_as_a_part_of_them():

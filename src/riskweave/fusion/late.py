@@ -119,12 +119,13 @@ class Late:
         event_val: np.ndarray,
     ) -> "Late":
         """Fit the unimodal models and their combinations; validation rows serve the unimodal models alone."""
-        times = np.quantile(time[event > 0], [0.25, 0.5, 0.75, 1.0])
+        # Not at the very end: a fit on a part of the rows may not reach it.
+        times = np.quantile(time[event > 0], [0.25, 0.5, 0.75, 0.95])
         self.models: list[_Unimodal] = []
         scores = []
         for place in range(len(design.groups)):
             has, has_val = design.present[:, place], design_val.present[:, place]
-            part = self._parts(design, event, place)
+            part = self._parts(design, event, place, judged=int(has_val.sum()))
             if part is None:
                 continue
             rows = (design.of_group(place)[has], time[has], event[has])
@@ -143,7 +144,8 @@ class Late:
         del self._build
         stacked = np.stack(scores, axis=1) if scores else np.zeros((len(design), 0, self.causes))
         self._combine(stacked, self._has(design), time, event)
-        self._centre = self._log_hazard(stacked, self._has(design), float(times[-1])).mean()
+        self._end = float(time[event > 0].max())
+        self._centre = self._log_hazard(stacked, self._has(design)).mean()
         return self
 
     def predict(self, design: Design, times: list[int]) -> np.ndarray:
@@ -160,8 +162,7 @@ class Late:
 
         That is the log hazard ratio within a pattern; between patterns it is the one at the end of the follow-up.
         """
-        end = float(self.models[0].scale.times[-1]) if self.models else np.inf
-        return self._log_hazard(self._scores(design), self._has(design), end) - self._centre
+        return self._log_hazard(self._scores(design), self._has(design)) - self._centre
 
     @property
     def curves(self) -> pd.DataFrame:
@@ -193,16 +194,19 @@ class Late:
             found |= {f"{model.name}.{key}": value for key, value in chosen.items()}
         return found
 
-    def _parts(self, design: Design, event: np.ndarray, place: int) -> np.ndarray | None:
+    def _parts(self, design: Design, event: np.ndarray, place: int, *, judged: int) -> np.ndarray | None:
         """Return the part of each row that has a modality; None where the modality has nothing to learn from."""
         has = design.present[:, place]
         people = len(np.unique(design.people[has & (event == 1)]))
-        if not design.groups[place].columns or people < 2:
+        columns = len(design.groups[place].columns)
+        if not columns or min(people, judged) < 2:
             logger.warning(
-                "modality %s is left out: %d columns vary in the training rows, %d people have it and the target event",
+                "modality %s is left out: %d columns vary in the training rows, %d people there have it and the target "
+                "event, %d validation rows have it",
                 design.groups[place].modality,
-                len(design.groups[place].columns),
+                columns,
                 people,
+                judged,
             )
             return None
         return parts_of(design.people[has], event[has], parts=min(self.parts, people), seed=self.seed)
@@ -256,12 +260,12 @@ class Late:
         which = np.ravel(which)
         return [(self._combinations[tuple(map(bool, pattern))], which == i) for i, pattern in enumerate(patterns)]
 
-    def _log_hazard(self, scores: np.ndarray, has: np.ndarray, time: float) -> np.ndarray:
-        """Return the log cumulative hazard of the target at a time, of shape (n,)."""
+    def _log_hazard(self, scores: np.ndarray, has: np.ndarray) -> np.ndarray:
+        """Return the log cumulative hazard of the target at the last event of the training rows, of shape (n,)."""
         found = np.zeros(len(scores))
         for combination, rows in self._by_pattern(has):
             baseline = combination.baselines[0]
-            level = 0.0 if baseline is None else float(np.log(baseline.at(np.array([time]))[0]))
+            level = 0.0 if baseline is None else float(np.log(baseline.at(np.array([self._end]))[0]))
             found[rows] = combination.log_ratios(scores[rows], has[rows])[:, 0] + level
         return found
 
