@@ -130,14 +130,14 @@ class Late:
                 continue
             rows = (design.of_group(place)[has], time[has], event[has])
             rows_val = (design_val.of_group(place)[has_val], time_val[has_val], event_val[has_val])
-            names = design.names_of_group(place)
+            names, people = design.names_of_group(place), design.people[has]
             risks = np.zeros((int(has.sum()), self.causes, len(times)))
             for number in range(part.max() + 1):
                 inside = part == number
-                fitted = self._build(columns=names, prune=None).fit(*(values[~inside] for values in rows), *rows_val)
+                fitted = self._unfitted(names, people[~inside]).fit(*(values[~inside] for values in rows), *rows_val)
                 risks[inside] = fitted.predict(rows[0][inside], list(times))
             scale = HazardScale(times).fit(risks)
-            estimator = self._build(columns=names, prune=None).fit(*rows, *rows_val)
+            estimator = self._unfitted(names, people).fit(*rows, *rows_val)
             self.models.append(_Unimodal(place, design.groups[place].modality, estimator, scale))
             scores.append(np.zeros((len(design), self.causes)))
             scores[-1][has] = scale.transform(risks)
@@ -193,6 +193,13 @@ class Late:
             chosen = getattr(model.estimator, "params", {})
             found |= {f"{model.name}.{key}": value for key, value in chosen.items()}
         return found
+
+    def _unfitted(self, columns: list[str], people: np.ndarray) -> Estimator:
+        estimator = self._build(columns=columns, prune=None)
+        if hasattr(estimator, "people"):
+            # An ensemble divides its rows again, all of a person in one part.
+            estimator.people = people
+        return estimator
 
     def _parts(self, design: Design, event: np.ndarray, place: int, *, judged: int) -> np.ndarray | None:
         """Return the part of each row that has a modality; None where the modality has nothing to learn from."""
