@@ -37,7 +37,6 @@ def test_an_ensemble_of_models_of_the_study_is_allowed():
             {"both": stacked("cox", "forest"), "more": stacked("cox", "both")},
             "both is an ensemble .kind stacked. itself",
         ),
-        ({"tuned": {"kind": "cox", "search": {}}, "both": stacked("cox", "tuned")}, "tuned has a search"),
     ],
 )
 def test_impossible_members_are_named(models, message):

@@ -141,11 +141,36 @@ def test_competing_causes_stay_probabilities():
     np.testing.assert_array_equal(again.predict(x, [500]), found.predict(x, [500]))
 
 
+def test_rows_of_a_person_are_in_one_part(monkeypatch):
+    x, time, event = cohort(n=120)
+    people = np.repeat(np.arange(60), 2)
+    seen = []
+
+    class Remembers:
+        curves = pd.DataFrame(columns=["epoch", "metric", "value"])
+        architecture = "remembers"
+
+        def fit(self, x_train, *_):
+            seen.append({int(np.flatnonzero((x == row).all(axis=1))[0]) // 2 for row in x_train})
+            return self
+
+        def predict(self, rows, times):
+            return np.full((len(rows), 1, len(times)), 0.5)
+
+    monkeypatch.setattr(module, "build_estimator", lambda **_: Remembers())
+    found = StackedEnsemble({"a": COX}, causes=1, **SETTINGS)
+    found.people = people
+    found.fit(x, time, event, x[:0], time[:0], event[:0])
+    assert not seen[0] & seen[1]
+    assert len(seen[0]) == len(seen[1]) == 30
+    assert found.people is None
+
+
 def test_too_few_events_are_an_error():
     x, time, _ = cohort(n=60)
     event = np.zeros(60, dtype=int)
     event[3] = 1
-    with pytest.raises(DataError, match="the rarest event has 1 of 40 training rows"):
+    with pytest.raises(DataError, match="1 people have the rarest event among the 40 training rows"):
         StackedEnsemble({"cox": COX, "ridge": RIDGE}, causes=1, **SETTINGS).fit(*split(x, time, event, n=40))
 
 

@@ -47,6 +47,9 @@ class Early:
         """Fit the estimator on the training rows; see `riskweave.survival.registry.Estimator`."""
         self.estimator = estimator_of(self._build, design.columns, causes=self.causes)
         del self._build
+        if hasattr(self.estimator, "people"):
+            # An ensemble divides the training rows, all of a person in one part.
+            self.estimator.people = design.people
         self.estimator.fit(design.values, time, event, design_val.values, time_val, event_val)
         return self
 

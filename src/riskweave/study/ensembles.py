@@ -15,7 +15,7 @@ _SCIKIT_SURVIVAL = ("random_survival_forest", "gradient_boosting")
 
 
 def check_members(study: "Study") -> list[str]:
-    """Find members of stacked models that no block defines, that are ensembles themselves, or that search."""
+    """Find members of stacked models that no block defines, or that are ensembles themselves."""
     return list(_problems(study))
 
 
@@ -31,11 +31,6 @@ def _problems(study: "Study") -> Iterator[str]:
                 yield f"{key}: there is no model {member!r}.{nearest(member, single)} Allowed: {', '.join(single)}"
             elif member not in single:
                 yield f"{key}: {member} is an ensemble (kind stacked) itself. Name its members instead"
-            elif getattr(study.models[member], "search", None) is not None:
-                yield (
-                    f"{key}: {member} has a search, which an ensemble does not run. Take a model of the values found, "
-                    "without search"
-                )
 
 
 def check_extras(study: "Study") -> list[str]:

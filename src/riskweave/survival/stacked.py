@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
-from sklearn.model_selection import StratifiedKFold
 
 from riskweave.errors import DataError, StudyError
 from riskweave.evaluation.censoring import uncensored_probability
 from riskweave.study.models import Model, StackedModel
+from riskweave.survival.parts import parts_of
 from riskweave.survival.registry import Estimator, build_estimator
 
 __all__ = ["StackedEnsemble", "brier_terms", "from_block", "simplex_weights"]
@@ -29,14 +29,14 @@ many, and the weights would be theirs."""
 class StackedEnsemble:
     r"""Average of the members' cumulative incidences with weights that are not negative and sum to one.
 
-    The training rows are divided into parts, with like shares of each event. Every member is fitted without each part
-    in turn (with the validation rows to stop or choose by, as always) and predicts it, so that each training row has
-    risks :math:`\hat F^m_k(t)` by models that have not seen it. The weights minimise
+    The training rows are divided into parts, with like shares of each event and all rows of a person in one. Every
+    member is fitted without each part in turn (with the validation rows to stop or choose by, as always) and predicts
+    it, so that each training row has risks :math:`\hat F^m_k(t)` by models that have not seen it. The weights minimise
 
     .. math::
 
        \sum_k \overline{B}_k(w) + \lambda\, b \lVert w - 1/M \rVert^2, \qquad
-       \overline{B}_k(w) = \operatorname{mean}_{t} \frac1n \sum_i \frac{\omega_i(t)}{}
+       \overline{B}_k(w) = \operatorname{mean}_{t} \frac1n \sum_i \omega_i(t)
        \Bigl(1\{T_i \le t, D_i = k\} - \sum_m w_m \hat F^m_k(t \mid x_i)\Bigr)^2
 
     the Brier score of each cause, weighted by the inverse probability of being uncensored (Graf et al. 1999, Stat Med
@@ -47,8 +47,6 @@ class StackedEnsemble:
     arbitrary. The members are then fitted again, on all training rows.
 
     An average of cumulative incidences is one: non-decreasing, and summing to one at most with the other causes.
-
-    The parts are of rows. In a cohort with several index times for a person, rows of one person can be in two parts.
 
     Parameters
     ----------
@@ -70,6 +68,8 @@ class StackedEnsemble:
 
     Attributes
     ----------
+    people : array (n,) or None
+        Whose rows the training rows are, where a person can have several; to be set before the fit.
     weights : dict of str to float
     params : dict
         ``weight_<member>``, and the chosen parameters of each member as ``<member>.<parameter>``.
@@ -95,6 +95,7 @@ class StackedEnsemble:
         self.parts, self.shrinkage, self.causes = parts, shrinkage, causes
         self.seed, self.threads, self.columns = seed, threads, columns
         self._checkpoint = checkpoint
+        self.people: np.ndarray | None = None
         self.weights = dict.fromkeys(self.members, 1 / len(self.members))
         self.curves = pd.DataFrame(columns=["epoch", "metric", "value"])
         # Fails now, not after an hour, where a member's package is missing.
@@ -132,8 +133,8 @@ class StackedEnsemble:
             if self.weights[name] > 0:
                 self._fitted[name] = self._member(name).fit(x_train, time, event, *validation)
         self._describe(quadratic, linear, constant, weights)
-        # Paths are of this machine; what is stored is used elsewhere.
-        self._checkpoint = None
+        # What is stored is used elsewhere, and tells of nobody.
+        self._checkpoint = self.people = None
         return self
 
     def predict(self, x: np.ndarray, times: list[int]) -> np.ndarray:
@@ -171,17 +172,19 @@ class StackedEnsemble:
         self, x: np.ndarray, time: np.ndarray, event: np.ndarray, validation: tuple, times: np.ndarray
     ) -> np.ndarray:
         """Return the members' risks of rows that they were fitted without, of shape (members, n, causes, times)."""
-        rarest = int(np.bincount(event)[1:][np.bincount(event)[1:] > 0].min(initial=len(event)))
+        people = np.arange(len(x)) if self.people is None else np.asarray(self.people)
+        rarest = min((len(np.unique(people[event == k])) for k in np.unique(event[event > 0])), default=0)
         parts = min(self.parts, rarest)
         if not (event == 1).any() or parts < 2:
             raise DataError(
                 "stacked ensemble, outcomes, column event",
-                f"the rarest event has {rarest if (event > 0).any() else 0} of {len(event)} training rows of a fold",
+                f"{rarest} people have the rarest event among the {len(event)} training rows of a fold",
                 "Its weights need at least 2: use one model instead, or an endpoint with more events",
             )
         risks = np.empty((len(self.members), len(x), self.causes, len(times)))
-        division = StratifiedKFold(parts, shuffle=True, random_state=self.seed)
-        for part, (rest, held) in enumerate(division.split(x, event)):
+        part_of = parts_of(people, event, parts=parts, seed=self.seed)
+        for part in range(parts):
+            rest, held = part_of != part, part_of == part
             for place, name in enumerate(self.members):
                 member = self._member(name, part).fit(x[rest], time[rest], event[rest], *validation)
                 risks[place, held] = member.predict(x[held], times)
