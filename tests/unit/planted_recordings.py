@@ -11,26 +11,25 @@ from riskweave.survival.encoding.members import Job
 from riskweave.survival.encoding.rows import Rows
 
 
-def features(*, cross_fit, epochs=8, learning_rate=1e-2, embedding=3, pooling="mean"):
+def features(*, cross_fit, epochs=8, channels=8):
     """Return the block of a feature set with a tiny network."""
     return EcgFeatures(
         modality="ecg",
-        pooling=pooling,
         encoder=TcnEncoder(
-            channels=8,
+            channels=channels,
             blocks=1,
             kernel_size=3,
-            embedding=embedding,
+            embedding=3,
             dropout=0.0,
             intervals=5,
             cross_fit=cross_fit,
-            training=Training(epochs=epochs, patience=epochs, batch_size=32, learning_rate=learning_rate),
+            training=Training(epochs=epochs, patience=epochs, batch_size=32, learning_rate=1e-2),
         ),
     )
 
 
 def planted(block, *, strength, seed=0, sizes=(300, 120, 400), leads=6, samples=24):
-    """Return a job and the rows of one fold; `strength` is the log hazard ratio of a standard deviation."""
+    """Return a job, the rows of one fold, and the log hazard of everybody: `strength` is its standard deviation."""
     rng = np.random.default_rng(seed)
     n = sum(sizes)
     level = rng.normal(size=n)
@@ -44,4 +43,4 @@ def planted(block, *, strength, seed=0, sizes=(300, 120, 400), leads=6, samples=
     where = np.split(np.arange(n), np.cumsum(sizes)[:-1])
     roles = zip(("train", "validation", "test"), where, strict=True)
     rows = {role: Rows(names[at], at, names[at], np.minimum(time[at], 1500.0), event[at]) for role, at in roles}
-    return job, rows
+    return job, rows, strength * level

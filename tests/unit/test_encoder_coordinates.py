@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from riskweave.survival.encoding.coordinates import common_coordinates, stretch
+from riskweave.survival.encoding.coordinates import common_coordinates, common_scale, stretch
 
 
 def said(rng, shared, mixing, noise=0.1):
@@ -68,3 +68,17 @@ def test_a_stretched_mean_is_worth_as_much_as_one_network():
     assert slope[1] == pytest.approx(slope[0], rel=0.03)
     assert stretch([networks[0]])[1] == 1.0
     assert stretch([np.zeros((5, 1))] * 3)[1] == 1.0
+
+
+def test_scores_of_bold_and_timid_networks_get_one_scale():
+    rng = np.random.default_rng(6)
+    truth = rng.normal(size=(500, 1))
+    scores = [0.7 * truth + 0.3, 1.3 * truth - 0.1, np.zeros((500, 1)), 0.01 * truth]
+    made = [(score - shift) * factor for score, (shift, factor) in zip(scores, common_scale(scores), strict=True)]
+    np.testing.assert_allclose([each.mean() for each in made], np.mean([score.mean() for score in scores]))
+    assert made[0].std() == pytest.approx(made[1].std())
+    # Next to nothing is not blown up to something.
+    assert made[2].std() == 0
+    assert made[3].std() < 0.03
+    ((shift, factor),) = common_scale(scores[:1])
+    assert (shift, factor) == (pytest.approx(0.0), 1.0)

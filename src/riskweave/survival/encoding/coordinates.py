@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["AGREEMENT", "Coordinates", "common_coordinates", "stretch"]
+__all__ = ["AGREEMENT", "Coordinates", "common_coordinates", "common_scale", "stretch"]
 
 AGREEMENT = 0.5
 """Smallest mean correlation between the networks with which a common coordinate is kept."""
@@ -77,6 +77,33 @@ def common_coordinates(embeddings: list[np.ndarray]) -> tuple[list[Coordinates],
         matrix = scaling @ own
         maps.append(Coordinates(matrix, -mean @ matrix))
     return maps, agreement
+
+
+def common_scale(scores: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return how the scores of several networks get the same mean and spread on the same rows.
+
+    Networks of one fold stop at different epochs: one is bolder than the other about the same recordings. Rows embedded
+    by different networks would then differ by whose they are.
+
+    Parameters
+    ----------
+    scores : list of arrays (n, causes)
+        Of the same n rows, unseen by all networks, one array for each network.
+
+    Returns
+    -------
+    list of (shift, factor), float64 arrays (causes,)
+        For each network: ``(score - shift) * factor`` has the networks' mean, and their spread up to a factor of 2.
+    """
+    spread = [np.std(score, axis=0, dtype=np.float64) for score in scores]
+    means = [np.mean(score, axis=0, dtype=np.float64) for score in scores]
+    wanted, centre = np.mean(spread, axis=0), np.mean(means, axis=0)
+    made = []
+    for own, mean in zip(spread, means, strict=True):
+        factor = np.clip(np.divide(wanted, own, out=np.ones_like(own), where=own > 1e-6), 0.5, 2.0)
+        # (mean - shift) * factor is the networks' mean.
+        made.append((mean - centre / factor, factor))
+    return made
 
 
 def stretch(columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

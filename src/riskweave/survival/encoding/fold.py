@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from riskweave.cohort.tables import ROLES
-from riskweave.survival.encoding.coordinates import common_coordinates, stretch
+from riskweave.survival.encoding.coordinates import common_coordinates, common_scale, stretch
 from riskweave.survival.encoding.members import Job, Kept, Trained, train_member
 from riskweave.survival.encoding.network import Ensemble, Member
 from riskweave.survival.encoding.rows import Rows
@@ -128,11 +128,18 @@ def _aligned(job: Job, trained: list[Trained], validation: Rows, prepared: Any) 
     """Return the members in common coordinates, and how much they agree on each."""
     members = [each.member for each in trained]
     inputs = prepared.inputs(validation.position)
-    raw = [outputs(member, inputs, threads=job.threads)[:, job.causes :] for member in members]
-    maps, agreement = common_coordinates([z.astype(np.float64) for z in raw])
+    raw = [outputs(member, inputs, threads=job.threads).astype(np.float64) for member in members]
+    maps, agreement = common_coordinates([columns[:, job.causes :] for columns in raw])
+    scales = common_scale([columns[:, : job.causes] for columns in raw])
     return [
-        Member(member.net, member.head, null=member.null, coordinates=coordinates).eval()
-        for member, coordinates in zip(members, maps, strict=True)
+        Member(
+            member.net,
+            member.head,
+            null=member.null + torch.from_numpy(shift),
+            scale=torch.from_numpy(factor),
+            coordinates=coordinates,
+        ).eval()
+        for member, coordinates, (shift, factor) in zip(members, maps, scales, strict=True)
     ], agreement
 
 

@@ -43,8 +43,8 @@ class Member(nn.Module):
         Maps inputs to (n, d).
     head : Head
         Its discrete-time hazards.
-    null : Tensor (causes,)
-        Log cumulative hazards of the null model, which become the zero of the scores.
+    null, scale : Tensor (causes,)
+        Log cumulative hazards that become the zero of the scores, and what the scores are then multiplied by.
     coordinates : Coordinates, optional
         From the network's embedding to the common one; the network's own when not given.
 
@@ -54,13 +54,22 @@ class Member(nn.Module):
         Width of the output: one score for each cause and d coordinates.
     """
 
-    def __init__(self, net: nn.Module, head: Head, *, null: Tensor, coordinates: Coordinates | None = None):
+    def __init__(
+        self,
+        net: nn.Module,
+        head: Head,
+        *,
+        null: Tensor,
+        scale: Tensor | None = None,
+        coordinates: Coordinates | None = None,
+    ):
         super().__init__()
         self.net, self.head = net, head
         size = net.features
         matrix = torch.eye(size) if coordinates is None else torch.from_numpy(coordinates.matrix).float()
         offset = torch.zeros(size) if coordinates is None else torch.from_numpy(coordinates.offset).float()
         self.register_buffer("null", null.float())
+        self.register_buffer("scale", torch.ones(len(null)) if scale is None else scale.float())
         self.register_buffer("matrix", matrix)
         self.register_buffer("offset", offset)
         self.features = len(null) + size
@@ -69,24 +78,25 @@ class Member(nn.Module):
         """Return scores and coordinates (n, features).
 
         The score of a cause is ``log H(x) - log H``: its cumulative hazard at the end of the follow-up over that of the
-        null model, a log hazard ratio where hazards are proportional.
+        null model, a log hazard ratio where hazards are proportional; with several networks all have the same mean and
+        spread on rows that none of them saw.
         """
         z = self.net(*inputs)
         # 1 - h is a logistic function: -log(1 - h) is the softplus of the logit.
         hazard = functional.softplus(self.head(z)).sum(dim=-1)
-        score = torch.log(hazard.clamp(min=1e-12)) - self.null
+        score = (torch.log(hazard.clamp(min=1e-12)) - self.null) * self.scale
         return torch.cat([score, z @ self.matrix + self.offset], dim=1)
 
     def state(self) -> dict[str, Any]:
         """Return what `from_state` needs: plain values and tensors."""
-        buffers = {name: getattr(self, name) for name in ("null", "matrix", "offset")}
+        buffers = {name: getattr(self, name) for name in ("null", "scale", "matrix", "offset")}
         return {"net": self.net.state_dict(), "head": self.head.state(), **buffers}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], net: nn.Module) -> "Member":
         """Return a trained member; `net` is an untrained network of the same block."""
         net.load_state_dict(state["net"])
-        member = cls(net, restore_head(state["head"]), null=state["null"])
+        member = cls(net, restore_head(state["head"]), null=state["null"], scale=state["scale"])
         member.matrix.copy_(state["matrix"])
         member.offset.copy_(state["offset"])
         return member.eval()
