@@ -326,3 +326,19 @@ def test_pairs_of_a_cause_that_never_happens():
     risk = head.incidence(output.detach().numpy(), [700])
     assert (risk[:, 1] == 0).all()
     assert (risk[:, [0, 2]] > 0).all()
+
+
+@pytest.mark.parametrize("kind", sorted(HEADS))
+def test_losses_stand_half_precision_before_the_head(kind):
+    head, time, event = head_of(kind, 2)
+    labels = [torch.from_numpy(label) for label in head.prepare(time, event)]
+    net = nn.Linear(3, 4)
+    x = torch.randn(300, 3)
+    losses = []
+    for half in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            loss = head.loss(head(net(x)).float(), *labels)
+        loss.backward()
+        losses.append(float(loss.detach()))
+    assert losses[1] == pytest.approx(losses[0], abs=0.02)
+    assert torch.isfinite(net.weight.grad).all()

@@ -430,3 +430,27 @@ def test_outputs_do_not_depend_on_the_batches():
     x = cohort()[0]
     np.testing.assert_allclose(outputs(net, x, threads=1, batch_size=7), outputs(net, x, threads=1), atol=1e-6)
     assert outputs(net, x, threads=1).dtype == np.float32
+
+
+def test_batches_that_are_read_ahead_are_the_same(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)  # needs CUDA
+    inputs, label = MatrixInputs(np.arange(50.0)[:, None]), np.arange(50)
+    passes = [
+        [rows.tolist() for _, (rows,) in Batches(inputs, (label,), size=8, seed=2, ahead=ahead)]
+        for ahead in (False, True)
+    ]
+    assert passes[0] == passes[1]
+    assert len(passes[0]) == 7
+
+
+class Broken:
+    def __len__(self):
+        return 20
+
+    def batch(self, rows):
+        raise OSError(f"{len(rows)} rows cannot be read")
+
+
+def test_what_fails_while_reading_ahead_is_raised():
+    with pytest.raises(OSError, match="10 rows cannot be read"):
+        list(Batches(Broken(), (np.arange(20),), size=10, ahead=True))

@@ -134,8 +134,11 @@ class RiskSetBatches(Batches):
         generator = self.generator()
         for cases in np.array_split(generator.permutation(self.cases), self.count):
             cases = cases[np.argsort(self.time[cases], kind="stable")]  # noqa: PLW2901
-            groups = np.array_split(cases, max(1, len(cases) // self.risk_sets.group))
-            controls = [self._controls(members, generator) for members in groups]
+            if self.risk_sets.group == 1:
+                groups, controls = cases[:, None], self._own_controls(cases, generator)
+            else:
+                groups = np.array_split(cases, max(1, len(cases) // self.risk_sets.group))
+                controls = [self._controls(members, generator) for members in groups]
             parts = [*groups, *controls]
             number = np.repeat([*range(len(groups)), *range(len(groups))], [len(part) for part in parts])
             rows = np.concatenate(parts)
@@ -143,6 +146,12 @@ class RiskSetBatches(Batches):
             taken = torch.from_numpy(rows)
             structure = (taken, torch.from_numpy(number), torch.from_numpy(case.astype(np.int64)))
             yield rows, (*(label[taken] for label in self.labels), *structure)
+
+    def _own_controls(self, cases: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Return controls of each event (events, controls), drawn from its risk set with replacement, as pycox does."""
+        first = self.first[cases][:, None]
+        drawn = generator.random((len(cases), self.risk_sets.controls)) * (len(self.order) - first)
+        return self.order[first + drawn.astype(np.int64)]
 
     def _controls(self, members: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Return subjects drawn from those at risk at the first event of a group; the event's own may be among them."""
