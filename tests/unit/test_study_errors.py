@@ -6,6 +6,7 @@ from copy import deepcopy
 import pytest
 import yaml
 from study_mistakes import MISTAKES, STUDY, put
+from study_mistakes_together import MISTAKES_TOGETHER
 
 from riskweave.errors import StudyError
 from riskweave.study.study import load_study, parse_study
@@ -21,9 +22,9 @@ def test_the_study_without_mistakes_is_valid():
     assert parse_study(deepcopy(STUDY))
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("mistake", [*MISTAKES, *MISTAKES_TOGETHER])
 def test_a_mistake_is_answered(mistake):
-    change, said = MISTAKES[mistake]
+    change, said = (MISTAKES | MISTAKES_TOGETHER)[mistake]
     config = deepcopy(STUDY)
     change(config)
     with pytest.raises(StudyError) as caught:

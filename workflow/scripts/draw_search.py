@@ -5,8 +5,8 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from riskweave.jobs import job_log
-from riskweave.report.search import draw_search
 from riskweave.study.models import Model
+from riskweave.survival.search_figures import draw_search
 
 with job_log(Path(snakemake.log[0])):
     draw_search(

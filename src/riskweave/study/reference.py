@@ -72,6 +72,8 @@ def _blocks(node: Node, path: str, root: Node) -> Iterator[tuple[str, str]]:
             yield from _blocks(choice, path, root)
         for inside in option.get("patternProperties", {}).values():
             yield from _blocks(inside, f"{path}.<name>", root)
+        if isinstance(option.get("additionalProperties"), dict):
+            yield from _blocks(option["additionalProperties"], f"{path}.<key>", root)
         if isinstance(option.get("items"), dict):
             yield from _blocks(option["items"], f"{path}[]", root)
 

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from riskweave.report.search import chosen_values, draw_search, importances, read_trials
 from riskweave.study.models import CoxModel, LogisticHazardModel
 from riskweave.study.search import Interval, Search
 from riskweave.survival.search import Chosen, Trial
+from riskweave.survival.search_figures import chosen_values, draw_search, importances, read_trials
 from riskweave.survival.spaces import text_of
 from riskweave.survival.tuning import Tuned, write_trials
 
