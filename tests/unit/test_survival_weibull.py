@@ -1,12 +1,16 @@
 import pickle
+import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from lifelines import WeibullAFTFitter
+from lifelines.exceptions import ConvergenceWarning
 from scipy.integrate import quad
 
 from riskweave.errors import DataError
+from riskweave.survival.penalised import quietly
 from riskweave.survival.weibull import CauseSpecificWeibull
 
 SLOPES = np.array([[0.8, -0.5, 0.0], [-0.3, 0.0, 0.4]])
@@ -112,6 +116,22 @@ def test_cause_without_events_and_far_subjects_stay_probabilities():
     assert (risks[:, 1] == 0).all()
     assert ((risks >= 0) & (risks <= 1)).all()
     assert found.params["penalty_cause_2"] is None
+
+
+def test_a_fit_that_the_library_doubts_is_none():
+    model = SimpleNamespace(params_=np.zeros(2))
+
+    def warns(kind, text):
+        def fit():
+            warnings.warn(text, kind, stacklevel=1)
+            return model
+
+        return fit
+
+    assert quietly(warns(RuntimeWarning, "overflow encountered in exp")) is model
+    assert quietly(warns(ConvergenceWarning, "Column x has very low variance when conditioned on death")) is model
+    assert quietly(warns(ConvergenceWarning, "Newton-Raphson failed to converge sufficiently")) is None
+    assert quietly(lambda: SimpleNamespace(params_=np.array([1.0, np.nan]))) is None
 
 
 def test_no_penalty_that_converges_is_an_error(monkeypatch):

@@ -53,11 +53,12 @@ def table(x: np.ndarray, time: np.ndarray, event: np.ndarray) -> pd.DataFrame:
 def quietly(fit: Callable[[], Any]) -> Any | None:
     """Return a fit's model, or None when it does not converge: a fit that the library doubts is one that failed."""
     with warnings.catch_warnings():
+        # In the attempts of a line search numbers may overflow; what counts is whether the fit ends well. This filter
+        # comes first, since later ones win, and lifelines' warnings are of this class too.
+        warnings.simplefilter("ignore", RuntimeWarning)
         warnings.simplefilter("error", ConvergenceWarning)
         # Its advice on columns of low variance is none: rare categories are such columns.
         warnings.filterwarnings("ignore", message="Column.*very low variance", category=ConvergenceWarning)
-        # In the attempts of a line search numbers may overflow; what counts is whether the fit ends well.
-        warnings.simplefilter("ignore", RuntimeWarning)
         try:
             model = fit()
         except (ConvergenceError, ConvergenceWarning, np.linalg.LinAlgError):
