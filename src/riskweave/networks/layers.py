@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ChannelScale", "Embedding", "forget"]
+__all__ = ["ChannelScale", "Embedding"]
 
 
 class ChannelScale(nn.Module):
@@ -50,8 +50,7 @@ class Embedding(nn.Module):
     """A small linear layer whose output is the embedding.
 
     Its weights start at zero: before training every embedding is the zero vector and the hazards are those of the null
-    model. An encoder that finds no signal on its validation rows keeps these weights, and its constant columns are
-    dropped downstream instead of adding noise.
+    model. A network that finds no signal on its validation rows keeps these weights.
 
     The input is standardised over the batch: pooled activations differ far less between subjects than from zero, and
     without it the layer first learns what all subjects have in common, which the baseline hazards know already. It is
@@ -78,11 +77,3 @@ class Embedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the embedding (n, size) of `x` (n, inputs)."""
         return self.linear(self.dropout(self.norm(x).clamp(-4.0, 4.0)))
-
-
-def forget(network: nn.Module) -> None:
-    """Reset a network's embedding, in place, to what it was before training: zeros for every input."""
-    for module in network.modules():
-        if isinstance(module, Embedding):
-            nn.init.zeros_(module.linear.weight)
-            nn.init.zeros_(module.linear.bias)
