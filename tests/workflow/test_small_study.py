@@ -18,7 +18,11 @@ from small_project import REPOSITORY, SMALL, Project, copy_project
 
 pytestmark = pytest.mark.workflow
 
-EXPERIMENTS = {"age_sex.cox", "ehr.cox", "ehr.forest", "ecg.cox", "image.cox", "everything.logistic_hazard"}
+MODALITIES = ("ecg", "image", "audio", "text")
+EXPERIMENTS = {
+    "age_sex.cox", "ehr.cox", "ehr.forest", "ehr.stacked", "ecg.cox", "image.cox", "text.cox", "audio.cox",
+    "pair.cox.late", "everything.logistic_hazard", "everything.logistic_hazard.attention",
+}  # fmt: skip
 COMPARISON = ["collect_runs tracking", "draw_evaluation evaluation/mace", "evaluate_endpoint evaluation/mace"]
 VERDICTS = "judge_objectives evaluation"
 
@@ -45,26 +49,33 @@ def test_predictions_come_from_the_fold_that_tested_the_subject(finished):
 
 def test_some_subjects_lack_modalities_and_have_no_rows(finished):
     subjects = pd.read_parquet(finished.results / "cohort/source/subjects.parquet")
-    for name in ("ecg", "image"):
+    for name in MODALITIES:
         features = pd.read_parquet(finished.results / f"features/{name}/features.parquet")
         assert 0 < len(features) < len(subjects)
 
 
+def availability(finished) -> pd.Series:
+    """Return the modalities that each subject at risk has, by subject_id."""
+    outcomes = pd.read_parquet(finished.results / "cohort/outcomes/mace.parquet")
+    pattern = pd.Series("ehr", index=pd.Index(outcomes["subject_id"]))
+    for name in MODALITIES:
+        features = pd.read_parquet(finished.results / f"features/{name}/features.parquet")
+        pattern[pattern.index.isin(features["subject_id"])] += f"+{name}"
+    return pattern
+
+
 def test_availability_patterns_count_who_has_what(finished):
-    at_risk = set(pd.read_parquet(finished.results / "cohort/outcomes/mace.parquet")["subject_id"])
-    having = {
-        name: at_risk & set(pd.read_parquet(finished.results / f"features/{name}/features.parquet")["subject_id"])
-        for name in ("ecg", "image")
-    }
     metrics = pd.read_parquet(finished.results / "evaluation/mace/metrics.parquet")
     counts = metrics[metrics["group"] == "modalities"].groupby("group_value")["n"].first()
-    expected = {
-        "ehr": len(at_risk - having["ecg"] - having["image"]),
-        "ehr+ecg": len(having["ecg"] - having["image"]),
-        "ehr+image": len(having["image"] - having["ecg"]),
-        "ehr+ecg+image": len(having["ecg"] & having["image"]),
-    }
+    expected = availability(finished).value_counts()
     assert counts.dropna().to_dict() == {name: count for name, count in expected.items() if count >= 10}
+
+
+def test_predictions_say_which_modalities_they_rest_on(finished):
+    predictions = pd.read_parquet(finished.results / "experiments/mace/everything.logistic_hazard/predictions.parquet")
+    used = predictions.set_index("subject_id")["modalities"].str.split("+").map(set)
+    expected = availability(finished).str.split("+").map(set)
+    assert (used == expected.loc[used.index]).all()
 
 
 def test_every_training_step_is_a_run_with_a_child_for_each_fold(finished):
@@ -73,7 +84,7 @@ def test_every_training_step_is_a_run_with_a_child_for_each_fold(finished):
     wide = tags.pivot_table(index="run_uuid", columns="key", values="value", aggfunc="first")
     parents = wide[wide["mlflow.parentRunId"].isna() & wide["rule"].notna()]
     assert set(parents["experiment"].dropna()) == EXPERIMENTS
-    assert set(parents["feature_set"].dropna()) == {"ecg", "image"}
+    assert set(parents["feature_set"].dropna()) == set(MODALITIES)
     assert (wide["mlflow.parentRunId"].value_counts() == 2).all()
     assert len(wide["mlflow.parentRunId"].value_counts()) == len(parents)
     assert (parents["rule"].isin(["train_encoder", "train_experiment"])).all()
@@ -113,7 +124,7 @@ def test_records_know_data_code_and_hardware(finished):
 
 
 def test_a_second_run_from_scratch_gives_the_same_digits(finished, tmp_path):
-    """From the generator over both encoders to the predictions of a network that uses them all."""
+    """From the generator over all encoders to the predictions of a network that uses them all."""
     again = copy_project(tmp_path, SMALL)
     path = "experiments/mace/everything.logistic_hazard/predictions.parquet"
     done = again.snakemake(f"results/small/{path}")
@@ -273,7 +284,8 @@ def test_editing_a_model_reruns_its_experiments_only(project):
     study = project.study()
     study["models"]["logistic_hazard"]["dropout"] = 0.3
     project.write_study(study)
-    assert project.planned() == sorted(["save_study .", experiment("everything.logistic_hazard"), *COMPARISON])
+    trained = [experiment(f"everything.logistic_hazard{fusion}") for fusion in ("", ".attention")]
+    assert project.planned() == sorted(["save_study .", *trained, *COMPARISON])
 
 
 def test_swapping_two_values_counts_as_a_change(project):
@@ -300,7 +312,10 @@ def test_editing_the_cohort_reruns_the_whole_study(project):
     ("module", "expected"),
     [
         ("src/riskweave/evaluation/figures.py", ["draw_evaluation evaluation/mace"]),
-        ("src/riskweave/survival/cox.py", ["age_sex.cox", "ecg.cox", "ehr.cox", "image.cox"]),
+        (
+            "src/riskweave/survival/cox.py",
+            ["age_sex.cox", "audio.cox", "ecg.cox", "ehr.cox", "ehr.stacked", "image.cox", "pair.cox.late", "text.cox"],
+        ),
         ("src/riskweave/tracking/store.py", []),
         ("workflow/scripts/judge_objectives.py", ["collect_runs tracking", VERDICTS]),
     ],
