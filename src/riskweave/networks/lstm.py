@@ -15,7 +15,8 @@ class WordLSTM(nn.Module):
     """Word vectors, a long short-term memory in both directions, mean and maximum over the words, embedding.
 
     Hochreiter and Schmidhuber 1997 (doi:10.1162/neco.1997.9.8.1735); maximum over time as in Conneau et al. 2017
-    (arXiv:1705.02364), and the mean beside it.
+    (arXiv:1705.02364), and the mean beside it. The vectors of the words themselves are pooled too: a bag of words is
+    learnt in an epoch or two, and the memory adds what depends on their order.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ class WordLSTM(nn.Module):
         self.vectors = nn.Embedding(words, width, padding_idx=0)
         self.dropout = nn.Dropout(dropout)
         self.lstm = nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
-        self.embedding = Embedding(4 * hidden, embedding, dropout)
+        self.embedding = Embedding(2 * width + 4 * hidden, embedding, dropout)
         self.features = embedding
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,14 +48,18 @@ class WordLSTM(nn.Module):
         known = x != 0
         # A note without a word is read as one unknown place, whose state counts for nothing.
         lengths = known.sum(dim=1).clamp(min=1)
-        packed = pack_padded_sequence(
-            self.dropout(self.vectors(x)), lengths.cpu(), batch_first=True, enforce_sorted=False
-        )
+        vectors = self.dropout(self.vectors(x))
+        packed = pack_padded_sequence(vectors, lengths.cpu(), batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
-        mask = known.unsqueeze(-1)
-        mean = (states * mask).sum(dim=1) / lengths.unsqueeze(-1)
-        highest = states.masked_fill(~mask, -1.0).amax(dim=1)  # states lie between -1 and 1
-        return self.embedding(torch.cat([mean, highest], dim=1))
+        return self.embedding(torch.cat([*_pooled(vectors, known), *_pooled(states, known)], dim=1))
+
+
+def _pooled(x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and maximum (n, width) of `x` (n, words, width) over the known words; zeros where there is none."""
+    mask = known.unsqueeze(-1)
+    mean = (x * mask).sum(dim=1) / known.sum(dim=1, keepdim=True).clamp(min=1)
+    highest = x.masked_fill(~mask, -torch.inf).amax(dim=1)
+    return mean, torch.where(known.any(dim=1, keepdim=True), highest, 0.0)
 
 
 def from_block(encoder: Any, *, words: int) -> WordLSTM:
