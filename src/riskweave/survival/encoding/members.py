@@ -123,7 +123,7 @@ class Kept:
             return None
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError):
             content = {}
         if content.get("fingerprint") == mark:
             return content

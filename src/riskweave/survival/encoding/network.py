@@ -194,7 +194,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise StudyError(f"encoder.weights: there is no readable file {str(path)!r}. {remedy}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
         raise StudyError(f"encoder.weights: {str(path)!r} is not a file of tensors. {remedy}") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise StudyError(f"encoder.weights: {str(path)!r} holds something else than a state dict. {remedy}")
