@@ -79,12 +79,12 @@ def read_sequences(
             raise DataError(f"{raw.name}, column time", problem, "Check `codes` and `window` of the feature set")
         rows = pd.concat(frames, ignore_index=True)
         write_features(rows[["subject_id"]], table_part, [])
-        names = [name_of(code, unit) for code, unit in history.vocabulary.itertuples(index=False)]
+        names = [_name_of(code, unit) for code, unit in history.vocabulary.itertuples(index=False)]
         write_index(rows, index_part, inputs=inputs_part, modality="event_sequence", most=features.most, names=names)
     logger.info("%d events of %d of %d subjects read", start, len(rows), len(people))
 
 
-def name_of(code: str, unit: str) -> str:
+def _name_of(code: str, unit: str) -> str:
     """Return what a code and its unit ("" for none) are called together."""
     return json.dumps([code, unit], ensure_ascii=False)
 
@@ -106,7 +106,7 @@ def _one(
     events = latest_of_one(raw, features, notes=False)
     if events.empty:
         raise DataError("events of a patient", "there is no event of the feature set's codes", "Leave the modality out")
-    named = [name_of(code, unit) for code, unit in zip(events["code"], events["unit"], strict=True)]
+    named = [_name_of(code, unit) for code, unit in zip(events["code"], events["unit"], strict=True)]
     places, names = pd.factorize(np.array(named, dtype=object))
     part = _as_events(places, events["days"].to_numpy(), events["value"].to_numpy())
     return {}, (part, tuple(names))
