@@ -14,7 +14,7 @@ from riskweave.study.models import Model, StackedModel
 from riskweave.survival.parts import parts_of
 from riskweave.survival.registry import Estimator, build_estimator
 
-__all__ = ["StackedEnsemble", "brier_terms", "from_block", "simplex_weights"]
+__all__ = ["StackedEnsemble", "brier_terms", "from_block", "grid_of", "simplex_weights"]
 
 logger = logging.getLogger(__name__)
 
