@@ -6,21 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from small_experiment import COX, FOLDS_N, TIMES, N, build, rewrite, stamp, train
 
 from riskweave.cohort.tables import FOLDS, OUTCOMES, read_table, write_table
 from riskweave.errors import DataError
 from riskweave.modalities.base import Column, FeatureWriter, read_features, write_features
-from riskweave.study.fusions import BUILT_IN
 from riskweave.study.models import CoxModel, RandomSurvivalForestModel
-from riskweave.study.search import Interval, Search
-from riskweave.survival.experiment import train_experiment
 from riskweave.survival.fits import digest_of, read_fits, stamp_fits
 from riskweave.survival.predictions import read_predictions, risk_columns
-from riskweave.survival.search import validated
-
-N, FOLDS_N = 240, 2
-TIMES = [200, 500, 1000]
-COX = CoxModel(kind="cox", penalty=[0.05])
 
 
 @pytest.fixture(scope="module")
@@ -35,85 +28,6 @@ def made(tmp_path_factory) -> Path:
 def study(tmp_path) -> Path:
     """A study of the test's own."""
     return build(tmp_path)
-
-
-def build(tmp_path: Path) -> Path:
-    """A cohort whose target depends on age and on an ECG embedding; 60 subjects have no ECG; death competes."""
-    rng = np.random.default_rng(0)
-    ids = np.array([f"s{i:03d}" for i in range(N)])
-    age, signal = rng.normal(60, 10, N), rng.normal(size=N)
-    target = rng.exponential(1500 * np.exp(-0.05 * (age - 60) - 0.9 * signal))
-    death, censoring = rng.exponential(6000, N), rng.uniform(300, 3000, N)
-    time = np.minimum.reduce([target, death, censoring])
-    event = np.select([time == target, time == death], [1, 2], 0)
-    outcomes = pd.DataFrame({"subject_id": ids, "endpoint": "mace", "time": np.ceil(time), "event": event})
-    write_table(outcomes, tmp_path / "outcomes.parquet", OUTCOMES)
-    roles = []
-    for fold in range(FOLDS_N):
-        role = np.where(np.arange(N) % FOLDS_N == fold, "test", "train").astype(object)
-        role[(role == "train") & (rng.random(N) < 0.2)] = "validation"
-        roles.append(pd.DataFrame({"subject_id": ids, "fold": fold, "role": role}))
-    write_table(pd.concat(roles), tmp_path / "folds.parquet", FOLDS)
-    ehr = pd.DataFrame({"subject_id": ids, "age": age, "smoker": rng.choice(["yes", "no"], N)})
-    columns = [Column("age", "ehr", "years"), Column("smoker", "ehr", kind="categorical")]
-    write_features(ehr, tmp_path / "ehr.parquet", columns)
-    with_ecg = np.sort(rng.permutation(N)[:180])
-    ecg = pd.DataFrame({"subject_id": ids[with_ecg], "rate": rng.normal(70, 9, 180)})
-    write_features(ecg, tmp_path / "ecg.parquet", [Column("rate", "ecg", "1/min")])
-    embeddings = pd.concat(
-        pd.DataFrame(
-            {"subject_id": ids[with_ecg], "fold": np.int16(fold), "emb_0": ((fold + 1) * signal[with_ecg])},
-        )
-        for fold in range(FOLDS_N)
-    )
-    write_features(
-        embeddings.astype({"emb_0": np.float32}),
-        tmp_path / "embeddings.parquet",
-        [Column("emb_0", "ecg")],
-        keys=("subject_id", "fold"),
-    )
-    stamp(tmp_path / "embeddings.parquet", pd.concat(roles), set(ids[with_ecg]))
-    return tmp_path
-
-
-def stamp(embeddings: Path, division: pd.DataFrame, present: set[str], *, role: str = "train") -> None:
-    """Say that the encoder of each fold was fitted on the rows of one role."""
-    rows = division[(division["role"] == role) & division["subject_id"].isin(present)]
-    stamp_fits(embeddings, {int(fold): digest_of(part["subject_id"]) for fold, part in rows.groupby("fold")})
-
-
-def train(study: Path, output: str = "a", model=COX, sets=("ehr", "ecg"), **changes) -> Path:
-    folder = study / output
-    arguments = {
-        "experiment": {
-            "name": f"{'+'.join(sets)}.{model.kind}",
-            "endpoint": "mace",
-            "feature_sets": sets,
-            "fusion": "early",
-            "model": model.kind,
-        },
-        "model": model,
-        "fusion": BUILT_IN["early"],
-        "tables": {name: study / f"{name}.parquet" for name in sets},
-        "embeddings": {"ecg": study / "embeddings.parquet"} if "ecg" in sets else {},
-        "outcomes": study / "outcomes.parquet",
-        "folds": study / "folds.parquet",
-        "times": TIMES,
-        "seed": 1,
-        "threads": 1,
-        "predictions": folder / "predictions.parquet",
-        "models": folder / "models.joblib",
-        "record": folder / "run.json",
-        "curves": folder / "curves.csv",
-        "trials": folder / "trials.csv",
-        "context": {"study": "test", "rule": "train_experiment", "data": {}},
-    }
-    train_experiment(**(arguments | changes))
-    return folder
-
-
-def rewrite(study: Path, name: str, schema, change) -> None:
-    write_table(change(pd.read_parquet(study / name)), study / name, schema)
 
 
 def test_every_subject_at_risk_is_predicted_by_the_fold_that_tests_it(made):
@@ -223,73 +137,9 @@ def test_same_seed_same_bytes(study, model):
     assert (first / "curves.csv").read_bytes() == (second / "curves.csv").read_bytes()
 
 
-PENALTIES = {"penalty": Interval(low=1e-4, high=10.0, log=True)}
-SEARCHED = COX.model_copy(update={"search": Search(trials=4, space=PENALTIES)})
-
-
-def test_the_search_of_a_fold_chooses_on_its_validation_rows(study):
-    folder = train(study, model=SEARCHED)
-    trials = pd.read_csv(folder / "trials.csv")
-    head = ["fold", "model", "trial", "state", "chosen", "value", "seconds"]
-    assert list(trials) == [*head, "penalty"]
-    assert trials.groupby("fold").size().tolist() == [4, 4]
-    best = trials.loc[trials.groupby("fold")["value"].idxmax()]
-    assert best["chosen"].all()
-    assert trials["chosen"].sum() == 2
-    record = json.loads((folder / "run.json").read_text())
-    for fold, (_, row) in zip(record["folds"], best.iterrows(), strict=True):
-        assert len(fold["trials"]) == 4
-        assert fold["params"]["search.cox.penalty"] == row["penalty"]
-        assert fold["params"]["search.cox.trial"] == row["trial"]
-    chosen = [fold["params"]["penalty_cause_1"] for fold in record["folds"]]
-    assert chosen == best["penalty"].tolist()
-    assert not list(folder.glob(".search*"))
-
-    # The outcomes of the test rows decide nothing.
-    folds = pd.read_parquet(study / "folds.parquet")
-    test = folds.loc[(folds["fold"] == 0) & (folds["role"] == "test"), "subject_id"]
-    rewrite(
-        study,
-        "outcomes.parquet",
-        OUTCOMES,
-        lambda frame: frame.assign(time=frame["time"] + frame["subject_id"].isin(test)),
-    )
-    again = pd.read_csv(train(study, "other", SEARCHED) / "trials.csv")
-    kept = [name for name in trials if name != "seconds"]
-    pd.testing.assert_frame_equal(trials.loc[trials["fold"] == 0, kept], again.loc[again["fold"] == 0, kept])
-    assert (trials["value"] != again["value"]).any()
-
-
-def test_a_killed_search_goes_on_and_gives_the_same_bytes(study, monkeypatch):
-    whole, made = train(study, "whole", SEARCHED), []
-
-    def dies(*arguments, **further):
-        made.append(1)
-        if len(made) == 6:
-            raise KeyboardInterrupt
-        return validated(*arguments, **further)
-
-    with monkeypatch.context() as patched:
-        patched.setattr("riskweave.survival.experiment.validated", dies)
-        with pytest.raises(KeyboardInterrupt):
-            train(study, "killed", SEARCHED)
-    monkeypatch.setattr("riskweave.survival.experiment.validated", dies)
-    killed = train(study, "killed", SEARCHED)
-    assert len(made) == 6 + 8 - 5  # the sixth was not finished, the other five are not made again
-    assert (killed / "predictions.parquet").read_bytes() == (whole / "predictions.parquet").read_bytes()
-    tables = [pd.read_csv(folder / "trials.csv").drop(columns="seconds") for folder in (whole, killed)]
-    pd.testing.assert_frame_equal(*tables)
-
-
 def test_without_a_search_the_table_of_trials_is_empty(made):
     text = (made / "a" / "trials.csv").read_text()
     assert text.splitlines() == ["fold,model,trial,state,chosen,value,seconds"]
-
-
-def test_late_fusion_searches_on_the_columns_together(study):
-    searched = COX.model_copy(update={"search": Search(trials=2, space=PENALTIES)})
-    folder = train(study, model=searched, fusion=BUILT_IN["late"])
-    assert len(pd.read_csv(folder / "trials.csv")) == 4
 
 
 def test_subjects_outside_the_risk_set_do_not_enter(study):
