@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from riskweave.fusion.products import Products
 from riskweave.fusion.registry import estimator_of
 from riskweave.study.fusions import EarlyFusion
 from riskweave.survival.design import Design
@@ -25,6 +26,8 @@ class Early:
         Makes the estimator, see `riskweave.fusion.registry.build_fusion`.
     causes : int
         Number of causes.
+    products : int
+        Leading columns of each modality whose products with those of the others are columns too.
 
     Attributes
     ----------
@@ -32,8 +35,9 @@ class Early:
         The fitted one.
     """
 
-    def __init__(self, *, build: Callable[..., Estimator], causes: int):
+    def __init__(self, *, build: Callable[..., Estimator], causes: int, products: int = 0):
         self._build, self.causes = build, causes
+        self.products = Products(products)
 
     def fit(  # noqa: PLR0917 - the protocol of all fusions
         self,
@@ -45,21 +49,25 @@ class Early:
         event_val: np.ndarray,
     ) -> "Early":
         """Fit the estimator on the training rows; see `riskweave.survival.registry.Estimator`."""
-        self.estimator = estimator_of(self._build, design.columns, causes=self.causes)
+        self.products.fit(design, time, event)
+        self.estimator = estimator_of(self._build, [*design.columns, *self.products.names_], causes=self.causes)
         del self._build
         if hasattr(self.estimator, "people"):
             # An ensemble divides the training rows, all of a person in one part.
             self.estimator.people = design.people
-        self.estimator.fit(design.values, time, event, design_val.values, time_val, event_val)
+        self.estimator.fit(self._values(design), time, event, self._values(design_val), time_val, event_val)
         return self
 
     def predict(self, design: Design, times: list[int]) -> np.ndarray:
         """Return cumulative incidences of shape (n, causes, times)."""
-        return self.estimator.predict(design.values, times)
+        return self.estimator.predict(self._values(design), times)
 
     def linear_predictor(self, design: Design) -> np.ndarray | None:
         """Return the log hazard ratio of the target, of shape (n,), or None."""
-        return self.estimator.linear_predictor(design.values)
+        return self.estimator.linear_predictor(self._values(design))
+
+    def _values(self, design: Design) -> np.ndarray:
+        return np.append(design.values, self.products.transform(design), axis=1)
 
     @property
     def curves(self) -> pd.DataFrame:
@@ -88,7 +96,7 @@ class Early:
 
 
 def from_block(
-    fusion: EarlyFusion,  # noqa: ARG001 - it has no settings
+    fusion: EarlyFusion,
     *,
     build: Callable[..., Estimator],
     causes: int,
@@ -97,4 +105,4 @@ def from_block(
     **further: object,  # noqa: ARG001 - what other kinds need
 ) -> Early:
     """Return the unfitted fusion of a study block; see `riskweave.fusion.registry.build_fusion`."""
-    return Early(build=build, causes=causes)
+    return Early(build=build, causes=causes, products=fusion.products)

@@ -15,6 +15,11 @@ class EarlyFusion(Block):
     """One design matrix from all columns, with a mask for each modality that some subject lacks."""
 
     kind: Literal["early"] = Field(description="Kind of fusion.")
+    products: Annotated[int, Field(ge=0, le=64)] = Field(
+        default=0,
+        description="Leading columns of each modality whose products with those of the other modalities are columns "
+        "too, for models whose effects only add up (`cox`); 0: none.",
+    )
 
 
 class AttentionFusion(Block):
