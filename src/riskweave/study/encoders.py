@@ -75,7 +75,7 @@ class LstmEncoder(Encoder):
     vocabulary: Annotated[int, Field(ge=10, le=200_000)] = Field(
         default=5000, description="Most words that are told apart: the most frequent ones of the training rows."
     )
-    minimum_count: Positive = Field(default=3, description="Rarer words of the training rows count as unknown.")
+    minimum_count: Positive = Field(default=3, description="Words that fewer training subjects have count as unknown.")
     tokens: Annotated[int, Field(ge=4, le=20_000)] = Field(
         default=256, description="Words of a note that are read, from its beginning."
     )
