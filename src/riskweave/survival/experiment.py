@@ -153,6 +153,20 @@ def _train_fold(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> FoldR
     )
 
 
+def _told(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> FoldResult:
+    """Train a fold, and tell the log what came of it; errors say which fold of which experiment it was."""
+    name, endpoint = job.task.experiment["name"], job.task.endpoint
+    try:
+        result = _train_fold(job, fold, subjects)
+    except DataError as error:
+        where = f"endpoint {endpoint}, experiment {name}, fold {fold}, {error.where}"
+        raise DataError(where, error.problem, error.remedy) from error
+    told = "%s, %s: fold %d: %d training subjects, %d columns, concordance validation %.3f, test %.3f"
+    counts = (result.counts["train_subjects"], result.counts["columns"])
+    logger.info(told, endpoint, name, fold, *counts, *(result.metrics[metric] for metric in MEASURED))
+    return result
+
+
 def train_experiment(
     *,
     experiment: Mapping[str, Any],
@@ -248,7 +262,6 @@ def train_experiment(
         **flat(fusion.model_dump(mode="json", exclude={"kind"}), "fusion."),
     }
     columns = {feature_set.name: [column.name for column in feature_set.columns] for feature_set in sets}
-    results: dict[int, FoldResult] = {}
     with (
         threadpool_limits(limits=threads),
         recording(
@@ -262,27 +275,9 @@ def train_experiment(
             context=context,
         ) as run,
     ):
-        for fold, subjects in roles.items():
-            try:
-                result = results[fold] = _train_fold(job, fold, subjects)
-            except DataError as error:
-                where = (
-                    f"endpoint {experiment['endpoint']}, experiment {experiment['name']}, fold {fold}, {error.where}"
-                )
-                raise DataError(where, error.problem, error.remedy) from error
+        results = {fold: _told(job, fold, subjects) for fold, subjects in roles.items()}
+        for fold, result in results.items():
             add_fold(run, fold, result)
-            logger.info(
-                "%s, %s: fold %d (%d of %d): %d training subjects, %d columns, concordance validation %.3f, test %.3f",
-                experiment["endpoint"],
-                experiment["name"],
-                fold,
-                len(results),
-                len(roles),
-                result.counts["train_subjects"],
-                result.counts["columns"],
-                result.metrics["validation_harrell_c"],
-                result.metrics["test_harrell_c"],
-            )
         for metric in MEASURED:
             run.metrics[metric] = float(np.mean([result.metrics[metric] for result in results.values()]))
         write_results(job.task, sets, results, predictions=predictions, models=models, curves=curves, trials=trials)
