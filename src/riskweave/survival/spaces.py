@@ -27,7 +27,7 @@ _NETWORK: dict[str, Range] = {
 _DISCRETE: dict[str, Range] = {**_NETWORK, "intervals": Interval(low=8, high=50, log=True)}
 
 USUAL: Mapping[str, dict[str, Range]] = {
-    "cox": {"penalty": _PENALTY, "l1_ratio": Interval(low=0.0, high=1.0)},
+    "cox": {"penalty": _PENALTY, "l1_ratio": [0.0, 0.5, 1.0]},
     "weibull_aft": {"penalty": _PENALTY},
     "random_survival_forest": {
         "min_samples_leaf": Interval(low=3, high=100, log=True),
