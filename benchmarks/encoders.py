@@ -12,7 +12,9 @@ import logging
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +190,12 @@ def job_of(cohort: Cohort, features, stored, threads: int) -> tuple[Job, Rows]:
     return job, rows
 
 
+def steady(run: Callable[..., float], epochs: int) -> float:
+    """Return the seconds of so many further epochs, without what a training costs before its first one."""
+    run(epochs=1)
+    return max(1e-9, run(epochs=1 + epochs) - run(epochs=1))
+
+
 def speed(folder: Path, *, subjects: int, epochs: int, threads: int) -> None:
     """Print epochs per minute and recordings per second of both loops, and on a GPU how much of the time it waits."""
     cohort = make_cohort(folder / "cohort", subjects)
@@ -198,10 +206,10 @@ def speed(folder: Path, *, subjects: int, epochs: int, threads: int) -> None:
         stored = read(cohort, features, folder / f"set_{number}")
         job, rows = job_of(cohort, features, stored, threads)
         seconds = {
-            "riskweave": our_seconds(job, rows, epochs=epochs),
-            "plain": plain_seconds(cohort, features, stored, epochs=epochs),
+            "riskweave": steady(partial(our_seconds, job, rows), epochs),
+            "plain": steady(partial(plain_seconds, cohort, features, stored), epochs),
         }
-        without = our_seconds(job, rows, epochs=epochs, waiting=False)
+        without = steady(partial(our_seconds, job, rows, waiting=False), epochs)
         for loop, value in seconds.items():
             waiting = f"{max(0.0, 1 - without / value):.0%}"
             rate = epochs * len(rows) / value
