@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from riskweave.cohort.tables import FOLDS, IMAGES, OUTCOMES, RECORDINGS, SUBJECTS, write_table
+from riskweave.cohort.tables import FOLDS, IMAGES, OUTCOMES, RECORDINGS, SOUNDS, SUBJECTS, write_table
 from riskweave.leaks.find import find_leaks
 from riskweave.modalities.base import Column, write_features
 from riskweave.study.cohort import CodesEndpoint, Folds
@@ -29,6 +29,7 @@ class Cohort:
     ecg: pd.DataFrame
     recordings: pd.DataFrame
     images: pd.DataFrame
+    sounds: pd.DataFrame
     static: list[str]
     aggregates: dict[str, list[str]] = field(default_factory=dict)
     population: Population = field(default_factory=Population)
@@ -57,6 +58,7 @@ class Cohort:
         write_table(self.folds, folder / "folds.parquet", FOLDS)
         write_table(self.recordings, folder / "recordings.parquet", RECORDINGS)
         write_table(self.images, folder / "images.parquet", IMAGES)
+        write_table(self.sounds, folder / "sounds.parquet", SOUNDS)
         write_features(self.ehr, folder / "ehr.parquet", _columns(self.ehr, "ehr"))
         write_features(self.ecg, folder / "ecg.parquet", _columns(self.ecg, "ecg"))
         image = self.subjects[["subject_id"]].assign(row=np.arange(len(self.subjects)))
@@ -88,6 +90,7 @@ class Cohort:
             division=self.division,
             recordings=folder / "recordings.parquet",
             images=folder / "images.parquet",
+            sounds=folder / "sounds.parquet",
             indices={"image": folder / "index.parquet"},
             attrition=attrition,
         )
@@ -160,5 +163,6 @@ def clean_cohort(seed: int = 1, n: int = N) -> Cohort:
         ecg=ecg,
         recordings=_manifest(ids[has], before.to_numpy()[has], "ecg", seed),
         images=_manifest(ids, before.to_numpy(), "image", seed),
+        sounds=_manifest(ids, before.to_numpy(), "sound", seed),
         static=static,
     )

@@ -193,6 +193,10 @@ def one_image_for_two(cohort):
     cohort.images.loc[[5, 6, 7], "sha256"] = cohort.images.loc[4, "sha256"]
 
 
+def one_sound_for_two(cohort):
+    cohort.sounds.loc[[5, 6, 7], "sha256"] = cohort.sounds.loc[4, "sha256"]
+
+
 def copied_people(cohort):
     rng = np.random.default_rng(RNG)
     for name in ("SBP", "DBP", "HB", "LDL"):
@@ -290,6 +294,7 @@ PLANTS = [
     (identifier_in_two_spellings, {"subject_in_two_folds:spelling"}),
     (one_recording_for_two, {"recording_shared:recordings"}),
     (one_image_for_two, {"image_shared:images"}),
+    (one_sound_for_two, {"sound_shared:sounds"}),
     (copied_people, {"duplicate_subjects:features"}),
     (numbered_by_outcome, {"identifier_encodes_outcome:mi"}),
     (lettered_by_outcome, {"identifier_encodes_outcome:mi"}),

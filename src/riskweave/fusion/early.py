@@ -37,7 +37,7 @@ class Early:
 
     def __init__(self, *, build: Callable[..., Estimator], causes: int, products: int = 0):
         self._build, self.causes = build, causes
-        self.products = Products(products)
+        self.products = Products(products) if products else None
 
     def fit(  # noqa: PLR0917 - the protocol of all fusions
         self,
@@ -49,8 +49,10 @@ class Early:
         event_val: np.ndarray,
     ) -> "Early":
         """Fit the estimator on the training rows; see `riskweave.survival.registry.Estimator`."""
-        self.products.fit(design, time, event)
-        self.estimator = estimator_of(self._build, [*design.columns, *self.products.names_], causes=self.causes)
+        columns = design.columns
+        if self.products is not None:
+            columns = [*columns, *self.products.fit(design, time, event).names_]
+        self.estimator = estimator_of(self._build, columns, causes=self.causes)
         del self._build
         if hasattr(self.estimator, "people"):
             # An ensemble divides the training rows, all of a person in one part.
@@ -67,7 +69,8 @@ class Early:
         return self.estimator.linear_predictor(self._values(design))
 
     def _values(self, design: Design) -> np.ndarray:
-        return np.append(design.values, self.products.transform(design), axis=1)
+        products = np.zeros((len(design), 0)) if self.products is None else self.products.transform(design)
+        return np.append(design.values, products, axis=1)
 
     @property
     def curves(self) -> pd.DataFrame:

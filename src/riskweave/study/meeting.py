@@ -37,13 +37,16 @@ def _check_models(study: "Study") -> Iterator[str]:
     ]
     for name, block in study.experiments.items():
         for fusion in block.fusions():
-            kind = study.fusion(fusion).kind
+            block_of_fusion = study.fusion(fusion)
+            kind = block_of_fusion.kind
             for model in block.models:
                 used = study.models[model].kind
                 key = f"experiments.{name}.models"
                 if used == "multi_endpoint" and kind not in _OF_ALL_ENDPOINTS:
                     allowed = ", ".join(_OF_ALL_ENDPOINTS)
                     yield f"{key}: {model} (kind {used}) does not go with fusion {fusion!r}. Allowed fusions: {allowed}"
+                elif used == "multi_endpoint" and getattr(block_of_fusion, "products", 0):
+                    yield f"{key}: {model} (kind {used}) learns products by itself. Take fusion 'early' without them"
                 elif kind in _NETWORK and not isinstance(study.models[model], NetworkModel):
                     found = ", ".join(networks) or "none of the study's; add one, such as kind: logistic_hazard"
                     yield f"{key}: fusion {fusion!r} needs a network, and {model} is kind {used}. Allowed: {found}"
