@@ -1,6 +1,6 @@
 """Models on public tables: every kind of the registry, against published figures, Kaplan-Meier and the ensemble.
 
-    RISKWEAVE_DATA=<folder> python benchmarks/tabular_models.py CACHE [--sets whas500 gbsg] [--models cox stacked]
+    RISKWEAVE_DATA=<folder> python benchmarks/tabular_models.py [CACHE] [--sets whas500 gbsg] [--models cox stacked]
 
 The folder holds ``benchmarks_tabular/<set>.parquet`` (columns, time, event; rows in the order that gives the folds of
 the reference). Models are fitted as in the pipeline (`DesignMatrix` on the training rows, a fifth of them for
@@ -256,7 +256,13 @@ def compare(ensemble: str, results: dict, data: dict, resamples: int) -> None:
 def main() -> None:
     """Run the folds that the cache lacks and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cache", type=Path, help="folder that keeps what each fold gives")
+    parser.add_argument(
+        "cache",
+        type=Path,
+        nargs="?",
+        default=Path("results/benchmarks/tabular_models"),
+        help="folder that keeps what each fold gives",
+    )
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--models", nargs="+", default=list(BLOCKS), choices=list(BLOCKS))
     parser.add_argument("--resamples", type=int, default=200)
