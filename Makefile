@@ -20,14 +20,15 @@ help:  ## Show the targets
 
 setup: $(INSTALLED)  ## Install everything into .venv, as requirements.lock pins it
 
-# --python: another environment that is active in the user's shell is left alone.
+# --python: another environment that is active in the user's shell is left alone. --compile-bytecode: once here, and not
+# in each of the many short jobs where Python may not write its caches.
 $(INSTALLED): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "riskweave needs Python 3.11 or newer with venv, and '$(PYTHON)' is not:" \
 	       "`$(PYTHON) --version 2>&1`. Install one and name it, as in: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/python -m uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/python -m uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
