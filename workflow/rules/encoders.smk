@@ -1,7 +1,7 @@
 """Encoders: networks from raw recordings, notes and events to embeddings, trained in each fold.
 
 REQUIRED INPUTS: features/<feature_set>/{inputs.npy,index.parquet}, cohort/subjects.parquet, cohort/folds.parquet,
-  cohort/outcomes/<endpoint>.parquet.
+  cohort/outcomes/<endpoint>.parquet, cohort/checks/<endpoint>/<feature_set>.
 OUTPUTS: features/<feature_set>/<endpoint>/{embeddings.parquet,encoder.pt}; with pretraining
   features/<feature_set>/pretrained.pt, once for all endpoints; of each training a run record (run.json) with its curves
   (curves.csv).
@@ -15,6 +15,7 @@ rule pretrain_encoder:
         index=f"{RESULTS}/features/{{pretrained_set}}/index.parquet",
         folds=rules.assign_folds.output.folds,
         data=ancient(rules.ingest.output.data),
+        checked=check_of_pretraining,
     output:
         weights=f"{RESULTS}/features/{{pretrained_set}}/pretrained.pt",
         record=f"{RESULTS}/features/{{pretrained_set}}/pre-training/run.json",
