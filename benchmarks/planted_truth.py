@@ -58,17 +58,20 @@ FEATURE_SETS = {
     "image": {
         "modality": "image",
         "measurements": True,
+        "local_measurements": True,
         "encoder": {"training": {"epochs": 20, "patience": 5, "learning_rate": 0.002}},
     },
     "text": {"modality": "text", "codes": ["NOTE//"], "encoder": {"training": {"epochs": 20, "learning_rate": 0.003}}},
     "audio": {"modality": "audio", "encoder": {"training": {"epochs": 20, "learning_rate": 0.002}}},
 }
 MODELS = {
-    "cox": {"kind": "cox", "penalty": [0.01, 0.03, 0.1, 0.3]},
+    "cox": {"kind": "cox", "penalty": [0.0025, 0.005, 0.01], "l1_ratio": [0.9]},
     "deep_surv": {"kind": "deep_surv", "hidden": [32], "dropout": 0.3},
     "boosting": {"kind": "gradient_boosting"},
     "stacked": {"kind": "stacked", "members": ["cox", "deep_surv", "boosting"], "parts": 3},
 }
+# Effects that only add up miss what two modalities mean together.
+CROSSED = {"kind": "early", "products": 6}
 # Which part of the log-hazard a feature set alone can know.
 OWN = {name: (name,) for name in ("ecg", "image", "text", "audio")} | {
     "record": ("ehr",),
@@ -134,8 +137,9 @@ def study_of(name: str, part: Part, options: argparse.Namespace) -> dict:
                 "horizons": [1096, HORIZON],
             }
         },
-        "folds": {"count": options.folds, "validation": 0.15},
+        "folds": {"count": options.folds, "validation": 0.1},
         "feature_sets": {key: value for key, value in FEATURE_SETS.items() if key in used},
+        "fusions": {"crossed": CROSSED} if "crossed" in options.fusions else {},
         "models": {key: value for key, value in MODELS.items() if key in needed},
         "experiments": experiments,
         "evaluation": {"reference": "age_sex.cox", "bootstrap": 100},
@@ -288,10 +292,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", help="where studies and results go")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=["gap", "noise", "missing", "further"])
     parser.add_argument("--subjects", type=int, default=5000)
-    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--folds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1, help="seed of the cohort")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=["cox", "stacked"], help="of fused experiments")
-    parser.add_argument("--fusions", nargs="*", choices=["attention", "late", "joint"], default=["attention", "late"])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=["cox"], help="of fused experiments")
+    fusions = ["crossed", "attention", "late", "joint"]
+    parser.add_argument("--fusions", nargs="*", choices=fusions, default=["crossed", "late"])
     parser.add_argument("--noise", choices=["ecg", "image"], default="image", help="modality without signal")
     parser.add_argument("--missing", choices=["ecg", "image"], default="image", help="modality that half lack")
     parser.add_argument("--cores", type=int, default=2)

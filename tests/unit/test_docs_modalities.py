@@ -92,6 +92,9 @@ def test_the_page_names_all_modalities_and_measurements():
     for name, *_ in image_measurements.MEASUREMENTS:
         if not re.match(r"grey_p(25|50|75)|power_(4|8|16|32)_", name):
             assert f"`{name}`" in PAGE
+    for name in ("grey_1_1", "grey_8_8", "fine_128_1_1", "fine_32_4_4"):
+        assert name in {local for local, *_ in image_measurements.LOCAL_MEASUREMENTS}
+        assert f"`{name}`" in PAGE
 
 
 @pytest.mark.parametrize("name", sorted(PARTS))

@@ -13,7 +13,7 @@ from riskweave.errors import DataError
 from riskweave.modalities.base import read_features
 from riskweave.modalities.files import latest_files
 from riskweave.modalities.image import MODALITY, normalise, read_image, square
-from riskweave.modalities.image_measurements import MEASUREMENTS, measure
+from riskweave.modalities.image_measurements import LOCAL_MEASUREMENTS, MEASUREMENTS, measure, measure_locally
 from riskweave.study.features import ImageFeatures
 
 INDEX = pd.Timestamp("2020-06-01")
@@ -300,6 +300,30 @@ def test_measurements_of_known_images(tmp_path):
     assert small == large
     for name, *_ in MEASUREMENTS:
         assert small[name] == pytest.approx(values[name], abs=1e-4)
+
+
+def test_local_measurements_of_known_images(tmp_path):
+    """A grating whose energy is known by hand, a bright quarter, and nothing where nothing is."""
+    frequency = 2 * np.pi * 12 / 128
+    grating = np.tile(0.5 + 0.25 * np.sin(frequency * np.arange(128)), (128, 1))
+    values = measure_locally(np.kron(grating, np.ones((2, 2))))
+    assert list(values) == [name for name, *_ in LOCAL_MEASUREMENTS]
+    # The Laplacian of A sin(wx) is A (2 - 2 cos w) sin(wx); a cell holds three whole periods, of mean square 1/2.
+    energy = (0.25 * (2 - 2 * np.cos(frequency))) ** 2 / 2
+    assert values["fine_128_2_2"] == pytest.approx(10 * np.log10(energy), abs=0.01)
+    assert values["fine_128_1_2"] == pytest.approx(10 * np.log10(energy * 31 / 32), abs=0.01)  # one row is the margin
+    quarter = np.full((256, 256), 0.25)
+    quarter[:128, 128:] = 0.75
+    values = measure_locally(quarter)
+    assert [values[f"grey_{cell}"] for cell in ("1_1", "4_5", "5_8", "8_8")] == [0.25, 0.75, 0.25, 0.25]
+    assert values["fine_32_1_1"] == pytest.approx(-80)
+    assert all(np.isnan(value) for value in measure_locally(np.ones((256, 256))).values())
+    path = png(tmp_path / "grating.png", (255 * grating).astype(np.uint8))
+    features = ImageFeatures(modality="image", size=32, local_measurements=True, encoder=None)
+    facts = read_image(path, features=features)[1]
+    assert {name for name, *_ in LOCAL_MEASUREMENTS} <= set(facts)
+    assert "contrast" not in facts
+    assert [column.name for column in MODALITY.columns(features)] == [name for name, *_ in LOCAL_MEASUREMENTS]
 
 
 def test_several_images_their_measurements_and_one_patient(tmp_path, picture):

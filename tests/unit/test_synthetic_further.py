@@ -28,7 +28,7 @@ TEXT_FILES = {
 }
 ECG_FILES = "06c98a14c29bd4c8"
 IMAGE_FILES = "7080067f887f4582"
-EVENTS, TRUTH = "0133fda723212971", "414bc71cc52b56cb"
+EVENTS, TRUTH = "2381febefa9fbeb3", "414bc71cc52b56cb"
 
 
 def _source(**changes) -> SyntheticSource:

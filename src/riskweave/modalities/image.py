@@ -3,6 +3,7 @@
 import logging
 import struct
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,13 @@ import pydicom.pixels
 
 from riskweave.modalities.base import Column
 from riskweave.modalities.files import UnreadableFileError
-from riskweave.modalities.image_measurements import MEASURED_EDGE, MEASUREMENTS, measure
+from riskweave.modalities.image_measurements import (
+    LOCAL_MEASUREMENTS,
+    MEASURED_EDGE,
+    MEASUREMENTS,
+    measure,
+    measure_locally,
+)
 from riskweave.modalities.recorded import Recorded
 from riskweave.study.features import ImageFeatures
 
@@ -70,8 +77,10 @@ def read_image(path: Path, *, features: ImageFeatures) -> tuple[np.ndarray, dict
         raise UnreadableFileError("it holds pixels that are not finite")
     pixels = normalise(grey)
     facts = {"format": form, "width": grey.shape[1], "height": grey.shape[0], "bits": bits, "blank": not pixels.any()}
-    if features.measurements:
-        facts |= measure(pixels, square(pixels, size=MEASURED_EDGE))
+    if features.measurements or features.local_measurements:
+        squared = square(pixels, size=MEASURED_EDGE)
+        facts |= measure(pixels, squared) if features.measurements else {}
+        facts |= measure_locally(squared) if features.local_measurements else {}
     return square(pixels, size=features.size), facts
 
 
@@ -172,14 +181,19 @@ def _check(facts: pd.DataFrame, manifest: Path) -> None:
         logger.warning("%s: %d of %d images are of one grey all over", manifest.name, blank, len(facts))
 
 
+def _described(measurements: Iterable[tuple[str, str, str]]) -> tuple[Column, ...]:
+    return tuple(
+        Column(name=name, modality="image", unit=unit, description=description)
+        for name, unit, description in measurements
+    )
+
+
 MODALITY = Recorded(
     name="image",
     read=read_image,
     shape=lambda features: (features.size, features.size),
-    columns=tuple(
-        Column(name=name, modality="image", unit=unit, description=description)
-        for name, unit, description in MEASUREMENTS
-    ),
+    columns=_described(MEASUREMENTS),
+    local_columns=_described(LOCAL_MEASUREMENTS),
     kept=("format", "width", "height", "bits", "blank"),
     accepted=ACCEPTED,
     check=_check,

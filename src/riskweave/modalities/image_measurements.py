@@ -5,7 +5,7 @@ They know nothing of anatomy. They tell what a network has to beat, and whether 
 
 import numpy as np
 
-__all__ = ["MEASURED_EDGE", "MEASUREMENTS", "measure"]
+__all__ = ["LOCAL_MEASUREMENTS", "MEASURED_EDGE", "MEASUREMENTS", "measure", "measure_locally"]
 
 MEASURED_EDGE = 256
 """Edge in pixels of the square image that scales and places are measured in, whatever the encoder is given."""
@@ -31,6 +31,26 @@ MEASUREMENTS = (
     ("middle", "", "Mean grey of the middle third, against the mean of the image"),
     ("right", "", "Mean grey of the right third, against the mean of the image"),
     ("asymmetry", "", "Mean difference between a pixel and the one opposite it across the vertical middle"),
+)  # fmt: skip
+
+_GREY_CELLS, _FINE_CELLS = 8, 4
+_FINE_EDGES = (128, 64, 32)
+_FAINTEST = 1e-8
+"""Added to energies (squared greys): a cell without structure has -80 dB, not minus infinity."""
+
+LOCAL_MEASUREMENTS = (
+    *(
+        (f"grey_{row + 1}_{column + 1}", "", f"Mean grey of row {row + 1}, column {column + 1} of 8 x 8 cells")
+        for row in range(_GREY_CELLS)
+        for column in range(_GREY_CELLS)
+    ),
+    *(
+        (f"fine_{edge}_{row + 1}_{column + 1}", "dB", f"Energy of the Laplacian in row {row + 1}, column {column + 1} "
+         f"of 4 x 4 cells, the image being {edge} pixels wide")
+        for edge in _FINE_EDGES
+        for row in range(_FINE_CELLS)
+        for column in range(_FINE_CELLS)
+    ),
 )  # fmt: skip
 
 
@@ -61,6 +81,39 @@ def measure(pixels: np.ndarray, squared: np.ndarray) -> dict[str, float]:
     values |= _power(squared.astype(np.float64))
     values |= _places(squared.astype(np.float64))
     return {name: float(value) for name, value in values.items()}
+
+
+def measure_locally(squared: np.ndarray) -> dict[str, float]:
+    """Measure the parts of an image: how bright they are, and how much fine structure they have.
+
+    Parameters
+    ----------
+    squared : ndarray, shape (edge, edge)
+        The image with black bars, as a square of `MEASURED_EDGE` pixels, greys between 0 and 1.
+
+    Returns
+    -------
+    dict
+        A value for each name of `LOCAL_MEASUREMENTS`; NaN for an image of one grey.
+    """
+    names = [name for name, *_ in LOCAL_MEASUREMENTS]
+    if np.ptp(squared) == 0:
+        return dict.fromkeys(names, np.nan)
+    values = [_block_means(squared.astype(np.float64), _GREY_CELLS).ravel()]
+    for edge in _FINE_EDGES:
+        grey = _block_means(squared.astype(np.float64), edge)
+        inner = grey[1:-1, 1:-1]
+        laplacian = 4 * inner - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
+        # The margin has no neighbours outside: it counts as without structure.
+        energy = _block_means(np.pad(laplacian, 1) ** 2, _FINE_CELLS)
+        values.append(10.0 * np.log10(energy.ravel() + _FAINTEST))
+    return dict(zip(names, np.concatenate(values).tolist(), strict=True))
+
+
+def _block_means(image: np.ndarray, cells: int) -> np.ndarray:
+    """Return the means of cells x cells blocks of a square image, of shape (cells, cells)."""
+    size = len(image) // cells
+    return image.reshape(cells, size, cells, size).mean(axis=(1, 3))
 
 
 def _power(squared: np.ndarray) -> dict[str, float]:

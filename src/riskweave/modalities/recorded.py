@@ -37,11 +37,13 @@ class Recorded:
     shape : callable
         From the block to the shape of one recording's array.
     columns : tuple of Column
-        The measurements that become columns.
+        The measurements that become columns with `measurements`.
     kept : tuple of str
         Facts that the index keeps, such as the quality of the recording.
     accepted : str
         Which files are accepted, for errors.
+    local_columns : tuple of Column
+        Those of the recording's parts, with `local_measurements`, for modalities that have them.
     check : callable, optional
         ``check(facts, manifest)``: looks at the facts of all recordings (a DataFrame) and logs or raises.
     """
@@ -52,6 +54,7 @@ class Recorded:
     columns: tuple[Column, ...]
     kept: tuple[str, ...]
     accepted: str
+    local_columns: tuple[Column, ...] = ()
     check: Callable[[pd.DataFrame, Path], None] | None = None
 
     def modality(self) -> Modality:
@@ -60,7 +63,8 @@ class Recorded:
 
     def measured(self, features: RecordedFeatures) -> list[Column]:
         """Return the columns of the feature table."""
-        return list(self.columns) if features.measurements else []
+        columns = list(self.columns) if features.measurements else []
+        return columns + (list(self.local_columns) if getattr(features, "local_measurements", False) else [])
 
     def read_all(
         self,

@@ -51,7 +51,8 @@ class RecordedFeatures(Block):
 
     @model_validator(mode="after")
     def _possible(self):
-        if not self.measurements and getattr(self, "encoder", None) is None:
+        measured = self.measurements or getattr(self, "local_measurements", False)
+        if not measured and getattr(self, "encoder", None) is None:
             raise ValueError("this feature set needs `measurements: true` or an `encoder`")
         return self
 
@@ -96,6 +97,11 @@ class ImageFeatures(RecordedFeatures):
     )
     measurements: bool = Field(
         default=False, description="Plain measurements as columns: grey levels, contrast and texture by scale."
+    )
+    local_measurements: bool = Field(
+        default=False,
+        description="Measurements of the image's parts as columns: grey level of 8 x 8 cells, fine structure of 4 x 4 "
+        "cells at three scales. For images that are aligned, such as chest radiographs.",
     )
     encoder: CnnEncoder | None = Field(
         default=CnnEncoder(), description="Network that turns the image into an embedding."
