@@ -3,10 +3,12 @@
 import pytest
 import torch
 import torchvision
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from riskweave.networks.augment import jitter_images, jitter_recordings
 from riskweave.networks.cnn import CNN, SmallCNN
 from riskweave.networks.layers import ChannelScale
+from riskweave.networks.lstm import WordLSTM
 from riskweave.networks.mlp import MLP
 from riskweave.networks.tcn import TCN
 
@@ -123,3 +125,24 @@ def test_images_move_a_little_and_are_not_mirrored():
         assert abs(row - 30) <= 3
         assert abs(column - 10) <= 3
         assert 0.9 <= image.max() <= 1.1
+
+
+def test_both_directions_of_a_note_are_those_of_a_memory_that_knows_where_it_ends():
+    torch.manual_seed(0)
+    net = WordLSTM(20, width=5, hidden=4, embedding=3, dropout=0.0).eval()
+    both = torch.nn.LSTM(5, 4, batch_first=True, bidirectional=True)
+    own = {
+        f"{key}{end}": value
+        for end, one in (("", net.onwards), ("_reverse", net.backwards))
+        for key, value in one.state_dict().items()
+    }
+    both.load_state_dict(own)
+    lengths = torch.tensor([7, 1, 4, 9])
+    words = torch.randint(1, 20, (4, 9)) * (torch.arange(9) < lengths[:, None])
+    seen = []
+    net.embedding.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    net(words)
+    packed = pack_padded_sequence(net.vectors(words), lengths, batch_first=True, enforce_sorted=False)
+    states, _ = pad_packed_sequence(both(packed)[0], batch_first=True, padding_value=torch.nan)
+    torch.testing.assert_close(seen[0][:, 10:18], states.nanmean(dim=1))
+    torch.testing.assert_close(seen[0][:, 18:], states.nan_to_num(-torch.inf).amax(dim=1))

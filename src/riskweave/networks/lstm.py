@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from riskweave.networks.layers import Embedding
 
@@ -39,19 +38,28 @@ class WordLSTM(nn.Module):
         super().__init__()
         self.vectors = nn.Embedding(words, width, padding_idx=0)
         self.dropout = nn.Dropout(dropout)
-        self.lstm = nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
+        # Two of one direction, on padded notes: ten times as fast on a CPU as one of both on packed ones, whose
+        # gradient takes a time that grows with the square of the length.
+        self.onwards = nn.LSTM(width, hidden, batch_first=True)
+        self.backwards = nn.LSTM(width, hidden, batch_first=True)
         self.embedding = Embedding(2 * width + 4 * hidden, embedding, dropout)
         self.features = embedding
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the embedding (n, embedding) of notes `x` (n, words), int64 with 0 behind the end of each."""
         known = x != 0
-        # A note without a word is read as one unknown place, whose state counts for nothing.
-        lengths = known.sum(dim=1).clamp(min=1)
         vectors = self.dropout(self.vectors(x))
-        packed = pack_padded_sequence(vectors, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
+        turned = _turned(known).unsqueeze(-1)
+        # What stands behind the end of a note is read after it, in both directions, and its states count for nothing.
+        back = self.backwards(vectors.gather(1, turned.expand_as(vectors)))[0]
+        states = torch.cat([self.onwards(vectors)[0], back.gather(1, turned.expand_as(back))], dim=2)
         return self.embedding(torch.cat([*_pooled(vectors, known), *_pooled(states, known)], dim=1))
+
+
+def _turned(known: Tensor) -> Tensor:
+    """Return for each place of `known` (n, words) the one that is there once the words, not the rest, turn round."""
+    places = torch.arange(known.shape[1], device=known.device)
+    return torch.where(known, known.sum(dim=1, keepdim=True) - 1 - places, places)
 
 
 def _pooled(x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
