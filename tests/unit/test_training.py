@@ -83,6 +83,14 @@ def test_curves_start_before_training_and_the_best_epoch_is_kept():
     assert float(again) == pytest.approx(loss.min(), rel=1e-6)
 
 
+@pytest.mark.parametrize("epochs", [1, 5, 10])
+def test_any_number_of_steps_has_a_learning_rate(epochs):
+    """In 5 steps the rate rises for exactly one."""
+    found = trained(training=FAST.model_copy(update={"epochs": epochs, "patience": epochs, "batch_size": 300}))
+    assert found.curves["value"].notna().all()
+    assert found.curves["epoch"].max() == epochs
+
+
 def test_too_few_rows_are_refused():
     x, time, event = cohort(3)
     with pytest.raises(DataError, match="a fold has 1 validation rows"):

@@ -112,11 +112,13 @@ class SurvivalTask(pl.LightningModule):
                 for (rate, decayed), parameters in groups.items()
             ],
         )
+        steps = int(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=[block.learning_rate * rate for rate, _ in groups],
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=WARM_UP,
+            total_steps=steps,
+            # A warm-up of exactly one step (5 epochs of one batch) torch divides by zero; a little more does the same.
+            pct_start=WARM_UP if steps * WARM_UP != 1 else 1.01 * WARM_UP,
             cycle_momentum=block.optimiser != "sgd",
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
