@@ -73,9 +73,11 @@ def planted(
     return {role: Part(matrix.design(tables, ids[r]), time[r], event[r], truth[r], sum(known)[r]) for role, r in parts}
 
 
-def fitted(fusion: Fusion, model: Model, parts: dict[str, Part], *, causes: int = 1, seed: int = 0) -> FusedModel:
-    """Return a fusion fitted on the training rows."""
-    build = partial(build_estimator, model=model, causes=causes, seed=seed, threads=1)
+def fitted(
+    fusion: Fusion, model: Model, parts: dict[str, Part], *, causes: int = 1, seed: int = 0, **further
+) -> FusedModel:
+    """Return a fusion fitted on the training rows; `further` is for the estimators."""
+    build = partial(build_estimator, model=model, causes=causes, seed=seed, threads=1, **further)
     train, validation = parts["train"], parts["validation"]
     return build_fusion(fusion, model=model, build=build, causes=causes, seed=seed).fit(
         train.design, train.time, train.event, validation.design, validation.time, validation.event

@@ -9,7 +9,8 @@ from planted_design import DAYS, fitted, planted, score
 
 from riskweave.fusion.late import Late
 from riskweave.study.fusions import BUILT_IN, LateFusion
-from riskweave.study.models import CoxModel
+from riskweave.study.models import CoxModel, StackedModel
+from riskweave.survival.stacked import StackedEnsemble
 
 LATE, EARLY = LateFusion(kind="late", parts=3), BUILT_IN["early"]
 COX = CoxModel(kind="cox", penalty=[0.03])
@@ -151,3 +152,30 @@ def test_a_stored_model_is_small_and_predicts_the_same(late, half, tmp_path):
     np.testing.assert_array_equal(again.predict(half["test"].design, DAYS), late.predict(half["test"].design, DAYS))
     # Baselines of 8 patterns and 3 models, not 1500 rows of 14 columns.
     assert (tmp_path / "model.joblib").stat().st_size < 130_000
+
+
+def test_an_ensemble_of_a_modality_knows_whose_rows_it_divides(monkeypatch):
+    """Every row of the cohort twice, as two index times of a person: the copies are never in two parts."""
+    once = planted(modalities={"ehr": 3, "ecg": 2}, weights={"ehr": 0.6}, n=200, lacking={"ecg": 0.3})
+    train = once["train"]
+    twice = np.tile(np.arange(len(train.design)), 2)
+    people = np.array([f"p{row}" for row in twice])
+    design = replace(train.design.take(twice), people=people)
+    parts = {**once, "train": replace(train, design=design, time=train.time[twice], event=train.event[twice])}
+    given = []
+
+    class Watched(StackedEnsemble):
+        def fit(self, x, *rest):
+            rows = {tuple(row): person for row, person in zip(x.tolist(), self.people, strict=True)}
+            given.append((len(x), len(rows), len(set(self.people))))
+            assert [rows[tuple(row)] for row in x.tolist()] == list(self.people)
+            return super().fit(x, *rest)
+
+    monkeypatch.setattr("riskweave.survival.stacked.StackedEnsemble", Watched)
+    members = {"weak": COX, "strong": CoxModel(kind="cox", penalty=[1.0])}
+    stacked = StackedModel(kind="stacked", members=list(members), parts=2)
+    model = fitted(LATE, stacked, parts, members=members)
+    # Of each modality, a fit without each of three parts and one of all.
+    assert len(given) == 8
+    assert all(rows == 2 * different == 2 * persons for rows, different, persons in given)
+    assert all(one.estimator.people is None for one in model.models)
