@@ -17,10 +17,10 @@ with warnings.catch_warnings():
 from riskweave.errors import DataError
 from riskweave.survival.discrete import discretise
 from riskweave.survival.heads import make_head, restore_head
-from riskweave.survival.heads.deep_surv import breslow
 from riskweave.survival.heads.intervals import joint_labels
 from riskweave.survival.heads.risk_sets import all_pairs, case_control_loss, fixed_pairs, partial_likelihood
 from riskweave.survival.implementations import HEADS
+from riskweave.survival.proportional import breslow
 
 OPTIONS = {
     "cox_time": {"controls": 2, "hidden": 8, "dropout": 0.0},

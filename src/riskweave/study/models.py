@@ -40,7 +40,7 @@ class TunableModel(Block):
 
 
 class CoxModel(TunableModel):
-    """Penalised Cox proportional hazards (lifelines), one cause-specific model for each cause."""
+    """Penalised Cox proportional hazards (lifelines, skglm), one cause-specific model for each cause."""
 
     kind: Literal["cox"] = Field(description="Kind of model.")
     penalty: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)] = Field(

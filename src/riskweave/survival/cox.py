@@ -1,4 +1,4 @@
-"""Penalised Cox proportional hazards, one cause-specific model for each cause (lifelines)."""
+"""Penalised Cox proportional hazards, one cause-specific model for each cause (lifelines, skglm)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,14 @@ from lifelines import CoxPHFitter
 
 from riskweave.study.models import CoxModel
 from riskweave.survival.competing import one_cause
+from riskweave.survival.descent import DescentCox, fit_by_descent
 from riskweave.survival.penalised import DURATION, EVENT, Penalty, choose, quietly, table
 from riskweave.survival.proportional import Baseline, proportional_incidence
 
 __all__ = ["CauseSpecificCox", "from_block"]
 
-ZERO = 1e-4
-"""Log hazard ratios for a standard deviation that count as zero under a lasso: see `CauseSpecificCox`."""
+WIDE = 100
+"""Columns above which a ridge is fitted by coordinate descent: a Newton step of lifelines takes their square."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,13 @@ class _Hazard:
     baseline: Baseline
 
     @classmethod
-    def of(cls, model: CoxPHFitter) -> "_Hazard":
+    def of(cls, model: CoxPHFitter | DescentCox) -> "_Hazard":
+        if isinstance(model, DescentCox):
+            return cls(model.params_.to_numpy(), model.means, model.baseline)
         # lifelines gives the times of censorings too, at which the hazard does not change.
         cumulative = model.baseline_cumulative_hazard_.iloc[:, 0]
-        coefficients = model.params_.to_numpy(copy=True)
-        if model.l1_ratio > 0:
-            coefficients[np.abs(coefficients * model._norm_std.to_numpy()) < ZERO] = 0.0
         return cls(
-            coefficients,
+            model.params_.to_numpy(copy=True),
             model._norm_mean.to_numpy(copy=True),
             Baseline.of(cumulative.index.to_numpy(), cumulative.to_numpy()),
         )
@@ -68,13 +68,8 @@ class CauseSpecificCox:
     Breslow's. The pair of :math:`\lambda` and :math:`\alpha` with the highest partial log-likelihood of the validation
     rows is kept; without validation events, the largest :math:`\lambda` with the smallest :math:`\alpha`.
 
-    lifelines replaces :math:`|\beta_j|` by a smooth function that gets 1.3 times as sharp with each Newton step
-    (Schmidt et al. 2009, University of British Columbia TR-2009-19). While coefficients are pulled to zero its
-    likelihood goes on changing, so that its criterion of convergence is met after 50 steps or more only, at a sharpness
-    of :math:`10^5` and up. What the lasso removes is then left with :math:`10^{-5}` and less for a standard deviation,
-    and is set to zero here: all coefficients below `ZERO`, which change a hazard by less than one in 10,000 for a
-    standard deviation. Coefficients and zeros agree with coordinate descent (scikit-survival), as tests show. Without
-    a lasso no coefficient is touched.
+    Without a lasso and with up to `WIDE` columns, lifelines fits. Otherwise skglm does by coordinate descent, which
+    leaves exact zeros: lifelines' smooth stand-in for :math:`|\beta_j|` takes minutes for a hundred columns.
 
     Parameters
     ----------
@@ -199,10 +194,17 @@ class CauseSpecificCox:
             self.metrics[f"validation_log_likelihood_cause_{cause}"] = fitted.score
 
 
-def _fit(train: pd.DataFrame, penalty: Penalty, before: CoxPHFitter | None) -> CoxPHFitter | None:
+def _fit(
+    train: pd.DataFrame, penalty: Penalty, before: CoxPHFitter | DescentCox | None
+) -> CoxPHFitter | DescentCox | None:
     """Fit one model, starting from the one before; None when it does not converge."""
-    model = CoxPHFitter(penalizer=penalty.strength, l1_ratio=penalty.l1_ratio)
-    start = None if before is None else (before.params_ * before._norm_std).to_numpy()
+    start = before.scaled if isinstance(before, DescentCox) else None
+    if isinstance(before, CoxPHFitter):
+        start = (before.params_ * before._norm_std).to_numpy()
+    # Two columns of the table are the outcome.
+    if penalty.l1_ratio > 0 or train.shape[1] - 2 > WIDE:
+        return fit_by_descent(train, penalty, start)
+    model = CoxPHFitter(penalizer=penalty.strength)
     return quietly(lambda: model.fit(train, duration_col=DURATION, event_col=EVENT, initial_point=start))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from riskweave.survival.competing import at_times, cumulative_incidence
 
-__all__ = ["CELLS", "Baseline", "proportional_incidence"]
+__all__ = ["CELLS", "Baseline", "breslow", "proportional_incidence"]
 
 CELLS = 4_000_000
 """Most values of an array of hazards (subjects x causes x event times) that predictions hold at once: 32 MB."""
@@ -29,6 +29,26 @@ class Baseline:
     def at(self, times: np.ndarray) -> np.ndarray:
         """Return the cumulative hazard at these days."""
         return at_times(self.cumulative, grid=self.times, times=times)
+
+
+def breslow(log_ratio: np.ndarray, time: np.ndarray, observed: np.ndarray) -> Baseline:
+    """Return Breslow's estimate of the cumulative baseline hazard (1974, Biometrics 30:89).
+
+    Parameters
+    ----------
+    log_ratio : array (n,)
+        Log hazard ratios of the training rows.
+    time : array (n,)
+        Days.
+    observed : bool array (n,)
+        Whether the event happened.
+    """
+    times, events = np.unique(time[observed], return_counts=True)
+    order = np.argsort(time, kind="stable")
+    # Bounded as predictions are: a network that diverged must not overflow.
+    ratio = np.exp(np.clip(np.asarray(log_ratio, dtype=np.float64), -50, 50))
+    at_risk = np.cumsum(ratio[order][::-1])[::-1]
+    return Baseline(times, np.cumsum(events / at_risk[np.searchsorted(time[order], times, side="left")]))
 
 
 def proportional_incidence(

@@ -7,29 +7,9 @@ from riskweave.study.models import NetworkModel
 from riskweave.survival.discrete import check_events
 from riskweave.survival.heads.base import Head, RiskSets
 from riskweave.survival.heads.risk_sets import case_control_loss, partial_likelihood, sampled_pairs
-from riskweave.survival.proportional import Baseline, proportional_incidence
+from riskweave.survival.proportional import Baseline, breslow, proportional_incidence
 
-__all__ = ["HEAD", "DeepSurvHead", "breslow"]
-
-
-def breslow(log_ratio: np.ndarray, time: np.ndarray, observed: np.ndarray) -> Baseline:
-    """Return Breslow's estimate of the cumulative baseline hazard (1974, Biometrics 30:89).
-
-    Parameters
-    ----------
-    log_ratio : array (n,)
-        Log hazard ratios of the training rows.
-    time : array (n,)
-        Days.
-    observed : bool array (n,)
-        Whether the event happened.
-    """
-    times, events = np.unique(time[observed], return_counts=True)
-    order = np.argsort(time, kind="stable")
-    # Bounded as predictions are: a network that diverged must not overflow.
-    ratio = np.exp(np.clip(np.asarray(log_ratio, dtype=np.float64), -50, 50))
-    at_risk = np.cumsum(ratio[order][::-1])[::-1]
-    return Baseline(times, np.cumsum(events / at_risk[np.searchsorted(time[order], times, side="left")]))
+__all__ = ["HEAD", "DeepSurvHead"]
 
 
 class DeepSurvHead(Head):
