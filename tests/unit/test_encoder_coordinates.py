@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from riskweave.survival.encoding.coordinates import common_coordinates, common_scale, stretch
+from riskweave.survival.encoding.coordinates import chance_agreement, common_coordinates, common_scale, stretch
 
 
 def said(rng, shared, mixing, noise=0.1):
@@ -31,6 +31,33 @@ def test_networks_of_noise_share_nothing():
     maps, agreement = common_coordinates([rng.normal(size=(300, 4)) for _ in range(3)])
     assert agreement.max() < 0.5
     assert all(np.all(each.matrix == 0) for each in maps)
+
+
+@pytest.mark.parametrize("rows", [20, 25, 40, 60, 100])
+def test_few_rows_do_not_let_noise_agree(rows):
+    """With the 0.5 of many rows 3.8 of 8 coordinates of noise pass at 25 rows, 1.9 at 40 and 0.5 at 60."""
+    rng = np.random.default_rng(rows)
+    kept, best = [], []
+    for _ in range(40):
+        maps, agreement = common_coordinates([rng.normal(size=(rows, 8)) for _ in range(3)])
+        kept.append(np.any(maps[0].matrix != 0, axis=0).sum())
+        best.append(agreement[0])
+    assert np.mean(kept) <= 0.3
+    # What is asked for is what noise reaches, not more: a signal that all networks have still passes.
+    assert np.median(best) == pytest.approx(chance_agreement(3, 8, rows), abs=0.1)
+    shared = rng.normal(size=(rows, 1))
+    maps, agreement = common_coordinates([said(rng, shared, rng.normal(size=(1, 8))) for _ in range(3)])
+    assert np.any(maps[0].matrix[:, 0] != 0)
+
+
+def test_chance_agreement_is_the_largest_canonical_correlation_of_noise():
+    # Wachter (1980): the square root of 4 c (1 - c) for two sets of equal size, c of the rows each.
+    assert chance_agreement(2, 10, 101) == pytest.approx(np.sqrt(4 * 0.1 * 0.9))
+    # So few rows that two subspaces meet whatever they hold.
+    assert chance_agreement(2, 8, 10) == chance_agreement(3, 8, 2) == pytest.approx(1.0)
+    # Many rows, as studies have: the fixed bar is the higher one.
+    for networks, dimensions in ((2, 8), (3, 8), (5, 8), (3, 32)):
+        assert chance_agreement(networks, dimensions, 400) < 0.5
 
 
 def test_a_network_that_learnt_nothing_and_few_rows_do_no_harm():

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["AGREEMENT", "Coordinates", "common_coordinates", "common_scale", "stretch"]
+__all__ = ["AGREEMENT", "Coordinates", "chance_agreement", "common_coordinates", "common_scale", "stretch"]
 
 AGREEMENT = 0.5
-"""Smallest mean correlation between the networks with which a common coordinate is kept."""
+"""Smallest mean correlation between the networks with which a common coordinate is kept; with few rows it is larger."""
 
 RIDGE = 1e-3
 """Share of a network's largest variance that is added to all of its directions before they are scaled to one."""
@@ -39,7 +39,9 @@ def common_coordinates(embeddings: list[np.ndarray]) -> tuple[list[Coordinates],
     network's embeddings are centred and scaled to unit variance in all directions, with a ridge for directions of next
     to no variance, and the principal components of all of them side by side are the common coordinates, ordered by how
     much the networks agree on them. Each network's map is the least-squares projection on its own directions. What
-    they do not agree on (a mean correlation below `AGREEMENT`) is left out: its coordinate is 0 for everybody.
+    they do not agree on is left out: its coordinate is 0 for everybody. That is a mean correlation below `AGREEMENT`,
+    or below what networks of noise reach on so few rows (`chance_agreement`): the rows that judge the coordinates are
+    those that they were chosen on.
 
     The rows must be unseen by all networks: on its own training rows a network agrees with the outcomes instead.
 
@@ -66,7 +68,7 @@ def common_coordinates(embeddings: list[np.ndarray]) -> tuple[list[Coordinates],
     agreement = np.zeros(d)
     # The squared singular value over n is 1 + (networks - 1) times the mean correlation.
     agreement[:kept] = (values[:kept] ** 2 / len(left) - 1.0) / (networks - 1)
-    used = agreement >= AGREEMENT
+    used = agreement >= max(AGREEMENT, chance_agreement(networks, d, len(left)))
     weights = np.zeros((networks * d, d))
     weights[:, :kept] = right[:kept].T
     # The sign is arbitrary in the decomposition: the largest weight is positive.
@@ -77,6 +79,34 @@ def common_coordinates(embeddings: list[np.ndarray]) -> tuple[list[Coordinates],
         matrix = scaling @ own
         maps.append(Coordinates(matrix, -mean @ matrix))
     return maps, agreement
+
+
+def chance_agreement(networks: int, dimensions: int, rows: int) -> float:
+    """Return how far networks that share nothing agree on the best common coordinate that few rows offer.
+
+    Each network spans d of the n - 1 directions that centred rows have. The largest eigenvalue of the sum of M
+    projections on random subspaces of a share c = d / (n - 1) tends to ``1 + (M - 2) c + 2 sqrt((M - 1) c (1 - c))``
+    (free convolution of Bernoulli laws: Voiculescu, Dykema and Nica 1992, Free Random Variables), and the mean
+    correlation is that less 1, over M - 1. For two networks it is the largest canonical correlation of noise (Wachter
+    1980, Annals of Statistics 8:937).
+
+    Parameters
+    ----------
+    networks : int
+        M, at least 2.
+    dimensions : int
+        d, of the embeddings.
+    rows : int
+        n.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; 1 where the rows are so few that all networks share a direction in any case.
+    """
+    share = min(dimensions / max(rows - 1, 1), 1.0 - 1.0 / networks)
+    spread = 2.0 * np.sqrt((networks - 1) * share * (1.0 - share))
+    return float(((networks - 2) * share + spread) / (networks - 1))
 
 
 def common_scale(scores: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
