@@ -4,11 +4,14 @@ import json
 
 import pandas as pd
 import pytest
+from killing import start
 from small_experiment import COX, build, rewrite, train
 
 from riskweave.cohort.tables import OUTCOMES
 from riskweave.study.fusions import BUILT_IN
+from riskweave.study.models import LogisticHazardModel
 from riskweave.study.search import Interval, Search
+from riskweave.study.training import Training
 from riskweave.survival.search import validated
 
 
@@ -74,6 +77,45 @@ def test_a_killed_search_goes_on_and_gives_the_same_bytes(study, monkeypatch):
     assert (killed / "predictions.parquet").read_bytes() == (whole / "predictions.parquet").read_bytes()
     tables = [pd.read_csv(folder / "trials.csv").drop(columns="seconds") for folder in (whole, killed)]
     pd.testing.assert_frame_equal(*tables)
+
+
+NETWORK = LogisticHazardModel(
+    kind="logistic_hazard",
+    hidden=[],
+    intervals=5,
+    training=Training(epochs=3, patience=3, batch_size=32, learning_rate=1e-2),
+    search=Search(trials=2, space={"dropout": Interval(low=0.0, high=0.5)}),
+)
+KILLS = """
+from pathlib import Path
+import optuna
+from killing import killed
+from riskweave.survival import tuning
+from test_experiment_search import NETWORK, train
+
+tuning.code_fingerprint = str
+
+killed(lambda: train(Path({study!r}), "killed", NETWORK), [(None, 13), ("fold_0", 4), (None, 4)])
+"""
+
+
+def test_a_network_killed_in_a_trial_and_in_its_final_training_gives_the_same_bytes(study, monkeypatch):
+    """In the second trial, in the final training of fold 0 and in a trial of fold 1, each within an epoch."""
+    process = start(KILLS.format(study=str(study)))
+    # In all processes alike: whoever edits a module while this test runs would have other trials.
+    monkeypatch.setattr("riskweave.survival.tuning.code_fingerprint", str)
+    whole = train(study, "whole", NETWORK)
+    told, _ = process.communicate()
+    assert process.returncode == 0, told
+    made = []
+    monkeypatch.setattr(
+        "riskweave.survival.experiment.validated", lambda *a, **further: made.append(1) or validated(*a, **further)
+    )
+    resumed = train(study, "killed", NETWORK)
+    assert len(made) == 2  # those of fold 1: all of fold 0 were finished
+    for name in ("predictions.parquet", "curves.csv"):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes()
+    assert {path.name for path in resumed.iterdir()} == {path.name for path in whole.iterdir()}
 
 
 def test_late_fusion_searches_on_the_columns_together(study):

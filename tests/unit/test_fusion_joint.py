@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from killing import start
 
 from riskweave.cohort.tables import FOLDS, OUTCOMES, write_table
 from riskweave.errors import DataError
@@ -91,8 +92,8 @@ def study(tmp_path_factory):
     return folder
 
 
-def train(study, fusion, name, **changes):
-    folder = study / name
+def train(study, fusion, name, *, output=None, **changes):
+    folder = study / (output or name)
     experiment = {"name": name, "endpoint": "mi", "feature_sets": ("ehr", "ecg"), "fusion": fusion.kind, "model": "lh"}
     arguments = {
         "experiment": experiment,
@@ -169,6 +170,30 @@ def test_a_stored_model_holds_no_rows_and_predicts_with_inputs_of_its_own_again(
     design = content["preprocessing"].design([each.of_fold(0) for each in sets], pd.Index(rows["subject_id"]))
     again = model.connect(open_encoded({"ecg": files(study)}, fold=0)).predict(design, TIMES)
     np.testing.assert_allclose(again[:, 0], rows[[f"risk_{day}" for day in TIMES]], rtol=1e-6)
+
+
+KILLS = """
+from pathlib import Path
+from killing import killed
+from test_fusion_joint import JOINT, train
+
+killed(lambda: train(Path({study!r}), JOINT, "joint", output="killed"), [("fold_0", 4), ("fold_1_joint", 8)])
+"""
+
+
+def test_a_job_that_was_killed_in_either_training_gives_the_same_predictions(study, joint, caplog):
+    """In the attention fusion of one fold, then in the training end to end of the other."""
+    process = start(KILLS.format(study=str(study)))
+    told, _ = process.communicate()
+    assert process.returncode == 0, told
+    state = [path.relative_to(study / "killed") for path in (study / "killed").rglob("training.ckpt")]
+    assert [path.parent.name for path in state] == ["fold_1_joint"]
+    with caplog.at_level("INFO"):
+        resumed = train(study, JOINT, "joint", output="killed")
+    assert "goes on after epoch" in caplog.text
+    for name in ("predictions.parquet", "curves.csv"):
+        assert (resumed / name).read_bytes() == (joint / name).read_bytes()
+    assert {path.name for path in resumed.iterdir()} == {path.name for path in joint.iterdir()}
 
 
 def test_an_encoder_of_other_rows_is_refused(study, tmp_path):

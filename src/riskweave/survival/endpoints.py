@@ -1,6 +1,7 @@
 """Train one network for all endpoints of a study: all folds in one job, predictions of each endpoint's own risk set."""
 
 import logging
+import shutil
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, replace
@@ -301,6 +302,7 @@ def train_endpoints(
         _tell(other, results[endpoint], trials=False)
         write_record(other, endpoints[endpoint].record)
     forget(job.folder / JOURNAL)
+    shutil.rmtree(job.folder / CHECKPOINTS, ignore_errors=True)
 
 
 def _train(job: _Job) -> dict[str, dict[int, FoldResult]]:

@@ -1,6 +1,7 @@
 """Train one experiment: all folds in one job, out-of-fold predictions for every subject at risk."""
 
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -282,3 +283,4 @@ def train_experiment(
             run.metrics[metric] = float(np.mean([result.metrics[metric] for result in results.values()]))
         write_results(job.task, sets, results, predictions=predictions, models=models, curves=curves, trials=trials)
     forget(job.folder / JOURNAL)
+    shutil.rmtree(job.folder / CHECKPOINTS, ignore_errors=True)
