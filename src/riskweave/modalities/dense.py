@@ -65,8 +65,9 @@ class PreparedDense:
         """Return the recordings of some subjects, read from the array batch by batch."""
         rows = [self.stored.rows[position] for position in np.asarray(positions)]
         if self.several:
-            return PooledInputs(self.stored.array, rows)
-        return ArrayInputs(self.stored.array, np.array([own[-1] for own in rows], dtype=np.int64))
+            return PooledInputs(self.stored.array, rows, content=self.stored.fingerprint)
+        latest = np.array([own[-1] for own in rows], dtype=np.int64)
+        return ArrayInputs(self.stored.array, latest, content=self.stored.fingerprint)
 
     def sizes(self) -> dict[str, Any]:
         """Return the shape of one recording."""

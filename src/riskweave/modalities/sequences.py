@@ -160,9 +160,11 @@ class SequenceInputs:
         return torch.from_numpy(codes), torch.from_numpy(values), torch.from_numpy(days)
 
     def fingerprint(self) -> bytes:
-        """Return a digest of the events, the vocabulary and who is among the subjects."""
-        digest = hashlib.sha256(f"{self.prepared.stored.fingerprint} {self.prepared.state()!r}".encode())
+        """Return a digest of the events, the vocabulary, who is among the subjects and whose the events are."""
+        stored = self.prepared.stored
+        digest = hashlib.sha256(f"{stored.fingerprint} {self.prepared.state()!r}".encode())
         digest.update(self.positions.tobytes())
+        digest.update(stored.bounds[self.positions].tobytes())
         return digest.digest()
 
 

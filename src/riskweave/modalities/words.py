@@ -165,9 +165,12 @@ class NoteInputs:
         return torch.from_numpy(made), torch.from_numpy(owner)
 
     def fingerprint(self) -> bytes:
-        """Return a digest of the notes, the vocabulary and who is among the subjects."""
-        digest = hashlib.sha256(f"{self.prepared.stored.fingerprint} {self.prepared.state()!r}".encode())
+        """Return a digest of the notes, the vocabulary, who is among the subjects and whose the notes are."""
+        stored = self.prepared.stored
+        digest = hashlib.sha256(f"{stored.fingerprint} {self.prepared.state()!r}".encode())
         digest.update(self.positions.tobytes())
+        for position in self.positions:
+            digest.update(repr(stored.bounds[stored.rows[position]].tolist()).encode())
         return digest.digest()
 
 

@@ -4,7 +4,7 @@ import logging
 import pickle
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from riskweave.survival.encoding.rows import Rows
 from riskweave.survival.heads import make_head
 from riskweave.survival.training.checkpoint import fingerprint
 from riskweave.survival.training.fit import fit
+from riskweave.survival.training.inputs import digest_of_inputs
 
 __all__ = ["Job", "Kept", "Trained", "train_member"]
 
@@ -142,11 +143,10 @@ class Kept:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _mark(job: Job, rows: Iterable[Rows], prepared: Prepared, *, fold: int, part: int) -> str:
+def _mark(job: Job, rows: Sequence[Rows], prepared: Prepared, *, fold: int, part: int) -> str:
     """Return the fingerprint of all that a network depends on."""
     settings = {
         "features": job.features.model_dump(mode="json"),
-        "inputs": job.stored.fingerprint,
         "prepared": repr(prepared.state()),
         "causes": job.causes,
         "seed": job.seed,
@@ -156,6 +156,7 @@ def _mark(job: Job, rows: Iterable[Rows], prepared: Prepared, *, fold: int, part
         "part": part,
     }
     contents = [np.ascontiguousarray(each) for role in rows for each in (role.position, role.time, role.event)]
+    contents += [digest_of_inputs(prepared.inputs(role.position)) for role in rows]
     states = [job.state or {}, job.pretrained.get(fold, {})]
     weights = [np.ascontiguousarray(tensor.numpy()) for state in states for tensor in state.values()]
     return fingerprint(settings, *contents, *weights)

@@ -26,6 +26,7 @@ from riskweave.survival.fits import digest_of
 from riskweave.survival.heads.base import Head
 from riskweave.survival.training.checkpoint import fingerprint
 from riskweave.survival.training.fit import Fitted, fit
+from riskweave.survival.training.inputs import digest_of_inputs
 from riskweave.tracking.record import recording
 
 __all__ = ["pretrain_encoder", "read_pretrained"]
@@ -152,6 +153,10 @@ class _Recordings:
         last = torch.searchsorted(owner[0].contiguous(), torch.arange(len(rows)), right=True) - 1
         return (recordings[last],)
 
+    def fingerprint(self) -> bytes:
+        """Return a digest of the inputs."""
+        return digest_of_inputs(self.inputs)
+
 
 def pretrain_encoder(
     *,
@@ -261,9 +266,12 @@ def _fold(
 ) -> dict[str, Any]:
     """Return net, curves and best epoch of a fold, trained now or found finished."""
     prepared, name, began = stored.fit(rows[0]), f"fold_{fold}", time.monotonic()
-    settings = {"features": features.model_dump(mode="json"), "inputs": stored.fingerprint, "seed": seed + fold}
-    settings |= {"threads": threads, "cuda": torch.cuda.is_available(), "prepared": repr(prepared.state())}
-    mark = fingerprint(settings, *rows, *[np.ascontiguousarray(each.numpy()) for each in (state or {}).values()])
+    settings = {"features": features.model_dump(mode="json"), "seed": seed + fold, "threads": threads}
+    settings |= {"cuda": torch.cuda.is_available(), "prepared": repr(prepared.state())}
+    inputs = [digest_of_inputs(prepared.inputs(positions)) for positions in rows]
+    mark = fingerprint(
+        settings, *rows, *inputs, *[np.ascontiguousarray(each.numpy()) for each in (state or {}).values()]
+    )
     found = kept.find(name, mark)
     if found is None:
         fitted = _pretrain_fold(

@@ -12,6 +12,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from riskweave.tracking.provenance import PACKAGE_FOLDER, code_fingerprint
+
 __all__ = ["Checkpoint", "fingerprint"]
 
 logger = logging.getLogger(__name__)
@@ -23,8 +25,13 @@ KEY = "riskweave_fingerprint"
 
 
 def fingerprint(settings: Mapping[str, Any], *contents: bytes) -> str:
-    """Return a digest of plain settings and of the contents of arrays, and of the version of torch."""
-    digest = hashlib.sha256(json.dumps({**settings, "torch": torch.__version__}, sort_keys=True, default=str).encode())
+    """Return a digest of plain settings and of the contents of arrays, of the code and of the version of torch.
+
+    The code is that of the whole package, read once in a process: what an older version of it has trained would be
+    other than what it says, after a fix of a network as after one of a loss.
+    """
+    versions = {"code": code_fingerprint(PACKAGE_FOLDER), "torch": torch.__version__}
+    digest = hashlib.sha256(json.dumps({**settings, **versions}, sort_keys=True, default=str).encode())
     for content in contents:
         digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()

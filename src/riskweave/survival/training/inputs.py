@@ -12,8 +12,8 @@ from riskweave.errors import DataError
 
 __all__ = ["ArrayInputs", "Inputs", "MatrixInputs", "PooledInputs", "as_inputs", "digest_of_inputs"]
 
-SAMPLE = 64
-"""Rows that stand for an array whose content is too large to be read for a fingerprint."""
+READ = 256
+"""Subjects that are read at once where no digest of their inputs is known."""
 
 
 @runtime_checkable
@@ -69,6 +69,19 @@ class MatrixInputs:
         return digest.digest()
 
 
+def _digest_of_rows(array: np.ndarray, rows: Sequence[np.ndarray], *, content: str) -> bytes:
+    """Return a digest of which rows of an array are whose, and of the array: its known digest, or all those rows."""
+    flat, shape = np.concatenate([*rows, np.empty(0, dtype=np.int64)]), (len(rows), *array.shape[1:])
+    digest = hashlib.sha256(f"{shape} {content}".encode())
+    digest.update(np.array([len(own) for own in rows], dtype=np.int64))
+    if content:
+        digest.update(flat)
+    else:
+        for start in range(0, len(flat), READ):
+            digest.update(_gather(array, flat[start : start + READ]).numpy())
+    return digest.digest()
+
+
 def _gather(array: np.ndarray, rows: np.ndarray) -> Tensor:
     """Return the rows of an array, which may be memory-mapped, as float32; rows are read in their order on the disk."""
     order = np.argsort(rows, kind="stable")
@@ -86,10 +99,12 @@ class ArrayInputs:
         Finite numbers, as a rule memory-mapped: batches are read from it, never the whole.
     rows : array (n,)
         Row of each subject.
+    content : str
+        Digest of the whole array, where it is known; `fingerprint` reads the rows otherwise.
     """
 
-    def __init__(self, array: np.ndarray, rows: np.ndarray):
-        self.array, self.rows = array, np.asarray(rows, dtype=np.int64)
+    def __init__(self, array: np.ndarray, rows: np.ndarray, *, content: str = ""):
+        self.array, self.rows, self.content = array, np.asarray(rows, dtype=np.int64), content
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -97,6 +112,11 @@ class ArrayInputs:
     def batch(self, rows: np.ndarray) -> tuple[Tensor]:
         """Return the recordings (m, ...) as float32."""
         return (_gather(self.array, self.rows[rows]),)
+
+    def fingerprint(self) -> bytes:
+        """Return a digest of the array and of whose its rows are."""
+        own = _digest_of_rows(self.array, self.rows[:, None], content=self.content)
+        return hashlib.sha256(b"one recording each" + own).digest()
 
 
 class PooledInputs:
@@ -108,10 +128,12 @@ class PooledInputs:
         Finite numbers, as a rule memory-mapped.
     rows : sequence of arrays of int
         Rows of each subject's recordings, at least one.
+    content : str
+        Digest of the whole array, where it is known; `fingerprint` reads the rows otherwise.
     """
 
-    def __init__(self, array: np.ndarray, rows: Sequence[np.ndarray]):
-        self.array, self.rows = array, [np.asarray(each, dtype=np.int64) for each in rows]
+    def __init__(self, array: np.ndarray, rows: Sequence[np.ndarray], *, content: str = ""):
+        self.array, self.rows, self.content = array, [np.asarray(each, dtype=np.int64) for each in rows], content
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -122,6 +144,10 @@ class PooledInputs:
         owner = np.repeat(np.arange(len(each)), [len(recordings) for recordings in each])
         return _gather(self.array, np.concatenate(each)), torch.from_numpy(owner)
 
+    def fingerprint(self) -> bytes:
+        """Return a digest of the array and of whose its rows are."""
+        return hashlib.sha256(b"pooled" + _digest_of_rows(self.array, self.rows, content=self.content)).digest()
+
 
 def as_inputs(x: "np.ndarray | Inputs") -> Inputs:
     """Return inputs as they are, arrays of two axes as `MatrixInputs` and larger ones as `ArrayInputs` of all rows."""
@@ -131,19 +157,13 @@ def as_inputs(x: "np.ndarray | Inputs") -> Inputs:
 
 
 def digest_of_inputs(inputs: Inputs) -> bytes:
-    """Return a digest that tells inputs apart: of all values, or of `SAMPLE` subjects spread over an array on disk.
-
-    Inputs may bring their own, as a method ``fingerprint() -> bytes``.
-    """
+    """Return a digest that tells inputs apart: their own (``fingerprint() -> bytes``), or of all that they give."""
     own: Callable[[], bytes] | None = getattr(inputs, "fingerprint", None)
     if own is not None:
         return own()
     digest = hashlib.sha256(f"{type(inputs).__name__} {len(inputs)}".encode())
-    rows = getattr(inputs, "rows", None)
-    if isinstance(rows, np.ndarray):
-        digest.update(np.ascontiguousarray(rows))
-    for row in np.unique(np.linspace(0, len(inputs) - 1, min(SAMPLE, len(inputs))).astype(np.int64)):
-        for tensor in inputs.batch(np.array([row])):
+    for start in range(0, len(inputs), READ):
+        for tensor in inputs.batch(np.arange(start, min(start + READ, len(inputs)))):
             digest.update(repr(tuple(tensor.shape)).encode())
             digest.update(np.ascontiguousarray(tensor.numpy()))
     return digest.digest()
