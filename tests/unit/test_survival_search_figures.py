@@ -89,3 +89,15 @@ def test_own_values_outside_the_space_and_failed_searches_are_drawn(tmp_path):
     draw_search(trials=tmp_path / "trials.csv", models={"net": NET, "cox": cox}, **outputs)
     assert pd.read_csv(outputs["chosen"])["model"].tolist() == ["net", "cox"]
     assert outputs["slices"].stat().st_size > 1000
+
+
+@pytest.mark.parametrize("searched", [(), ("net",)])
+def test_models_without_a_trial_leave_empty_panels(tmp_path, searched):
+    """Where no column varies in any fold nothing is searched: ``trials.csv`` then lacks the columns of the keys."""
+    cox = CoxModel(kind="cox", search=Search(space={"penalty": Interval(low=1e-3, high=10.0, log=True)}))
+    made = planted(folds=1)[0].chosen
+    write_trials({0: Tuned(NET, chosen={name: made[name] for name in searched})}, tmp_path / "trials.csv")
+    outputs = {"importance": tmp_path / "i.svg", "slices": tmp_path / "s.svg", "chosen": tmp_path / "c.csv"}
+    draw_search(trials=tmp_path / "trials.csv", models={"net": NET, "cox": cox}, **outputs)
+    assert pd.read_csv(outputs["chosen"])["model"].tolist() == list(searched)
+    assert all(path.stat().st_size > 0 for path in outputs.values())

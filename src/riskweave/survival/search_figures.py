@@ -119,12 +119,21 @@ def draw_search(*, trials: Path, models: Mapping[str, Block], importance: Path, 
     """
     table = read_trials(trials)
     spaces = {name: space_of(block) for name, block in models.items()}
-    parts = {name: table[table["model"] == name] for name in spaces}
+    parts = {name: _of_model(table, name, space) for name, space in spaces.items()}
     with rc_context(STYLE):
         _importance_figure({name: importances(parts[name], space) for name, space in spaces.items()}, importance)
         _slices_figure(parts, spaces, slices)
     Path(chosen).parent.mkdir(parents=True, exist_ok=True)
     chosen_values(table).to_csv(chosen, index=False)
+
+
+def _of_model(table: pd.DataFrame, name: str, space: Mapping[str, Range]) -> pd.DataFrame:
+    """Return the trials of a model with a column for each key of its space.
+
+    The table of an experiment in which it has no trial, as where no column varies in any fold, lacks these columns.
+    """
+    columns = dict.fromkeys([*table.columns, *space])
+    return table[table["model"] == name].reindex(columns=list(columns))
 
 
 def _importance_figure(found: Mapping[str, pd.DataFrame], output: Path) -> None:
