@@ -170,8 +170,20 @@ def test_too_few_events_are_an_error():
     x, time, _ = cohort(n=60)
     event = np.zeros(60, dtype=int)
     event[3] = 1
-    with pytest.raises(DataError, match="1 people have the rarest event among the 40 training rows"):
+    with pytest.raises(DataError, match="1 people have the target event among the 40 training rows"):
         StackedEnsemble({"cox": COX, "ridge": RIDGE}, causes=1, **SETTINGS).fit(*split(x, time, event, n=40))
+
+
+def test_a_single_competing_event_does_not_end_the_ensemble():
+    """None and two worked; the member fitted without it takes its hazard as zero."""
+    x, time, event = cohort(n=200, causes=2)
+    event[np.flatnonzero(event[:150] == 2)[1:]] = 0
+    assert (event[:150] == 2).sum() == 1
+    parts = split(x, time, event, n=150)
+    found = StackedEnsemble({"cox": COX, "ridge": RIDGE}, causes=2, **SETTINGS | {"parts": 5}).fit(*parts)
+    risks = found.predict(x, [500, 5000])
+    assert np.isfinite(risks).all()
+    assert (risks[:, 0, 1] > risks[:, 1, 1]).all()
 
 
 def test_a_member_without_a_block_is_an_error():

@@ -53,7 +53,7 @@ class StackedEnsemble:
     members : mapping of str to Model
         Blocks of the members, by name, in the order of the study.
     parts : int
-        Parts of the training rows; fewer where the rarest event has fewer training rows.
+        Parts of the training rows; fewer where fewer people of them have the target event.
     shrinkage : float
         The penalty's :math:`\lambda`, at least 0.
     causes : int
@@ -116,7 +116,7 @@ class StackedEnsemble:
         Raises
         ------
         DataError
-            When fewer than two training rows have the target event, or a member cannot be fitted.
+            When fewer than two people of the training rows have the target event, or a member cannot be fitted.
         """
         validation = (x_val, time_val, event_val)
         times = grid_of(time, event)
@@ -173,12 +173,13 @@ class StackedEnsemble:
     ) -> np.ndarray:
         """Return the members' risks of rows that they were fitted without, of shape (members, n, causes, times)."""
         people = np.arange(len(x)) if self.people is None else np.asarray(self.people)
-        rarest = min((len(np.unique(people[event == k])) for k in np.unique(event[event > 0])), default=0)
-        parts = min(self.parts, rarest)
-        if not (event == 1).any() or parts < 2:
+        # Competing events need not be in every part: where a cause is absent, members take its hazard as zero.
+        cases = len(np.unique(people[event == 1]))
+        parts = min(self.parts, cases)
+        if parts < 2:
             raise DataError(
                 "stacked ensemble, outcomes, column event",
-                f"{rarest} people have the rarest event among the {len(event)} training rows of a fold",
+                f"{cases} people have the target event among the {len(event)} training rows of a fold",
                 "Its weights need at least 2: use one model instead, or an endpoint with more events",
             )
         risks = np.empty((len(self.members), len(x), self.causes, len(times)))
