@@ -13,7 +13,7 @@ from riskweave.modalities.base import read_features
 from riskweave.modalities.stored import write_index
 from riskweave.study.training import Pretraining
 from riskweave.survival.encoding.network import load_encoder
-from riskweave.survival.encoding.pretraining import pretrain_encoder, read_pretrained
+from riskweave.survival.encoding.pretraining import PretrainingFiles, pretrain_encoder, read_pretrained
 
 SUBJECTS = 80
 
@@ -42,14 +42,16 @@ def pretrain(folder, features, out):
     pretrain_encoder(
         feature_set="made_up_set",
         features=features,
-        inputs=folder / "inputs.npy",
-        index=folder / "index.parquet",
-        folds=folder / "folds.parquet",
+        files=PretrainingFiles(
+            inputs=folder / "inputs.npy",
+            index=folder / "index.parquet",
+            folds=folder / "folds.parquet",
+            weights=out / "pretrained.pt",
+            record=out / "run.json",
+            curves=out / "curves.csv",
+        ),
         seed=7,
         threads=1,
-        weights=out / "pretrained.pt",
-        record=out / "run.json",
-        curves=out / "curves.csv",
         context={"study": "test", "rule": "pretrain_encoder", "wildcards": {}},
     )
     return out

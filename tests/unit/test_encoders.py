@@ -15,7 +15,7 @@ from riskweave.modalities.base import read_features
 from riskweave.modalities.stored import write_index
 from riskweave.study.features import CnnEncoder, EcgFeatures, ImageFeatures, TcnEncoder, Training
 from riskweave.survival.encoding.network import load_encoder, read_encoder, read_weights
-from riskweave.survival.encoding.train import train_encoder
+from riskweave.survival.encoding.train import EncoderFiles, train_encoder
 from riskweave.survival.fits import digest_of, read_fits
 from riskweave.survival.training.fit import outputs
 
@@ -75,29 +75,25 @@ def write_cohort(folder, *, signals, time, event, subjects=SUBJECTS, folds=2):
     write_table(table, folder / "folds.parquet", FOLDS)
 
 
-def run(folder, features, **changes):
+def run(folder, features, *, out="out", pretrained=None, seed=7):
     """Train, in a folder of its own so that runs can be compared."""
-    out = folder / changes.pop("out", "out")
+    out = folder / out
     train_encoder(
-        **{
-            "feature_set": "made_up_set",
-            "features": features,
-            "endpoint": "made_up",
-            "inputs": folder / "inputs.npy",
-            "index": folder / "index.parquet",
-            "outcomes": folder / "outcomes.parquet",
-            "folds": folder / "folds.parquet",
-            "subjects": folder / "subjects.parquet",
-            "pretrained": None,
-            "seed": 7,
-            "threads": 1,
-            "embeddings": out / "embeddings.parquet",
-            "weights": out / "encoder.pt",
-            "record": out / "run.json",
-            "curves": out / "curves.csv",
-            "context": {"study": "test", "rule": "train_encoder", "wildcards": {}},
-            **changes,
-        }
+        feature_set="made_up_set",
+        features=features,
+        endpoint="made_up",
+        files=EncoderFiles(
+            inputs=folder / "inputs.npy",
+            **{name: folder / f"{name}.parquet" for name in ("index", "outcomes", "folds", "subjects")},
+            pretrained=pretrained,
+            embeddings=out / "embeddings.parquet",
+            weights=out / "encoder.pt",
+            record=out / "run.json",
+            curves=out / "curves.csv",
+        ),
+        seed=seed,
+        threads=1,
+        context={"study": "test", "rule": "train_encoder", "wildcards": {}},
     )
     return out
 
@@ -228,3 +224,46 @@ def test_inputs_that_are_not_finite_are_counted(cohort, tmp_path):
     write_cohort(tmp_path, **{**cohort, "signals": signals})
     with pytest.raises(DataError, match="2 of 420 rows hold values that are not finite"):
         run(tmp_path, ECG)
+
+
+@pytest.fixture
+def folder_of_centres(tmp_path):
+    """Write a small cohort, and give a function that adds a fold with these test rows and trains all folds."""
+    rng = np.random.default_rng(0)
+    signals = rng.normal(size=(100, 2, 40)).astype(np.float32)
+    write_cohort(tmp_path, signals=signals, time=rng.uniform(1, 900, 100), event=rng.integers(0, 2, 100), subjects=80)
+
+    def train(tested):
+        folds = pd.read_parquet(tmp_path / "folds.parquet")
+        folds = folds[~((folds["role"] == "test") & folds["subject_id"].isin(tested))]
+        others = pd.unique(folds.loc[~folds["subject_id"].isin(tested), "subject_id"])
+        role = np.where(np.arange(len(others)) % 5 == 0, "validation", "train")
+        added = pd.DataFrame({"subject_id": [*others, *tested], "fold": 2, "role": [*role, *["test"] * len(tested)]})
+        folds = pd.concat([folds, added]).astype({"fold": np.int16})
+        write_table(folds, tmp_path / "folds.parquet", FOLDS)
+        training = ECG.encoder.training.model_copy(update={"epochs": 1})
+        encoder = ECG.encoder.model_copy(update={"training": training, "blocks": 1})
+        return run(tmp_path, ECG.model_copy(update={"encoder": encoder}))
+
+    return train
+
+
+def test_a_fold_whose_test_rows_lack_the_modality_is_left_out_of_their_mean_alone(folder_of_centres):
+    out = folder_of_centres(["without_signal"])
+    record = json.loads((out / "run.json").read_text())
+    folds = [fold["metrics"] for fold in record["folds"]]
+    assert ["test_harrell_c" in metrics for metrics in folds] == [True, True, False]
+    assert record["metrics"]["test_harrell_c"] == pytest.approx(
+        np.mean([metrics["test_harrell_c"] for metrics in folds[:2]])
+    )
+    assert record["metrics"]["test_harrell_c_folds"] == 2
+    assert record["metrics"]["unseen_z"] == pytest.approx(np.mean([metrics["unseen_z"] for metrics in folds]))
+    assert "unseen_z_folds" not in record["metrics"]
+    assert set(read_fits(out / "embeddings.parquet")) == {0, 1, 2}
+
+
+def test_a_fold_without_a_test_row_at_risk_is_not_trained(folder_of_centres):
+    out = folder_of_centres([f"s{i:04d}" for i in range(80, 100)])
+    assert set(read_encoder(out / "encoder.pt")["folds"]) == {0, 1}
+    assert set(read_features(out / "embeddings.parquet")[0]["fold"]) == {0, 1}
+    assert set(pd.read_csv(out / "curves.csv")["fold"]) == {0, 1}

@@ -19,7 +19,7 @@ from riskweave.study.features import EcgFeatures, TcnEncoder
 from riskweave.study.fusions import BUILT_IN, JointFusion
 from riskweave.study.models import LogisticHazardModel
 from riskweave.study.training import Training
-from riskweave.survival.encoding.train import train_encoder
+from riskweave.survival.encoding.train import EncoderFiles, train_encoder
 from riskweave.survival.experiment import train_experiment
 from riskweave.survival.predictions import read_predictions
 from riskweave.survival.sets import RecordedFiles
@@ -79,14 +79,16 @@ def study(tmp_path_factory):
         feature_set="ecg",
         features=ECG,
         endpoint="mi",
-        **{name: folder / f"{name}.parquet" for name in ("index", "outcomes", "folds", "subjects", "embeddings")},
-        inputs=folder / "inputs.npy",
-        pretrained=None,
+        files=EncoderFiles(
+            **{name: folder / f"{name}.parquet" for name in ("index", "outcomes", "folds", "subjects", "embeddings")},
+            inputs=folder / "inputs.npy",
+            pretrained=None,
+            weights=folder / "encoder.pt",
+            record=folder / "encoder.json",
+            curves=folder / "encoder.csv",
+        ),
         seed=3,
         threads=1,
-        weights=folder / "encoder.pt",
-        record=folder / "encoder.json",
-        curves=folder / "encoder.csv",
         context={"study": "test", "rule": "train_encoder", "wildcards": {}},
     )
     return folder

@@ -55,6 +55,19 @@ def test_what_is_given_is_read_back(tmp_path):
     json.loads((tmp_path / "a/run.json").read_text(), parse_constant=pytest.fail)
 
 
+def test_means_are_over_the_folds_that_have_the_metric(tmp_path):
+    with record(tmp_path / "run.json") as run:
+        run.add_fold(0, metrics={"loss": 1.0})
+        run.add_fold(1, metrics={"loss": 2.0, "concordance": 0.5, "slope": math.nan})
+        run.add_fold(2, metrics={"loss": 6.0, "concordance": math.nan})
+        run.add_fold(3, metrics={"loss": 3.0, "concordance": 0.7})
+        run.average_folds()
+    found = read_record(tmp_path / "run.json").metrics
+    assert found.pop("concordance") == pytest.approx(0.6)
+    assert math.isnan(found.pop("slope"))
+    assert found == {"loss": 3.0, "concordance_folds": 2.0, "slope_folds": 0.0}
+
+
 def test_a_failing_step_writes_nothing(tmp_path):
     with pytest.raises(RuntimeError, match="diverged"), record(tmp_path / "run.json"):
         raise RuntimeError("diverged")

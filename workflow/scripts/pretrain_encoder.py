@@ -6,21 +6,23 @@ from pydantic import TypeAdapter
 
 from riskweave.jobs import job_log
 from riskweave.study.features import FeatureSet
-from riskweave.survival.encoding.pretraining import pretrain_encoder
+from riskweave.survival.encoding.pretraining import PretrainingFiles, pretrain_encoder
 from riskweave.tracking.record import context_of
 
 with job_log(Path(snakemake.log[0])):
     pretrain_encoder(
         feature_set=snakemake.wildcards.pretrained_set,
         features=TypeAdapter(FeatureSet).validate_python(snakemake.params.features),
-        inputs=Path(snakemake.input.inputs),
-        index=Path(snakemake.input.index),
-        folds=Path(snakemake.input.folds),
+        files=PretrainingFiles(
+            inputs=Path(snakemake.input.inputs),
+            index=Path(snakemake.input.index),
+            folds=Path(snakemake.input.folds),
+            weights=Path(snakemake.output.weights),
+            record=Path(snakemake.output.record),
+            curves=Path(snakemake.output.curves),
+        ),
         seed=snakemake.params.seed,
         threads=snakemake.threads,
-        weights=Path(snakemake.output.weights),
-        record=Path(snakemake.output.record),
-        curves=Path(snakemake.output.curves),
         context=context_of(
             study=snakemake.params.study,
             rule=snakemake.rule,

@@ -6,26 +6,29 @@ from pydantic import TypeAdapter
 
 from riskweave.jobs import job_log
 from riskweave.study.features import FeatureSet
-from riskweave.survival.encoding.train import train_encoder
+from riskweave.survival.encoding.train import EncoderFiles, train_encoder
 from riskweave.tracking.record import context_of
 
 with job_log(Path(snakemake.log[0])):
+    pretrained = snakemake.input.get("pretrained")
     train_encoder(
         feature_set=snakemake.wildcards.encoder_set,
         features=TypeAdapter(FeatureSet).validate_python(snakemake.params.features),
         endpoint=snakemake.wildcards.endpoint,
-        inputs=Path(snakemake.input.inputs),
-        index=Path(snakemake.input.index),
-        outcomes=Path(snakemake.input.outcomes),
-        folds=Path(snakemake.input.folds),
-        subjects=Path(snakemake.input.subjects),
-        pretrained=snakemake.input.get("pretrained"),
+        files=EncoderFiles(
+            inputs=Path(snakemake.input.inputs),
+            index=Path(snakemake.input.index),
+            outcomes=Path(snakemake.input.outcomes),
+            folds=Path(snakemake.input.folds),
+            subjects=Path(snakemake.input.subjects),
+            pretrained=None if pretrained is None else Path(pretrained),
+            embeddings=Path(snakemake.output.embeddings),
+            weights=Path(snakemake.output.weights),
+            record=Path(snakemake.output.record),
+            curves=Path(snakemake.output.curves),
+        ),
         seed=snakemake.params.seed,
         threads=snakemake.threads,
-        embeddings=Path(snakemake.output.embeddings),
-        weights=Path(snakemake.output.weights),
-        record=Path(snakemake.output.record),
-        curves=Path(snakemake.output.curves),
         context=context_of(
             study=snakemake.params.study,
             rule=snakemake.rule,

@@ -6,6 +6,7 @@ This module is light: a job that trains does not import mlflow.
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -174,6 +175,19 @@ class RunRecord:
                 trials=[_checked(trial, where) for trial in trials],
             )
         )
+
+    def average_folds(self) -> None:
+        """Set each metric to its mean over the folds that have it.
+
+        A fold lacks a metric that it cannot have, such as the concordance of nobody, or has NaN. Where that leaves
+        fewer than all folds, ``<metric>_folds`` tells how many they are.
+        """
+        for name in dict.fromkeys(name for fold in self.folds for name in fold.metrics):
+            values = [fold.metrics.get(name, math.nan) for fold in self.folds]
+            known = [value for value in values if not math.isnan(value)]
+            self.metrics[name] = sum(known) / len(known) if known else math.nan
+            if len(known) < len(values):
+                self.metrics[f"{name}_folds"] = float(len(known))
 
 
 def context_of(*, study: str, rule: str, wildcards: Mapping[str, str], data: Path) -> dict[str, Any]:

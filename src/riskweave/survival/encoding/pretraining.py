@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from riskweave.survival.training.fit import Fitted, fit
 from riskweave.survival.training.inputs import digest_of_inputs
 from riskweave.tracking.record import recording
 
-__all__ = ["pretrain_encoder", "read_pretrained"]
+__all__ = ["PretrainingFiles", "pretrain_encoder", "read_pretrained"]
 
 logger = logging.getLogger(__name__)
 
@@ -158,18 +159,35 @@ class _Recordings:
         return digest_of_inputs(self.inputs)
 
 
+@dataclass(frozen=True)
+class PretrainingFiles:
+    """What training without labels reads and writes.
+
+    Attributes
+    ----------
+    inputs, index : Path
+        What reading the feature set wrote.
+    folds : Path
+        Table of the division.
+    weights, record, curves : Path
+        Files to write: the networks' weights (see `read_pretrained`), run record, training curves.
+    """
+
+    inputs: Path
+    index: Path
+    folds: Path
+    weights: Path
+    record: Path
+    curves: Path
+
+
 def pretrain_encoder(
     *,
     feature_set: str,
     features: FeatureSet,
-    inputs: Path,
-    index: Path,
-    folds: Path,
+    files: PretrainingFiles,
     seed: int,
     threads: int,
-    weights: Path,
-    record: Path,
-    curves: Path,
     context: Mapping[str, Any],
 ) -> None:
     """Train an encoder's network without labels in each fold, to start from in the training against any endpoint.
@@ -183,16 +201,12 @@ def pretrain_encoder(
         Name in the study.
     features : FeatureSet
         Block of the study, whose encoder has a ``pretraining``.
-    inputs, index : Path
-        What reading the feature set wrote.
-    folds : Path
-        Table of the division.
+    files : PretrainingFiles
+        What is read and written.
     seed : int
         Fold k uses ``seed + k``.
     threads : int
         CPU threads.
-    weights, record, curves : Path
-        Files to write: the networks' weights (see `read_pretrained`), run record, training curves.
     context : mapping
         What the record tells about the study and the rule.
 
@@ -203,13 +217,13 @@ def pretrain_encoder(
     DataError
         When a fold has fewer than 2 training or validation rows, or inputs are broken.
     """
-    stored = find_modality(features.modality).open_inputs(Path(inputs), Path(index))
-    division = read_table(folds, FOLDS)
+    stored = find_modality(features.modality).open_inputs(files.inputs, files.index)
+    plan = _plan(stored.subjects, read_table(files.folds, FOLDS), feature_set=feature_set)
     source = getattr(features.encoder, "weights", "none")
     state = None if source == "none" else read_weights(source)
-    kept = Kept(Path(weights).with_name(f".{Path(weights).name}.training"))
+    kept = Kept(files.weights.with_name(f".{files.weights.name}.training"))
     with recording(
-        record,
+        files.record,
         kind="pretraining",
         name=feature_set,
         endpoint="",
@@ -219,29 +233,39 @@ def pretrain_encoder(
         context=context,
     ) as run:
         states, histories = {}, []
-        for fold, members in division.groupby("fold", sort=True):
-            rows = tuple(
-                stored.subjects.get_indexer(members.loc[members["role"] == role, "subject_id"])
-                for role in ("train", "validation")
-            )
-            rows = tuple(np.sort(positions[positions >= 0]) for positions in rows)
-            _check(rows, fold, feature_set)
-            fitted = _fold(features, stored, rows, fold=int(fold), state=state, seed=seed, threads=threads, kept=kept)
-            loss = fitted["curves"][fitted["curves"]["metric"] == "val_loss"].set_index("epoch")["value"]
-            run.add_fold(
-                int(fold),
-                metrics={"validation_loss": loss[fitted["best_epoch"]], "validation_loss_untrained": loss[0]},
-                params={"best_epoch": fitted["best_epoch"]},
-                counts={"train_subjects": len(rows[0]), "validation_subjects": len(rows[1])},
-            )
+        for fold, rows in plan.items():
+            fitted = _fold(features, stored, rows, fold=fold, state=state, seed=seed, threads=threads, kept=kept)
+            run.add_fold(fold, **_summary(fitted, rows))
             histories.append(fitted["curves"])
-            states[int(fold)] = {"net": fitted["net"], "fitted_on": digest_of(stored.subjects[rows[0]])}
-        for name in run.folds[0].metrics:
-            run.metrics[name] = float(np.mean([fold.metrics[name] for fold in run.folds]))
-        with replacing(Path(weights), Path(curves)) as (weights_part, curves_part):
+            states[fold] = {"net": fitted["net"], "fitted_on": digest_of(stored.subjects[rows[0]])}
+        run.average_folds()
+        with replacing(files.weights, files.curves) as (weights_part, curves_part):
             save_encoder({"features": features.model_dump(mode="json"), "folds": states}, weights_part)
             pd.concat(histories, ignore_index=True).to_csv(curves_part, index=False)
     kept.discard()
+
+
+def _plan(subjects: pd.Index, division: pd.DataFrame, *, feature_set: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Return for each fold the positions of its training and validation rows that have the modality."""
+    plan = {}
+    for fold, members in division.groupby("fold", sort=True):
+        train, validation = (
+            subjects.get_indexer(members.loc[members["role"] == role, "subject_id"]) for role in ("train", "validation")
+        )
+        rows = np.sort(train[train >= 0]), np.sort(validation[validation >= 0])
+        _check(rows, fold, feature_set)
+        plan[int(fold)] = rows
+    return plan
+
+
+def _summary(fitted: Mapping[str, Any], rows: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
+    """Return the metrics, parameters and counts of a fold for the record."""
+    loss = fitted["curves"][fitted["curves"]["metric"] == "val_loss"].set_index("epoch")["value"]
+    return {
+        "metrics": {"validation_loss": loss[fitted["best_epoch"]], "validation_loss_untrained": loss[0]},
+        "params": {"best_epoch": fitted["best_epoch"]},
+        "counts": {"train_subjects": len(rows[0]), "validation_subjects": len(rows[1])},
+    }
 
 
 def _check(rows: tuple[np.ndarray, np.ndarray], fold: int, feature_set: str) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,16 @@ from riskweave.modalities.base import Column, replacing, write_features
 from riskweave.modalities.registry import find_modality
 from riskweave.networks.pooling import Pooled
 from riskweave.study.features import FeatureSet
-from riskweave.survival.encoding.fold import train_fold
+from riskweave.survival.encoding.fold import EncodedFold, train_fold
 from riskweave.survival.encoding.members import Job, Kept
 from riskweave.survival.encoding.network import Ensemble, read_weights, save_encoder
 from riskweave.survival.encoding.pretraining import read_pretrained
-from riskweave.survival.encoding.rows import rows_of_folds
+from riskweave.survival.encoding.rows import Rows, rows_of_folds
 from riskweave.survival.fits import stamp_fits
 from riskweave.survival.roles import check_encoder_rows, roles_at_risk
 from riskweave.tracking.record import recording
 
-__all__ = ["embedding_columns", "train_encoder"]
+__all__ = ["EncoderFiles", "embedding_columns", "train_encoder"]
 
 logger = logging.getLogger(__name__)
 
@@ -72,31 +73,53 @@ def _frame(embeddings: np.ndarray, subjects: pd.Index, fold: int, columns: list[
     return frame
 
 
+@dataclass(frozen=True)
+class EncoderFiles:
+    """What the training of an encoder reads and writes.
+
+    Attributes
+    ----------
+    inputs, index : Path
+        What reading the feature set wrote (`riskweave.modalities.contract`).
+    outcomes, folds, subjects : Path
+        Tables of the endpoint's outcomes, of the division, and of the subjects with their persons.
+    pretrained : Path or None
+        Weights that the networks of each fold start from (`pretrain_encoder`).
+    embeddings, weights, record, curves : Path
+        Files to write: embeddings (subject_id, fold, risk_1.., emb_0.., and in the metadata a digest of the subjects
+        that each fold's encoder was fitted on); networks of all folds (see `load_encoder`); run record; training curves
+        (CSV: fold, epoch, metric, value). Nothing is written when a fold fails.
+    """
+
+    inputs: Path
+    index: Path
+    outcomes: Path
+    folds: Path
+    subjects: Path
+    pretrained: Path | None
+    embeddings: Path
+    weights: Path
+    record: Path
+    curves: Path
+
+
 def train_encoder(
     *,
     feature_set: str,
     features: FeatureSet,
     endpoint: str,
-    inputs: Path,
-    index: Path,
-    outcomes: Path,
-    folds: Path,
-    subjects: Path,
-    pretrained: Path | None,
+    files: EncoderFiles,
     seed: int,
     threads: int,
-    embeddings: Path,
-    weights: Path,
-    record: Path,
-    curves: Path,
     context: Mapping[str, Any],
 ) -> None:
     """Train one encoder in each fold and embed everybody who has the modality.
 
     Training rows are those at risk for the endpoint that have the modality; validation rows stop the training; outcomes
-    of test rows are used for nothing but a concordance in the record. See `train_fold` for what a fold does. Finished
-    networks and the checkpoint of the running one are kept beside `weights`, in a folder that goes at the end: the same
-    call after a kill goes on from there and gives the same bits.
+    of test rows are used for nothing but a concordance in the record. Folds without a test row at risk are left out, as
+    no experiment asks for them. See `train_fold` for what a fold does. Finished networks and the checkpoint of the
+    running one are kept beside the weights, in a folder that goes at the end: the same call after a kill goes on from
+    there and gives the same bits.
 
     Parameters
     ----------
@@ -104,20 +127,12 @@ def train_encoder(
         Names in the study.
     features : FeatureSet
         Block of the study, with an encoder.
-    inputs, index : Path
-        What reading the feature set wrote (`riskweave.modalities.contract`).
-    outcomes, folds, subjects : Path
-        Tables of the endpoint's outcomes, of the division, and of the subjects with their persons.
-    pretrained : Path or None
-        Weights that the networks of each fold start from (`pretrain_encoder`).
+    files : EncoderFiles
+        What is read and written.
     seed : int
         Fold k uses ``seed + k``.
     threads : int
         CPU threads.
-    embeddings, weights, record, curves : Path
-        Files to write: embeddings (subject_id, fold, risk_1.., emb_0.., and in the metadata a digest of the subjects
-        that each fold's encoder was fitted on); networks of all folds (see `load_encoder`); run record; training curves
-        (CSV: fold, epoch, metric, value). Nothing is written when a fold fails.
     context : mapping
         What the record tells about the study and the rule.
 
@@ -128,35 +143,11 @@ def train_encoder(
     DataError
         When a fold has too few rows or no event to train on, or inputs are broken.
     """
-    stored = find_modality(features.modality).open_inputs(Path(inputs), Path(index))
-    outcome_rows, division = read_table(outcomes, OUTCOMES), read_table(folds, FOLDS)
-    indexed = outcome_rows.set_index("subject_id")
-    check_encoder_rows(
-        roles=roles_at_risk(folds=division, outcomes=indexed, where=str(folds)),
-        outcomes=indexed,
-        present=pd.Index(stored.subjects),
-        endpoint=endpoint,
-        feature_set=feature_set,
-    )
-    persons = pd.read_parquet(subjects, columns=["subject_id", "person_id"]).set_index("subject_id")["person_id"]
-    plan = rows_of_folds(
-        stored.subjects, outcomes=outcome_rows[["subject_id", "time", "event"]], folds=division, persons=persons
-    )
-    source = getattr(features.encoder, "weights", "none")
-    job = Job(
-        name=f"{endpoint}, {feature_set}",
-        features=features,
-        stored=stored,
-        causes=max(1, int(outcome_rows["event"].max())),
-        state=None if source == "none" else read_weights(source),
-        pretrained={} if pretrained is None else read_pretrained(Path(pretrained)),
-        seed=seed,
-        threads=threads,
-    )
-    kept = Kept(Path(weights).with_name(f".{Path(weights).name}.training"))
+    job, plan = _job(files, feature_set=feature_set, features=features, endpoint=endpoint, seed=seed, threads=threads)
+    kept = Kept(files.weights.with_name(f".{files.weights.name}.training"))
     columns = embedding_columns(features, endpoint=endpoint, causes=job.causes)
     with recording(
-        record,
+        files.record,
         kind="encoder",
         name=feature_set,
         endpoint=endpoint,
@@ -165,26 +156,59 @@ def train_encoder(
         seed=seed,
         context=context,
     ) as run:
-        frames, histories, states = [], [], {}
+        done: dict[int, EncodedFold] = {}
         for fold, rows in plan.items():
-            encoded = train_fold(job, rows, fold=fold, kept=kept)
+            done[fold] = encoded = train_fold(job, rows, fold=fold, kept=kept)
             run.add_fold(fold, **encoded.summary)
             run.architecture = _architecture(encoded.ensemble, features)
             logger.info(
                 "%s: fold %d done (%d of %d), validation concordance %.3f%s",
-                job.name, fold, len(states) + 1, len(plan), encoded.summary["metrics"]["validation_harrell_c"],
+                job.name, fold, len(done), len(plan), encoded.summary["metrics"]["validation_harrell_c"],
                 "" if encoded.ensemble.signal else ": no signal, not used",
             )  # fmt: skip
-            frames.append(_frame(encoded.embeddings, stored.subjects, fold, columns))
-            histories.append(encoded.curves)
-            states[fold] = encoded.state
-        for name in run.folds[0].metrics:
-            run.metrics[name] = float(np.mean([fold.metrics[name] for fold in run.folds]))
-        with replacing(Path(embeddings), Path(weights), Path(curves)) as (embeddings_part, weights_part, curves_part):
-            write_features(pd.concat(frames, ignore_index=True), embeddings_part, columns, keys=("subject_id", "fold"))
-            stamp_fits(embeddings_part, {fold: state["fitted_on"] for fold, state in states.items()})
-            content = {"features": features.model_dump(mode="json"), "causes": job.causes}
-            names = [column.name for column in columns]
-            save_encoder({**content, "columns": names, "folds": states}, weights_part)
-            pd.concat(histories, ignore_index=True).to_csv(curves_part, index=False)
+        run.average_folds()
+        _write(files, job, done, columns)
     kept.discard()
+
+
+def _job(
+    files: EncoderFiles, *, feature_set: str, features: FeatureSet, endpoint: str, seed: int, threads: int
+) -> tuple[Job, dict[int, dict[str, Rows]]]:
+    """Return what all folds share, and the rows of each role in the folds that are trained."""
+    stored = find_modality(features.modality).open_inputs(files.inputs, files.index)
+    outcomes, division = read_table(files.outcomes, OUTCOMES), read_table(files.folds, FOLDS)
+    indexed = outcomes.set_index("subject_id")
+    roles = roles_at_risk(folds=division, outcomes=indexed, where=str(files.folds))
+    present = pd.Index(stored.subjects)
+    check_encoder_rows(roles=roles, outcomes=indexed, present=present, endpoint=endpoint, feature_set=feature_set)
+    persons = pd.read_parquet(files.subjects, columns=["subject_id", "person_id"]).set_index("subject_id")["person_id"]
+    plan = rows_of_folds(
+        stored.subjects,
+        outcomes=outcomes[["subject_id", "time", "event"]],
+        folds=division[division["fold"].isin(list(roles))],
+        persons=persons,
+    )
+    source = getattr(features.encoder, "weights", "none")
+    job = Job(
+        name=f"{endpoint}, {feature_set}",
+        features=features,
+        stored=stored,
+        causes=max(1, int(outcomes["event"].max())),
+        state=None if source == "none" else read_weights(source),
+        pretrained={} if files.pretrained is None else read_pretrained(files.pretrained),
+        seed=seed,
+        threads=threads,
+    )
+    return job, plan
+
+
+def _write(files: EncoderFiles, job: Job, done: Mapping[int, EncodedFold], columns: list[Column]) -> None:
+    """Write embeddings, networks and curves of all folds, or nothing."""
+    frames = [_frame(each.embeddings, job.stored.subjects, fold, columns) for fold, each in done.items()]
+    with replacing(files.embeddings, files.weights, files.curves) as (embeddings, weights, curves):
+        write_features(pd.concat(frames, ignore_index=True), embeddings, columns, keys=("subject_id", "fold"))
+        stamp_fits(embeddings, {fold: each.state["fitted_on"] for fold, each in done.items()})
+        content = {"features": job.features.model_dump(mode="json"), "causes": job.causes}
+        states = {fold: each.state for fold, each in done.items()}
+        save_encoder({**content, "columns": [column.name for column in columns], "folds": states}, weights)
+        pd.concat([each.curves for each in done.values()], ignore_index=True).to_csv(curves, index=False)
