@@ -98,6 +98,9 @@ def test_codes_and_scales_are_of_the_training_subjects_alone(tmp_path):
     np.testing.assert_allclose(scaled[1], [[0, 0], [z[0], 1], [z[1], 1], [z[2], 1]], atol=1e-6)
     np.testing.assert_allclose(scaled[0], [[0, 0], [4, 1], [4, 1], [0, 0]])  # held within 4
     assert stored.fit(np.array([2]), EventEncoder(minimum_subjects=1)).sizes() == {"codes": 4}
+    # Two index times of one person are one person.
+    own = stored.fit(np.arange(3), FEW, people=np.array(["p", "p", "q"], dtype=object)).state()["scales"]
+    assert list(own) == ['["LAB//K", ""]']
     again = MODALITY.prepared_from(prepared.state(), stored).inputs(np.arange(3))
     assert again.fingerprint() == prepared.inputs(np.arange(3)).fingerprint()
     assert again.fingerprint() != stored.fit(np.arange(3), FEW).inputs(np.arange(3)).fingerprint()

@@ -205,3 +205,16 @@ class _Sized:
 
     def sizes(self):
         return self._sizes
+
+
+def test_a_name_in_the_notes_of_one_person_is_not_kept_however_many_index_times_there_are(tmp_path):
+    notes = ("pain Quimby", "pain Quimby", "pain Quimby", "pain rest", "pain rest")
+    rows = [(name, -1, "NOTE//A", note) for name, note in zip("abcde", notes, strict=True)]
+    out = run(tmp_path, rows, subjects=tuple("abcde"))
+    stored = MODALITY.open_inputs(out / "inputs.npy", out / "index.parquet")
+    people = np.array(["q", "q", "q", "r", "s"], dtype=object)
+    kept = stored.fit(np.arange(5), LstmEncoder(minimum_count=2), people=people).state()["words"]
+    assert kept == ["pain", "rest"]
+    # Of some subjects in another order, people go with their subjects.
+    kept = stored.fit(np.array([4, 0, 3]), LstmEncoder(minimum_count=2), people=people[[4, 0, 3]]).state()["words"]
+    assert kept == ["pain", "rest"]

@@ -1,8 +1,12 @@
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 
 from riskweave.errors import DataError
+from riskweave.modalities.sparse import SparseColumn
 from riskweave.survival.preprocessing import DesignMatrix, DropRedundant, FeatureTable, Winsorise
 
 
@@ -117,6 +121,39 @@ def test_missing_and_rare_categories():
     unseen = pd.DataFrame({"group": ["z", "c"]}, index=pd.Index(["y", "z"], dtype=object))
     design = fusion.design([FeatureTable("clinic", "ehr", unseen, ("group",))], unseen.index).frame()
     assert (design.iloc[0] == design.iloc[1]).all()
+
+
+def test_rare_categories_are_not_stored():
+    n = 1000
+    group = np.array(["common"] * 940 + ["Quimby syndrome"] * 5 + ["other"] * 55, dtype=object)
+    table = FeatureTable("clinic", "ehr", pd.DataFrame({"group": group}, index=ids(n)), ("group",))
+    fusion = DesignMatrix().fit([table], ids(n))
+    assert b"Quimby" not in pickle.dumps(fusion)
+    assert b"common" in pickle.dumps(fusion)
+    # The user's own "other" is where rare ones go; of two columns that are each other's complement the first stays.
+    assert fusion.columns_ == ["clinic.group=common"]
+
+
+def test_what_few_people_have_is_rare_however_many_index_times_they_have():
+    n, rng = 2000, np.random.default_rng(0)
+    people = pd.Series([f"p{i // 10}" for i in range(n)], index=ids(n))[::-1]  # 200 people: rare below 2
+    group = np.array(["own"] * 10 + ["common"] * 990 + ["many"] * 1000, dtype=object)
+    frame = pd.DataFrame({"x": rng.normal(size=n), "flag": 0.0, "group": group}, index=ids(n))
+    frame.iloc[10:20, 1] = 1.0
+    matrix = np.zeros((n, 3), dtype=np.float32)
+    matrix[:10, 0], matrix[::2, 1], matrix[::3, 2] = 1, 1, 1
+    sparse = SparseColumn(("rare", "even", "third"), 2, ids(n), scipy.sparse.csr_array(matrix))
+    tables = [
+        FeatureTable("clinic", "ehr", frame, ("group",), {"past": sparse}),
+        FeatureTable("image", "image", pd.DataFrame(index=ids(10))),
+    ]
+    fusion = DesignMatrix().fit(tables, ids(n), people)
+    assert fusion.columns_ == [
+        "clinic.x", "clinic.past:svd_01", "clinic.past:svd_02", "clinic.group=common", "clinic.group=many",
+    ]  # fmt: skip
+    assert fusion.histories_["clinic", "past"].codes_ == ["even", "third"]
+    alone = DesignMatrix().fit(tables, ids(n)).columns_
+    assert {"clinic.flag", "clinic.group=own", "has_image"} <= set(alone)
 
 
 def test_columns_that_single_out_few_subjects_are_dropped():

@@ -210,12 +210,6 @@ def fusion_of(wildcards):
     return STUDY.fusion(experiment_of(wildcards).fusion).kind
 
 
-def people_of_experiment(wildcards):
-    """Return the table of whose index time each subject is, for experiments that divide their training rows."""
-    divides = fusion_of(wildcards) == "late" or members_of(wildcards)
-    return rules.select_cohort.output.subjects if divides else []
-
-
 def recorded_of_experiment(wildcards):
     """Return encoder, inputs and index of each feature set that joint fusion trains on; nothing for other fusions."""
     if fusion_of(wildcards) != "joint":

@@ -13,6 +13,8 @@ rule train_endpoints:
         embeddings=experiment_embeddings,
         outcomes=expand(rules.define_outcomes.output.outcomes, endpoint=sorted(STUDY.endpoints)),
         folds=rules.assign_folds.output.folds,
+        # Whose index time each subject is: known with the folds, which are divided by it.
+        people=ancient(rules.select_cohort.output.subjects),
         data=ancient(rules.ingest.output.data),
         checked=checks_of_experiment,
     output:

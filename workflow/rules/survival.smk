@@ -13,7 +13,8 @@ rule train_experiment:
         embeddings=experiment_embeddings,
         outcomes=rules.define_outcomes.output.outcomes,
         folds=rules.assign_folds.output.folds,
-        people=people_of_experiment,
+        # Whose index time each subject is: known with the folds, which are divided by it.
+        people=ancient(rules.select_cohort.output.subjects),
         recorded=recorded_of_experiment,
         data=ancient(rules.ingest.output.data),
         checked=checks_of_experiment,

@@ -36,6 +36,7 @@ with job_log(Path(snakemake.log[0])):
         embeddings=dict(zip(snakemake.params.encoders, map(Path, snakemake.input.embeddings), strict=True)),
         encoder_endpoint=experiment["endpoint"],
         folds=Path(snakemake.input.folds),
+        people=Path(snakemake.input.people),
         seed=snakemake.params.seed,
         threads=snakemake.threads,
         context=context_of(

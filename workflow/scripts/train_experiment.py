@@ -18,7 +18,7 @@ with job_log(Path(snakemake.log[0])):
         model=TypeAdapter(Model).validate_python(snakemake.params.model),
         fusion=TypeAdapter(Fusion).validate_python(snakemake.params.fusion),
         members=TypeAdapter(dict[str, Model]).validate_python(snakemake.params.members),
-        people=Path(snakemake.input.people) if snakemake.input.people else None,
+        people=Path(snakemake.input.people),
         tables=dict(zip(experiment["feature_sets"], map(Path, snakemake.input.tables), strict=True)),
         embeddings=dict(zip(snakemake.params.encoders, map(Path, snakemake.input.embeddings), strict=True)),
         recorded=RecordedFiles.of(snakemake.params.encoders, list(map(Path, snakemake.input.recorded))),

@@ -84,7 +84,7 @@ class Stored(Protocol):
     subjects: pd.Index
     fingerprint: str
 
-    def fit(self, positions: np.ndarray, encoder: Any = None) -> Prepared:
+    def fit(self, positions: np.ndarray, encoder: Any = None, *, people: np.ndarray | None = None) -> Prepared:
         """Learn what there is to learn from the subjects at these positions, and from nobody else.
 
         Parameters
@@ -93,6 +93,9 @@ class Stored(Protocol):
             The training rows of a fold, as positions of `subjects`.
         encoder : Encoder, optional
             The ``encoder`` block, which limits vocabularies; its defaults when not given.
+        people : array of shape (positions,), optional
+            Whose subjects they are: what few people have is not kept, however many index times they have. Without it
+            each subject is a person of its own.
         """
         ...
 

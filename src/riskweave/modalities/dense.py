@@ -38,7 +38,13 @@ class Dense:
         self.array, self.subjects, self.rows = array, subjects, rows
         self.several, self.fingerprint = several, fingerprint
 
-    def fit(self, positions: np.ndarray, encoder: Any = None) -> "PreparedDense":  # noqa: ARG002 - nothing is learnt
+    def fit(
+        self,
+        positions: np.ndarray,  # noqa: ARG002 - nothing is learnt
+        encoder: Any = None,  # noqa: ARG002
+        *,
+        people: np.ndarray | None = None,  # noqa: ARG002
+    ) -> "PreparedDense":
         """Return the inputs as they are."""
         return PreparedDense(self, self.array.shape[1:])
 

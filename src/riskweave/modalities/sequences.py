@@ -49,12 +49,18 @@ class Sequences:
         self.events, self.names, self.subjects, self.bounds = events, tuple(names), subjects, bounds
         self.fingerprint = fingerprint
 
-    def fit(self, positions: np.ndarray, encoder: EventEncoder | None = None) -> "PreparedSequences":
-        """Take the vocabulary, and where and how wide the values of each code are, from some subjects."""
+    def fit(
+        self, positions: np.ndarray, encoder: EventEncoder | None = None, *, people: np.ndarray | None = None
+    ) -> "PreparedSequences":
+        """Take the vocabulary, and where and how wide the values of each code are, from some subjects.
+
+        A code counts once for each person; see `riskweave.modalities.contract.Stored.fit`.
+        """
         encoder = EventEncoder() if encoder is None else encoder
         bounds = self.bounds[np.asarray(positions, dtype=np.int64)]
         lengths = bounds[:, 1] - bounds[:, 0]
-        owner = np.repeat(np.arange(len(bounds)), lengths)
+        person = np.arange(len(bounds)) if people is None else pd.factorize(np.asarray(people))[0]
+        owner = np.repeat(person, lengths)
         place = np.repeat(bounds[:, 0] - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
         some = self.events[place]
         pairs = np.unique(owner.astype(np.int64) * len(self.names) + some["code"]) % max(1, len(self.names))

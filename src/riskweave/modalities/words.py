@@ -78,15 +78,19 @@ class Notes:
         _, numbers, starts = self._numbered
         return numbers[starts[row] : starts[row + 1]]
 
-    def fit(self, positions: np.ndarray, encoder: LstmEncoder | None = None) -> "PreparedNotes":
-        """Take the vocabulary from the notes of some subjects.
+    def fit(
+        self, positions: np.ndarray, encoder: LstmEncoder | None = None, *, people: np.ndarray | None = None
+    ) -> "PreparedNotes":
+        """Take the vocabulary from the notes of some subjects; see `riskweave.modalities.contract.Stored.fit`.
 
-        A word counts once for each subject: what stands in the notes of few subjects (a name) is not kept.
+        A word counts once for each person: what stands in the notes of few people (a name) is not kept.
         """
         encoder = LstmEncoder() if encoder is None else encoder
+        positions = np.asarray(positions)
         count = np.zeros(len(self.words), dtype=np.int64)
-        for position in np.asarray(positions):
-            found = [self.note(row)[: encoder.tokens] for row in self.rows[position]]
+        whose = np.arange(len(positions)) if people is None else np.asarray(people)
+        for _, own in pd.Series(positions).groupby(whose):
+            found = [self.note(row)[: encoder.tokens] for position in own for row in self.rows[position]]
             count[np.unique(np.concatenate(found))] += 1
         often = [(-count[place], self.words[place]) for place in np.flatnonzero(count >= encoder.minimum_count)]
         vocabulary = [word for _, word in sorted(often)[: encoder.vocabulary]]

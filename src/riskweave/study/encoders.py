@@ -75,7 +75,9 @@ class LstmEncoder(Encoder):
     vocabulary: Annotated[int, Field(ge=10, le=200_000)] = Field(
         default=5000, description="Most words that are told apart: the most frequent ones of the training rows."
     )
-    minimum_count: Positive = Field(default=3, description="Words that fewer training subjects have count as unknown.")
+    minimum_count: Positive = Field(
+        default=3, description="Words that fewer people of the training rows have count as unknown."
+    )
     tokens: Annotated[int, Field(ge=4, le=20_000)] = Field(
         default=256, description="Words of a note that are read, from its beginning."
     )
@@ -101,6 +103,6 @@ class EventEncoder(Encoder):
         default=2000, description="Most codes that are told apart: the most frequent ones of the training rows."
     )
     minimum_subjects: Positive = Field(
-        default=10, description="Codes that fewer training subjects have count as unknown."
+        default=10, description="Codes that fewer people of the training rows have count as unknown."
     )
     width: Positive = Field(default=32, description="Width of an event's vector.")

@@ -28,7 +28,7 @@ from riskweave.survival.results import MEASURED, FoldResult, Rows, Task, add_fol
 from riskweave.survival.roles import Roles, check_events, roles_at_risk
 from riskweave.survival.scores import censored_log_likelihood
 from riskweave.survival.search import Prune, forget
-from riskweave.survival.sets import StoredSet, check_encoders, read_set
+from riskweave.survival.sets import StoredSet, check_encoders, read_people, read_set
 from riskweave.survival.tuning import JOURNAL, Tuned, tune
 from riskweave.tracking.record import recording, write_record
 
@@ -72,6 +72,7 @@ class _Job:
     model: MultiEndpointModel
     fusion: Fusion
     sets: list[StoredSet]
+    people: pd.Series | None
     seed: int
     threads: int
     folder: Path
@@ -105,7 +106,7 @@ def _prepare(job: _Job, number: int) -> _Fold:
         role: pd.Index(sorted(set().union(*(roles[role] for roles in tested.values()))), dtype=object) for role in ROLES
     }
     tables = [feature_set.of_fold(number) for feature_set in job.sets]
-    preprocessing = DesignMatrix().fit(tables, subjects["train"])
+    preprocessing = DesignMatrix().fit(tables, subjects["train"], job.people)
     designs = {role: preprocessing.design(tables, subjects[role]) for role in ROLES}
     rows = {
         endpoint: {
@@ -216,6 +217,7 @@ def train_endpoints(
     seed: int,
     threads: int,
     context: Mapping[str, Any],
+    people: Path | None = None,
 ) -> None:
     """Train one experiment for all endpoints at once, on all folds, and write the predictions of each endpoint.
 
@@ -246,6 +248,9 @@ def train_endpoints(
         Seed of the experiment, fold k uses ``seed + k``; threads of numerical libraries.
     context : mapping
         What the records tell about the study and the rule.
+    people : path, optional
+        Table of the subjects: those of one person count once where something is rare. Without it each subject is a
+        person of its own.
 
     Raises
     ------
@@ -271,6 +276,7 @@ def train_endpoints(
         model=model,
         fusion=fusion,
         sets=sets,
+        people=None if people is None else read_people(people),
         seed=seed,
         threads=threads,
         folder=Path(endpoints[first].models).parent,

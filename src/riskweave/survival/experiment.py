@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from riskweave.cohort.tables import FOLDS, OUTCOMES, ROLES, SUBJECTS, read_table
+from riskweave.cohort.tables import FOLDS, OUTCOMES, ROLES, read_table
 from riskweave.errors import DataError
 from riskweave.fusion.registry import FusedModel, build_fusion
 from riskweave.study.fusions import BUILT_IN, AttentionFusion, Fusion
@@ -23,7 +23,7 @@ from riskweave.survival.registry import build_estimator
 from riskweave.survival.results import MEASURED, FoldResult, Rows, Task, add_fold, flat, result_of, write_results
 from riskweave.survival.roles import check_events, roles_at_risk
 from riskweave.survival.search import Prune, forget, validated
-from riskweave.survival.sets import RecordedFiles, StoredSet, check_encoders, read_set
+from riskweave.survival.sets import RecordedFiles, StoredSet, check_encoders, read_people, read_set
 from riskweave.survival.tuning import JOURNAL, Tuned, tune
 from riskweave.tracking.record import recording
 
@@ -55,7 +55,7 @@ class _Job:
 def _prepare(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> tuple[DesignMatrix, dict[str, Rows]]:
     """Return the preprocessing, fitted on the training rows of a fold, and the rows of each role."""
     tables = [feature_set.of_fold(fold) for feature_set in job.sets]
-    preprocessing = DesignMatrix().fit(tables, subjects["train"])
+    preprocessing = DesignMatrix().fit(tables, subjects["train"], job.people)
     designs = {role: preprocessing.design(tables, subjects[role]).of_person(job.people) for role in ROLES}
     return preprocessing, {role: Rows.of(design, job.outcomes) for role, design in designs.items()}
 
@@ -225,8 +225,8 @@ def train_experiment(
     members : mapping of str to Model, optional
         Blocks of the models that an ensemble combines, by name.
     people : path, optional
-        Table of the subjects, for fusions that divide the training rows: subjects of one person stay together. Without
-        it each subject is a person of its own.
+        Table of the subjects: those of one person stay together where the training rows are divided, and count once
+        where something is rare. Without it each subject is a person of its own.
     recorded : mapping of feature set to RecordedFiles, optional
         For joint fusion: encoders and their inputs.
 
@@ -250,7 +250,7 @@ def train_experiment(
         fusion=fusion,
         sets=sets,
         outcomes=rows,
-        people=None if people is None else read_table(people, SUBJECTS).set_index("subject_id")["person_id"],
+        people=None if people is None else read_people(people),
         recorded=recorded or {},
         seed=seed,
         threads=threads,

@@ -28,7 +28,7 @@ class HistoryReduction:
     name : str
         Name of the sparse column.
     rare : int
-        Fewest training subjects that a code must have to be used.
+        Fewest people that a code must have, among the training rows, to be used.
 
     Attributes
     ----------
@@ -45,10 +45,23 @@ class HistoryReduction:
         self.name = name
         self.rare = rare
 
-    def fit(self, sparse: SparseColumn, subjects: pd.Index) -> "HistoryReduction":
-        """Fit on the training subjects; the others are not looked at."""
-        matrix = sparse.of(subjects[subjects.isin(sparse.subjects)])
-        kept = np.flatnonzero(np.bincount(matrix.indices, minlength=matrix.shape[1]) >= self.rare)
+    def fit(self, sparse: SparseColumn, subjects: pd.Index, people: np.ndarray | None = None) -> "HistoryReduction":
+        """Fit on the training subjects; the others are not looked at.
+
+        Parameters
+        ----------
+        sparse : SparseColumn
+        subjects : Index of subject_id
+        people : array of shape (subjects,), optional
+            Whose subjects they are; without it each is a person of its own.
+        """
+        have = np.asarray(subjects.isin(sparse.subjects))
+        matrix = sparse.of(subjects[have])
+        whose = np.arange(len(subjects)) if people is None else pd.factorize(np.asarray(people))[0]
+        # A person of several index times counts once.
+        width = max(1, matrix.shape[1])
+        pairs = np.unique(np.repeat(whose[have], np.diff(matrix.indptr)) * width + matrix.indices)
+        kept = np.flatnonzero(np.bincount(pairs % width, minlength=matrix.shape[1]) >= self.rare)
         if len(kept) < matrix.shape[1]:
             matrix = matrix[:, kept]
         self.codes_ = [sparse.codes[code] for code in kept]
@@ -58,7 +71,7 @@ class HistoryReduction:
             svd = TruncatedSVD(count, algorithm="randomized", n_iter=_ITERATIONS, random_state=_SEED)
             self.components_ = svd.fit(matrix.astype(np.float64)).components_
         else:
-            logger.warning("%s: no code is one that %d training subjects have", self.name, self.rare)
+            logger.warning("%s: no code is one that %d people of the training rows have", self.name, self.rare)
         width = max(2, len(str(count)))
         self.columns_ = [f"{self.name}:svd_{number:0{width}d}" for number in range(1, count + 1)]
         return self

@@ -23,8 +23,11 @@ __all__ = ["DesignMatrix", "DropRedundant", "FeatureTable", "Winsorise"]
 logger = logging.getLogger(__name__)
 
 RARE = 10
-"""Columns that set fewer training subjects apart tell more about these subjects than about the risk, and may identify
-them. In small cohorts it is a hundredth of the training subjects."""
+"""Columns that set fewer people apart tell more about these people than about the risk, and may identify them. In small
+cohorts it is a hundredth of the people of the training rows."""
+
+MISSING, OTHER = "missing", "other"
+"""Labels of missing categories, and of those that few people of the training rows have, or none."""
 
 
 @dataclass(frozen=True)
@@ -73,19 +76,20 @@ class DropRedundant(TransformerMixin, BaseEstimator):
     tolerance : float
         Largest ``1 - abs(correlation)`` at which two columns count as copies.
     minimum : int
-        Fewest training rows that must differ from the most frequent value of a column.
+        Fewest people of the training rows who must differ from the most frequent value of a column.
     """
 
     def __init__(self, tolerance: float = 1e-8, minimum: int = 1):
         self.tolerance = tolerance
         self.minimum = minimum
 
-    def fit(self, X: pd.DataFrame, y=None):  # noqa: ARG002 - scikit-learn's signature
-        """Find the columns to keep."""
+    def fit(self, X: pd.DataFrame, y=None, people: np.ndarray | None = None):  # noqa: ARG002 - scikit-learn's signature
+        """Find the columns to keep; `people` are the owners of the rows, each its own without them."""
+        people = np.arange(len(X)) if people is None else people
         values = np.asarray(X, dtype=float)
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         self.n_features_in_ = values.shape[1]
-        keep = np.array([_differing(column) >= self.minimum for column in values.T], dtype=bool)
+        keep = np.array([_differing(column, people) >= self.minimum for column in values.T], dtype=bool)
         keep &= np.ptp(values, axis=0) > 1e-12 * np.maximum(1.0, np.abs(values).max(axis=0))
         candidates = np.flatnonzero(keep)
         if len(candidates):
@@ -107,10 +111,15 @@ class DropRedundant(TransformerMixin, BaseEstimator):
         return self.feature_names_in_[self.support_]
 
 
-def _differing(column: np.ndarray) -> int:
-    """Count the rows that differ from the most frequent value."""
-    _, counts = np.unique(column, return_counts=True)
-    return int(len(column) - counts.max()) if len(column) else 0
+def _differing(column: np.ndarray, people: np.ndarray) -> int:
+    """Count the people with a row that differs from the value that most people have."""
+    if not len(column):
+        return 0
+    _, place = np.unique(column, return_inverse=True)
+    _, whose = np.unique(people, return_inverse=True)
+    pairs = np.unique(place * (whose.max() + 1) + whose)
+    most = np.bincount(pairs // (whose.max() + 1)).argmax()
+    return len(np.unique(whose[place != most]))
 
 
 class Winsorise(TransformerMixin, BaseEstimator):
@@ -157,34 +166,46 @@ def _numbers() -> Pipeline:
 
 def _category_name(column: str, category: str) -> str:
     """Name the column of a category, with a sign that keeps it apart from the user's own columns."""
-    return f"{column}={'other' if category == 'infrequent_sklearn' else category}"
+    return f"{column}={category}"
 
 
-def _categories(rare: int) -> Pipeline:
-    encoder = OneHotEncoder(
-        handle_unknown="infrequent_if_exist",
-        min_frequency=rare,
-        sparse_output=False,
-        dtype=np.float64,
-        feature_name_combiner=_category_name,
-    )
-    missing = SimpleImputer(strategy="constant", fill_value="missing", missing_values=None)
-    return Pipeline([("missing", missing.set_output(transform="pandas")), ("encode", encoder)])
+def _categories(kept: Mapping[str, tuple[str, ...]]) -> OneHotEncoder:
+    """Return the encoder of categories; it is told those that are kept, so that it stores no value of few people."""
+    each = [np.array([*(name for name in names if name != OTHER), OTHER], dtype=object) for names in kept.values()]
+    return OneHotEncoder(categories=each, sparse_output=False, dtype=np.float64, feature_name_combiner=_category_name)
 
 
-def _as_columns(table: pd.DataFrame, categorical: list[str]) -> pd.DataFrame:
-    """Bring a table to plain float and object columns, with NaN and None for missing values."""
-    return pd.DataFrame(
-        {
-            name: (
-                table[name].astype(object).where(table[name].notna(), None).map(lambda v: None if v is None else str(v))
-                if name in categorical
-                else table[name].to_numpy(dtype=np.float64, na_value=np.nan)
-            )
-            for name in table.columns
-        },
-        index=table.index,
-    )
+def _kept_categories(table: pd.DataFrame, people: np.ndarray, *, rare: int) -> dict[str, tuple[str, ...]]:
+    """Return for each column of categories those that enough people have, sorted; missing is one of them.
+
+    Parameters
+    ----------
+    table : DataFrame of shape (n, columns)
+        The training rows.
+    people : int array (n,)
+        Whose rows they are.
+    rare : int
+        Fewest people that a category must have.
+    """
+    counts = {name: pd.Series(people).groupby(_labels(table[name]).to_numpy()).nunique() for name in table.columns}
+    return {name: tuple(sorted(count.index[count >= rare])) for name, count in counts.items()}
+
+
+def _labels(values: pd.Series) -> pd.Series:
+    """Return categories as text, missing ones too."""
+    return values.astype(object).where(values.notna(), MISSING).map(str)
+
+
+def _as_columns(table: pd.DataFrame, kept: Mapping[str, tuple[str, ...]]) -> pd.DataFrame:
+    """Bring a table to plain float and text columns: NaN for missing numbers, one label for all other categories."""
+    columns = {}
+    for name in table.columns:
+        if name in kept:
+            labels = _labels(table[name])
+            columns[name] = labels.where(labels.isin(kept[name]), OTHER)
+        else:
+            columns[name] = table[name].to_numpy(dtype=np.float64, na_value=np.nan)
+    return pd.DataFrame(columns, index=table.index)
 
 
 class DesignMatrix:
@@ -193,14 +214,15 @@ class DesignMatrix:
     Sparse histories are reduced to a few columns (`riskweave.survival.histories`). Numbers are imputed with the
     training median, with an indicator for columns that have missing training values; categories become one column each,
     rare and unseen ones together; constant and duplicate columns are dropped; all columns are standardised. These steps
-    see the training rows that have the modality, and nothing else. A subject without the modality then has 0 (the mean
-    of those who have it) in all its columns, and 0 in the mask column ``has_<modality>``, which is 1 for the others.
+    see the training rows that have the modality, and nothing else; of rare categories nothing is kept. A subject
+    without the modality then has 0 (the mean of those who have it) in all its columns, and 0 in the mask column
+    ``has_<modality>``, which is 1 for the others.
 
     Parameters
     ----------
     rare : int
-        Fewest training subjects that a category must have, and that must differ from a column's most frequent value;
-        in a cohort of fewer than ``100 * rare`` training subjects, a hundredth of them.
+        Fewest people of the training rows that a category must have, and that must differ from a column's most
+        frequent value; with fewer than ``100 * rare`` people, a hundredth of them.
 
     Attributes
     ----------
@@ -208,12 +230,14 @@ class DesignMatrix:
         Names of the design matrix' columns: ``<set>.<column>`` and ``has_<modality>``.
     groups_ : tuple of Group
         The modalities, in the order of the feature sets, and where their columns are.
+    categories_ : dict of modality to dict of column to tuple of str
+        The categories with a column of their own; all others are `OTHER`.
     """
 
     def __init__(self, *, rare: int = RARE):
         self.rare = rare
 
-    def fit(self, tables: list[FeatureTable], subjects: pd.Index) -> "DesignMatrix":
+    def fit(self, tables: list[FeatureTable], subjects: pd.Index, people: pd.Series | None = None) -> "DesignMatrix":
         """Fit on the training subjects.
 
         Parameters
@@ -222,6 +246,9 @@ class DesignMatrix:
             One for each feature set; rows of other subjects are not looked at.
         subjects : Index of subject_id
             The training rows.
+        people : Series indexed by subject_id, optional
+            Whose index time each subject is: what counts is how many people have something. Without it each subject is
+            a person of its own.
 
         Returns
         -------
@@ -230,22 +257,26 @@ class DesignMatrix:
         """
         self.transformers_: dict[str, Pipeline] = {}
         self.histories_: dict[tuple[str, str], HistoryReduction] = {}
+        self.categories_: dict[str, dict[str, tuple[str, ...]]] = {}
         self.columns_: list[str] = []
         places: dict[str, tuple[int, ...]] = {}
-        rare = max(1, min(self.rare, len(subjects) // 100))
+        whose = np.arange(len(subjects)) if people is None else pd.factorize(people.loc[subjects].to_numpy())[0]
+        rare = max(1, min(self.rare, len(np.unique(whose)) // 100))
         masks = self._masks(tables, subjects)
         for modality, group in _by_modality(tables).items():
-            present = subjects[masks[modality]]
+            present, owners = subjects[masks[modality]], whose[masks[modality]]
             for table in group:
                 for name, sparse in table.sparse.items():
-                    self.histories_[table.name, name] = HistoryReduction(name=name, rare=rare).fit(sparse, present)
+                    reduction = HistoryReduction(name=name, rare=rare)
+                    self.histories_[table.name, name] = reduction.fit(sparse, present, owners)
             joined, categorical = _join(group, present, self.histories_)
             joined = joined.loc[:, joined.notna().any(axis=0)]
             categorical = [name for name in categorical if name in joined.columns]
-            pipeline = _pipeline(list(joined.columns), categorical, rare)
+            kept = self.categories_[modality] = _kept_categories(joined[categorical], owners, rare=rare)
+            pipeline = _pipeline(list(joined.columns), kept, rare)
             if len(present) and joined.shape[1]:
                 # In two steps: the scaler refuses a table of which no column is left.
-                selected = pipeline[:-1].fit_transform(_as_columns(joined, categorical))
+                selected = pipeline[:-1].fit_transform(_as_columns(joined, kept), redundant__people=owners)
                 if selected.shape[1]:
                     pipeline[-1].fit(selected)
                     self.transformers_[modality] = pipeline
@@ -254,7 +285,11 @@ class DesignMatrix:
                     self.columns_ += names
             if modality not in self.transformers_:
                 logger.warning("no column of modality %s varies in the %d training rows", modality, len(subjects))
-        self.masks_ = [modality for modality, mask in masks.items() if min(mask.sum(), (~mask).sum()) >= rare]
+        self.masks_ = [
+            modality
+            for modality, mask in masks.items()
+            if min(len(np.unique(whose[mask])), len(np.unique(whose[~mask]))) >= rare
+        ]
         first = len(self.columns_)
         self.columns_ += [f"has_{modality}" for modality in self.masks_]
         positions = {modality: first + place for place, modality in enumerate(self.masks_)}
@@ -269,8 +304,9 @@ class DesignMatrix:
             if modality not in self.transformers_ or not masks[modality].any():
                 continue
             pipeline = self.transformers_[modality]
-            joined, categorical = _join(group, subjects[masks[modality]], self.histories_)
-            values = pipeline.transform(_as_columns(joined, categorical)[list(pipeline.feature_names_in_)])
+            joined, _ = _join(group, subjects[masks[modality]], self.histories_)
+            joined = joined[list(pipeline.feature_names_in_)]
+            values = pipeline.transform(_as_columns(joined, self.categories_[modality]))
             design.loc[masks[modality], _names(pipeline)] = np.asarray(values)
         for modality in self.masks_:
             design[f"has_{modality}"] = masks[modality].astype(float)
@@ -315,10 +351,10 @@ class DesignMatrix:
         }
 
 
-def _pipeline(columns: list[str], categorical: list[str], rare: int) -> Pipeline:
-    numeric = [name for name in columns if name not in categorical]
+def _pipeline(columns: list[str], kept: Mapping[str, tuple[str, ...]], rare: int) -> Pipeline:
+    numeric = [name for name in columns if name not in kept]
     parts = ColumnTransformer(
-        [("numbers", _numbers(), numeric), ("categories", _categories(rare), categorical)],
+        [("numbers", _numbers(), numeric), ("categories", _categories(kept), list(kept))],
         verbose_feature_names_out=False,
     ).set_output(transform="pandas")
     return Pipeline([("columns", parts), ("redundant", DropRedundant(minimum=rare)), ("scale", StandardScaler())])

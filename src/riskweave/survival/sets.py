@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from riskweave.cohort.tables import SUBJECTS, read_table
 from riskweave.errors import DataError
 from riskweave.modalities.base import Column, read_features, read_sparse
 from riskweave.modalities.sparse import SparseColumn
@@ -14,7 +15,7 @@ from riskweave.survival.fits import check_fits
 from riskweave.survival.preprocessing import FeatureTable
 from riskweave.survival.roles import Roles
 
-__all__ = ["RecordedFiles", "StoredSet", "check_encoders", "read_set"]
+__all__ = ["RecordedFiles", "StoredSet", "check_encoders", "read_people", "read_set"]
 
 
 class RecordedFiles(NamedTuple):
@@ -88,6 +89,11 @@ def read_set(name: str, table: Path, embeddings: Path | None) -> StoredSet:
             "Columns of a feature set need different names",
         )
     return StoredSet(name, values.set_index("subject_id"), sparse, columns, embedded, embedding_columns)
+
+
+def read_people(subjects: Path) -> pd.Series:
+    """Return whose index time each subject is, indexed by subject_id, from the table of the subjects."""
+    return read_table(subjects, SUBJECTS).set_index("subject_id")["person_id"]
 
 
 def check_encoders(sets: list[StoredSet], embeddings: Mapping[str, Path], roles: Roles) -> None:
