@@ -8,8 +8,9 @@ from lifelines import CoxPHFitter
 from planted_recordings import features, planted
 
 from riskweave.survival.encoding import members
-from riskweave.survival.encoding.fold import train_fold
+from riskweave.survival.encoding.fold import EVIDENCE, EVIDENCE_OF_ONE, evidence, train_fold
 from riskweave.survival.encoding.members import Kept
+from riskweave.survival.roles import association
 
 
 def cox(rows, risk):
@@ -78,6 +79,41 @@ def test_an_encoder_without_signal_gives_zeros(tmp_path):
     assert np.all(encoded.embeddings == 0)
     with torch.no_grad():
         assert torch.all(encoded.ensemble(torch.from_numpy(np.array(job.stored.array[:3]))) == 0)
+
+
+def judged(z, *, role, crossed):
+    """Return what the gate finds of a score that goes with the outcome of one role alone, by about this z."""
+    rng = np.random.default_rng(3)
+    _, rows, _ = planted(features(cross_fit=3), strength=0.0, sizes=(400, 400, 10))
+    score = rng.normal(size=810)
+    part = rows[role]
+    # Of earlier events first, the higher the score: mixed with noise until the association is that.
+    order = -part.time + np.where(part.event == 1, 0, -1500)
+    order = (order - order.mean()) / order.std()
+    noise = score[part.position]
+    for share in np.linspace(0, 1, 200):
+        score[part.position] = share * order + (1 - share) * noise
+        found = association(time=part.time, event=part.event == 1, risk=score[part.position])
+        if found >= z:
+            break
+    return found, *evidence(rows, score, crossed=crossed)
+
+
+def test_rows_that_stopped_the_training_do_not_speak_for_cross_fitted_networks():
+    _, z, signal = judged(6.0, role="validation", crossed=True)
+    assert abs(z) < EVIDENCE
+    assert not signal
+    planted_z, z, signal = judged(1.7, role="train", crossed=True)
+    assert z == pytest.approx(planted_z)
+    assert signal
+
+
+def test_a_single_network_needs_more_in_the_rows_that_stopped_it():
+    planted_z, z, signal = judged(1.7, role="validation", crossed=False)
+    assert EVIDENCE < planted_z < EVIDENCE_OF_ONE
+    assert z == pytest.approx(planted_z)
+    assert not signal
+    assert judged(2.1, role="validation", crossed=False)[2]
 
 
 def test_a_killed_fold_goes_on_and_gives_the_same(crossed, tmp_path, monkeypatch):
