@@ -202,3 +202,22 @@ def test_whas500_as_good_as_reference_runs(kind, real_data):
     concordance, score, score_null = np.mean(rows, axis=0)
     assert concordance > 0.735
     assert score < score_null - 0.02
+
+
+@pytest.mark.parametrize("kind", ["cox_time", "deep_surv"])
+def test_without_an_event_to_compare_in_the_validation_rows_the_last_epoch_is_kept(kind, caplog):
+    """The validation loss is then 0 whatever the network: the best epoch was the one before training."""
+    x, time, event, _ = cohort(400, 0)
+    event = (event == 1).astype(int)
+    training = {**FAST, "epochs": 5, "patience": 1}
+    time[-1] = 1500.0
+    none, last = np.zeros(50, dtype=int), np.eye(50, dtype=int)[-1]
+    for event_val in (none, last):  # nobody else is at risk when the last of all has an event
+        fitted = model(kind, training=training)
+        fitted.fit(x[:350], time[:350], event[:350], x[350:], time[350:], event_val)
+        assert fitted.best_epoch == fitted.curves["epoch"].max() == 5
+        assert concordance_index(time, -fitted.predict(x, [600])[:, 0, 0], event) > 0.65
+        assert "the last one is kept" in caplog.text
+        caplog.clear()
+    model(kind, training=training).fit(x[:350], time[:350], event[:350], x[350:], time[350:], event[350:])
+    assert "the last one is kept" not in caplog.text

@@ -45,6 +45,14 @@ def test_a_study_that_can_be_trained_passes(study):
     check(study, events={"mi": [0, 1] * 12})
 
 
+def test_validation_rows_without_an_event_are_warned_of(study, caplog):
+    check(study, events={"mi": [1] * 24})
+    assert not caplog.text
+    event = [0 if i % 4 == 0 else 1 for i in range(24)]  # validation rows are those that 4 divides
+    check(study, events={"mi": event})
+    assert "endpoint mi, fold 0: none of the 4 validation subjects has the target event" in caplog.text
+
+
 def test_an_endpoint_that_the_folds_were_not_stratified_by(study):
     rare = [0] * 24
     rare[1] = 1  # tested in fold 1, so that fold 1 trains without any event

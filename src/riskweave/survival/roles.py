@@ -66,7 +66,10 @@ def roles_at_risk(*, folds: pd.DataFrame, outcomes: pd.DataFrame, where: str) ->
 
 
 def check_events(*, roles: Roles, outcomes: pd.DataFrame, endpoint: str) -> None:
-    """Refuse folds without target events in the training rows, or with fewer than 2 validation rows (DataError)."""
+    """Refuse folds without target events in the training rows, or with fewer than 2 validation rows (DataError).
+
+    Validation rows without a target event are warned of: they choose penalties and epochs of a model.
+    """
     for fold, subjects in roles.items():
         train = outcomes.loc[subjects["train"], "event"]
         where = f"endpoint {endpoint}, fold {fold}"
@@ -82,6 +85,15 @@ def check_events(*, roles: Roles, outcomes: pd.DataFrame, endpoint: str) -> None
                 where,
                 f"{len(subjects['validation'])} validation subjects are at risk, beside {len(train)} training subjects",
                 "At least 2 are needed: raise folds.validation, or take fewer folds",
+            )
+        validation = outcomes.loc[subjects["validation"], "event"]
+        if not (validation == 1).any():
+            logger.warning(
+                "%s: none of the %d validation subjects has the target event: they say little or nothing about which "
+                "penalty, hyper-parameters or epoch are best (deep_surv and cox_time keep their last epoch). Raise "
+                "folds.validation, take fewer folds, or stratify them by this endpoint (folds.stratify)",
+                where,
+                len(validation),
             )
 
 

@@ -10,7 +10,14 @@ from riskweave.study.models import CoxTimeModel
 from riskweave.survival.competing import at_times, cumulative_incidence
 from riskweave.survival.discrete import check_events
 from riskweave.survival.heads.base import Head, RiskSets
-from riskweave.survival.heads.risk_sets import Pairs, all_pairs, case_control_loss, fixed_pairs, sampled_pairs
+from riskweave.survival.heads.risk_sets import (
+    Pairs,
+    all_pairs,
+    case_control_loss,
+    comparable,
+    fixed_pairs,
+    sampled_pairs,
+)
 from riskweave.survival.proportional import CELLS
 
 __all__ = ["HEAD", "CoxTimeHead"]
@@ -122,6 +129,10 @@ class CoxTimeHead(Head):
     def validation_loss(self, output: Tensor, time: Tensor, event: Tensor) -> Tensor:
         """Return the mean loss per event, each compared with `VALIDATION_CONTROLS` subjects at risk."""
         return self._loss(output, time, event, fixed_pairs(time, event, controls=VALIDATION_CONTROLS))
+
+    def judged_by(self, *labels: np.ndarray) -> bool:
+        """Tell whether validation rows with these labels have an event to compare."""
+        return comparable(*labels)
 
     @torch.no_grad()
     def _relative(self, output: np.ndarray, times: np.ndarray, cause: int) -> np.ndarray:

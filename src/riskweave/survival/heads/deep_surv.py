@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from riskweave.study.models import NetworkModel
 from riskweave.survival.discrete import check_events
 from riskweave.survival.heads.base import Head, RiskSets
-from riskweave.survival.heads.risk_sets import case_control_loss, partial_likelihood, sampled_pairs
+from riskweave.survival.heads.risk_sets import case_control_loss, comparable, partial_likelihood, sampled_pairs
 from riskweave.survival.proportional import Baseline, breslow, proportional_incidence
 
 __all__ = ["HEAD", "DeepSurvHead"]
@@ -56,6 +56,10 @@ class DeepSurvHead(Head):
             return case_control_loss(output[pairs.cases, cause], output[pairs.control, cause[pairs.of]], pairs)
         total = sum(partial_likelihood(output[:, k], time, event == k + 1) for k in range(self.causes))
         return total / (event > 0).sum().clamp(min=1)
+
+    def judged_by(self, *labels: np.ndarray) -> bool:
+        """Tell whether validation rows with these labels have an event to compare."""
+        return comparable(*labels)
 
     def finish(self, output: np.ndarray, time: np.ndarray, event: np.ndarray) -> None:
         """Estimate each cause's baseline hazard."""

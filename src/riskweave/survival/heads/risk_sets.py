@@ -8,7 +8,15 @@ from torch import Tensor
 
 from riskweave.survival.heads.losses import CoxCCLoss, CoxPHLossSorted
 
-__all__ = ["Pairs", "all_pairs", "case_control_loss", "fixed_pairs", "partial_likelihood", "sampled_pairs"]
+__all__ = [
+    "Pairs",
+    "all_pairs",
+    "case_control_loss",
+    "comparable",
+    "fixed_pairs",
+    "partial_likelihood",
+    "sampled_pairs",
+]
 
 _WHOLE = CoxPHLossSorted()
 _SAMPLED = CoxCCLoss()
@@ -55,6 +63,12 @@ def all_pairs(time: Tensor, event: Tensor) -> Pairs:
     compared = time >= time[cases, None]
     compared[torch.arange(len(cases), device=cases.device), cases] = False
     return Pairs(cases, *torch.nonzero(compared, as_tuple=True))
+
+
+def comparable(time: np.ndarray, event: np.ndarray) -> bool:
+    """Tell whether some event among rows with these labels, (n,) each, happens while another row is at risk."""
+    at_risk = len(time) - np.searchsorted(np.sort(time), time[event > 0], side="left")
+    return bool((at_risk > 1).any())
 
 
 def fixed_pairs(time: Tensor, event: Tensor, *, controls: int) -> Pairs:

@@ -29,6 +29,8 @@ from riskweave.survival.training.task import WARM_UP, SurvivalTask, Whole
 
 __all__ = ["CURVE_COLUMNS", "Fitted", "Prune", "fit", "outputs"]
 
+logger = logging.getLogger(__name__)
+
 CURVE_COLUMNS = ("fold", "epoch", "metric", "value")
 
 Prune = Callable[[int, float], None]
@@ -64,11 +66,12 @@ class _KeepBest(pl.Callback):
 
     Patience counts from the end of the learning rate's warm-up: before, a network need not have caught up with the null
     model yet. The generators are seeded anew in each epoch, so that a training that goes on after a kill is the same.
+    Where the validation rows cannot tell networks apart (`judged` is false), the last epoch is kept.
     """
 
-    def __init__(self, training: Training, *, seed: int, prune: Prune | None):
+    def __init__(self, training: Training, *, seed: int, prune: Prune | None, judged: bool):
         self.patience, self.warm_up = training.patience, WARM_UP * training.epochs
-        self.seed, self.prune = seed, prune
+        self.seed, self.prune, self.judged = seed, prune, judged
         self.saved: Checkpoint | None = None
         self.curves: list[tuple[int, str, float]] = []
         self.best_loss, self.best_epoch, self.weights = float("inf"), 0, None
@@ -94,7 +97,7 @@ class _KeepBest(pl.Callback):
         epoch = 0 if trainer.sanity_checking else trainer.current_epoch + 1
         value = pl_module.validation_loss()
         self.curves.append((epoch, "val_loss", value))
-        if value < self.best_loss or self.weights is None:
+        if value < self.best_loss or self.weights is None or not self.judged:
             self.best_loss, self.best_epoch = value, epoch
             self.weights = {key: tensor.detach().cpu().clone() for key, tensor in pl_module.state_dict().items()}
         elif epoch - max(self.best_epoch, self.warm_up) >= self.patience:
@@ -265,7 +268,7 @@ def fit(
     head.learn(time, event)
     labels, labels_val = head.prepare(time, event), head.prepare(time_val, event_val)
     loaders = _loaders(head, inputs, inputs_val, labels=labels, labels_val=labels_val, training=training, seed=seed)
-    keep = _KeepBest(training, seed=seed, prune=prune)
+    keep = _KeepBest(training, seed=seed, prune=prune, judged=_judged(head, labels_val))
     with _environment(seed=seed, threads=threads):
         net = build()
         parts = -(-len(inputs) // 256)
@@ -278,19 +281,9 @@ def fit(
         task = SurvivalTask(net, head, training=training, augment=augment, parameter_groups=parameter_groups)
         saved = None
         if checkpoint is not None:
-            settings = {
-                "training": training.model_dump(mode="json"),
-                "head": head.settings(),
-                "seed": seed,
-                "threads": threads,
-                "augment": _name(augment),
-                "parameter_groups": dict(parameter_groups or {}),
-                "network": str(task),
-            }
-            arrays = [np.ascontiguousarray(each) for each in (time, event, time_val, event_val)]
-            weights = [np.ascontiguousarray(each.numpy()) for each in task.state_dict().values()]
-            digests = [digest_of_inputs(inputs), digest_of_inputs(inputs_val)]
-            saved = Checkpoint(checkpoint, fingerprint(settings, *digests, *arrays, *weights))
+            settings = {"seed": seed, "threads": threads, "parameter_groups": dict(parameter_groups or {})}
+            arrays = (time, event, time_val, event_val)
+            saved = Checkpoint(checkpoint, _mark(task, settings, (inputs, inputs_val), arrays))
         _run(task, keep, loaders, training=training, saved=saved)
     task.load_state_dict(keep.weights)
     task.eval()
@@ -299,6 +292,36 @@ def fit(
     if head.needs_outputs:
         head.finish(outputs(Whole(net, head), inputs, threads=threads), time, event)
     return Fitted(net, head, curves, keep.best_epoch)
+
+
+def _judged(head: Head, labels: tuple[np.ndarray, ...]) -> bool:
+    """Tell whether validation rows with these labels can judge a network; warn where they cannot."""
+    judged = head.judged_by(*labels)
+    if not judged:
+        logger.warning(
+            "none of the %d validation rows has an event while another one is at risk: the validation loss of a "
+            "%s network says nothing. It trains for all its epochs, and the last one is kept. Raise folds.validation, "
+            "or take another kind of model for an endpoint of few events",
+            len(labels[0]),
+            head.kind,
+        )
+    return judged
+
+
+def _mark(
+    task: SurvivalTask, settings: Mapping[str, Any], inputs: tuple[Inputs, Inputs], outcomes: tuple[np.ndarray, ...]
+) -> str:
+    """Return the fingerprint of all that decides about the result of a training that has not begun."""
+    told = {
+        **settings,
+        "training": task.block.model_dump(mode="json"),
+        "head": task.head.settings(),
+        "augment": _name(task.augment),
+        "network": str(task),
+    }
+    weights = [np.ascontiguousarray(each.numpy()) for each in task.state_dict().values()]
+    arrays = [np.ascontiguousarray(each) for each in outcomes]
+    return fingerprint(told, *map(digest_of_inputs, inputs), *arrays, *weights)
 
 
 def _name(function: Callable | None) -> list[str]:
