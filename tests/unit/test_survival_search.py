@@ -6,7 +6,10 @@ import os
 import signal
 
 import numpy as np
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from pydantic import TypeAdapter
 
 from riskweave.errors import DataError
@@ -74,6 +77,20 @@ def test_own_values_that_score_best_are_kept_with_keys_that_the_search_could_not
     assert chosen.model == CoxModel(kind="cox", penalty=[0.01, 0.1])
     assert chosen.trials[0].params == {"penalty": "[0.01, 0.1]", "l1_ratio": 0.0}
     assert all(isinstance(trial.params["penalty"], float) for trial in chosen.trials[1:])
+
+
+@pytest.mark.parametrize("penalty", [[0.01, 0.1], [0.5]])
+def test_the_sampler_looks_at_all_keys_together_whatever_the_models_own_values_are(tmp_path, penalty):
+    """Own values that are no point of the space, as the default list of penalties, are kept out of its study."""
+    model = CoxModel(kind="cox", penalty=penalty, search={"trials": 12})
+    chosen = run(tmp_path, model, lambda block, prune: -abs(block.penalty[0] - 1) - block.l1_ratio[0])  # noqa: ARG005
+    assert len(chosen.trials) == 12
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "search.journal")))
+    study = optuna.load_study(study_name="fold 0", storage=storage)
+    assert set(optuna.search_space.intersection_search_space(study.get_trials())) == {"penalty", "l1_ratio"}
+    assert len(study.trials) == (12 if penalty == [0.5] else 11)
+    # Going on finds all trials made, the first one too.
+    assert told(run(tmp_path, model, lambda *_: 1 / 0)) == told(chosen)
 
 
 def test_a_journal_of_another_fold_or_of_other_data_is_not_used(tmp_path):

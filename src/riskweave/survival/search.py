@@ -137,27 +137,28 @@ def search(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = _open(journal, name)
-    ranges, failure = distributions(model), None
-    while not _spent(model, finished := _finished(study)):
+    study, ranges, failure = _open(journal, name), distributions(model), None
+    own = study if _inside(model, ranges) else _open(journal, f"{name}, own values")
+    while not _spent(model, finished := _finished(own, study)):
         number = len(finished)
         study.sampler = optuna.samplers.TPESampler(
             seed=int(np.random.SeedSequence([seed, number]).generate_state(1)[0]),
             multivariate=True,
             constant_liar=False,
         )
-        trial, block = _begin(study, model, ranges, first=number == 0)
+        asked = study if number else own
+        trial, block = _begin(asked, model, ranges, first=number == 0)
         try:
             value = score(block, _reporting(trial) if model.search.pruning else None)
         except optuna.TrialPruned:
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            asked.tell(trial, state=optuna.trial.TrialState.PRUNED)
         except DataError as error:
             failure = error
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            asked.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
-            study.tell(trial, value)
-        _log(_trial(number, _finished(study)[-1], model), budget=model.search.trials)
-    trials = tuple(_trial(number, frozen, model) for number, frozen in enumerate(_finished(study)))
+            asked.tell(trial, value)
+        _log(_trial(number, _finished(own, study)[-1], model), budget=model.search.trials)
+    trials = tuple(_trial(number, frozen, model) for number, frozen in enumerate(_finished(own, study)))
     complete = [trial for trial in trials if trial.state == "complete"]
     if not complete:
         raise failure or DataError(
@@ -204,9 +205,13 @@ def forget(journal: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _finished(study: "optuna.Study") -> "list[FrozenTrial]":
-    """Return the finished trials; one that was running when its job was killed is none, and is made again."""
-    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+def _finished(own: "optuna.Study", study: "optuna.Study") -> "list[FrozenTrial]":
+    """Return the finished trials, the model's own values first.
+
+    One that was running when its job was killed is none, and is made again.
+    """
+    studies = [study] if own is study else [own, study]
+    return [trial for each in studies for trial in each.get_trials(deepcopy=False) if trial.state.is_finished()]
 
 
 def _spent(model: Block, finished: "Sequence[FrozenTrial]") -> bool:
@@ -220,21 +225,27 @@ def _spent(model: Block, finished: "Sequence[FrozenTrial]") -> bool:
 def _begin(
     study: "optuna.Study", model: Block, ranges: "Mapping[str, Any]", *, first: bool
 ) -> "tuple[optuna.Trial, Block]":
-    """Return the next trial, and the model's block with its values.
-
-    Own values that lie outside the ranges of the search are tried all the same; Optuna, whose sampler could not place
-    them, is told the others only.
-    """
+    """Return the next trial, and the model's block with its values; the first has the model's own."""
     from optuna.trial import TrialState
 
-    if first:
-        inside = {key: value for key, value in own_values(model).items() if _within(ranges[key], value)}
-        if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            study.enqueue_trial(inside)
-        trial = study.ask({key: ranges[key] for key in inside})
-        return trial, model.model_copy(update={"search": None})
-    trial = study.ask(dict(ranges))
-    return trial, with_values(model, trial.params)
+    if not first:
+        trial = study.ask(dict(ranges))
+        return trial, with_values(model, trial.params)
+    without = model.model_copy(update={"search": None})
+    if not _inside(model, ranges):
+        return study.ask(), without
+    if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        study.enqueue_trial(own_values(model))
+    return study.ask(dict(ranges)), without
+
+
+def _inside(model: Block, ranges: "Mapping[str, Any]") -> bool:
+    """Tell whether the model's own values are a point of the space.
+
+    Others, such as a list of penalties, are tried in a study of their own: the sampler looks together at no other keys
+    than those that all trials of its study have.
+    """
+    return all(_within(ranges[key], value) for key, value in own_values(model).items())
 
 
 def _within(distribution: Any, value: Any) -> bool:
