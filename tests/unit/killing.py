@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-__all__ = ["killed", "start"]
+__all__ = ["killed", "same_code", "start"]
 
 
 def start(script: str) -> subprocess.Popen:
@@ -16,6 +16,15 @@ def start(script: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", content], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+
+
+def same_code(monkeypatch) -> None:
+    """Let the code count as the same in all processes: who edits a module while a test runs would discard all states.
+
+    `killed` does so by itself.
+    """
+    for module in ("riskweave.survival.training.checkpoint", "riskweave.survival.tuning"):
+        monkeypatch.setattr(f"{module}.code_fingerprint", str)
 
 
 def killed(job: Callable[[], object], places: Sequence[tuple[str | None, int]]) -> None:
@@ -34,6 +43,7 @@ def killed(job: Callable[[], object], places: Sequence[tuple[str | None, int]]) 
     from riskweave.survival.training import checkpoint, task  # once, before the forks
 
     checkpoint.SECONDS = 0.0
+    checkpoint.code_fingerprint = str  # see `same_code`
     for folder, batches in places:
         child = os.fork()
         if not child:

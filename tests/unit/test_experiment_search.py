@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from killing import start
+from killing import same_code, start
 from small_experiment import COX, build, rewrite, train
 
 from riskweave.cohort.tables import OUTCOMES
@@ -102,8 +102,7 @@ killed(lambda: train(Path({study!r}), "killed", NETWORK), [(None, 13), ("fold_0"
 def test_a_network_killed_in_a_trial_and_in_its_final_training_gives_the_same_bytes(study, monkeypatch):
     """In the second trial, in the final training of fold 0 and in a trial of fold 1, each within an epoch."""
     process = start(KILLS.format(study=str(study)))
-    # In all processes alike: whoever edits a module while this test runs would have other trials.
-    monkeypatch.setattr("riskweave.survival.tuning.code_fingerprint", str)
+    same_code(monkeypatch)
     whole = train(study, "whole", NETWORK)
     told, _ = process.communicate()
     assert process.returncode == 0, told

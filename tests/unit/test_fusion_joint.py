@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from killing import start
+from killing import same_code, start
 
 from riskweave.cohort.tables import FOLDS, OUTCOMES, write_table
 from riskweave.errors import DataError
@@ -183,13 +183,14 @@ killed(lambda: train(Path({study!r}), JOINT, "joint", output="killed"), [("fold_
 """
 
 
-def test_a_job_that_was_killed_in_either_training_gives_the_same_predictions(study, joint, caplog):
+def test_a_job_that_was_killed_in_either_training_gives_the_same_predictions(study, joint, caplog, monkeypatch):
     """In the attention fusion of one fold, then in the training end to end of the other."""
     process = start(KILLS.format(study=str(study)))
     told, _ = process.communicate()
     assert process.returncode == 0, told
     state = [path.relative_to(study / "killed") for path in (study / "killed").rglob("training.ckpt")]
     assert [path.parent.name for path in state] == ["fold_1_joint"]
+    same_code(monkeypatch)
     with caplog.at_level("INFO"):
         resumed = train(study, JOINT, "joint", output="killed")
     assert "goes on after epoch" in caplog.text
