@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,13 +25,13 @@ from riskweave.survival.fits import digest_of
 from riskweave.survival.multi_endpoint import OUTSIDE, AllEndpoints
 from riskweave.survival.null import NullModel
 from riskweave.survival.preprocessing import DesignMatrix
-from riskweave.survival.results import MEASURED, FoldResult, Rows, Task, add_fold, flat, result_of, write_results
+from riskweave.survival.results import MEASURED, FoldResult, Rows, Task, add_folds, flat, result_of, write_results
 from riskweave.survival.roles import Roles, check_events, roles_at_risk
 from riskweave.survival.scores import censored_log_likelihood
 from riskweave.survival.search import Prune, forget
 from riskweave.survival.sets import StoredSet, check_encoders, read_people, read_set
 from riskweave.survival.tuning import JOURNAL, Tuned, tune
-from riskweave.tracking.record import recording, write_record
+from riskweave.tracking.record import RunRecord, recording, write_record
 
 __all__ = ["EndpointFiles", "train_endpoints"]
 
@@ -204,6 +205,26 @@ def _train_fold(job: _Job, number: int) -> dict[str, FoldResult]:
     }
 
 
+def _recording(job: _Job, record: Path, context: Mapping[str, Any]) -> AbstractContextManager[RunRecord]:
+    """Return the run record of the first endpoint, written at the end of the training."""
+    first, *_ = job.tasks.values()
+    return recording(
+        record,
+        kind="experiment",
+        name=first.experiment["name"],
+        endpoint=first.endpoint,
+        feature_sets={one.name: [column.name for column in one.columns] for one in job.sets},
+        params={
+            **{key: first.experiment[key] for key in ("fusion", "model")},
+            "endpoints": list(job.tasks),
+            **flat(job.model.model_dump(mode="json")),
+            **flat(job.fusion.model_dump(mode="json", exclude={"kind"}), "fusion."),
+        },
+        seed=job.seed,
+        context=context,
+    )
+
+
 def train_endpoints(
     *,
     experiment: Mapping[str, Any],
@@ -281,31 +302,13 @@ def train_endpoints(
         threads=threads,
         folder=Path(endpoints[first].models).parent,
     )
-    params = {
-        **{key: experiment[key] for key in ("fusion", "model")},
-        "endpoints": list(endpoints),
-        **flat(model.model_dump(mode="json")),
-        **flat(fusion.model_dump(mode="json", exclude={"kind"}), "fusion."),
-    }
-    with (
-        threadpool_limits(limits=threads),
-        recording(
-            endpoints[first].record,
-            kind="experiment",
-            name=experiment["name"],
-            endpoint=first,
-            feature_sets={one.name: [column.name for column in one.columns] for one in sets},
-            params=params,
-            seed=seed,
-            context=context,
-        ) as run,
-    ):
+    with threadpool_limits(limits=threads), _recording(job, endpoints[first].record, context) as run:
         results = _train(job)
         _write(job, endpoints, results)
-        _tell(run, results[first])
+        add_folds(run, results[first])
     for endpoint in [other for other in endpoints if other != first]:
         other = replace(run, endpoint=endpoint, folds=[], metrics={})
-        _tell(other, results[endpoint], trials=False)
+        add_folds(other, results[endpoint], trials=False)
         write_record(other, endpoints[endpoint].record)
     forget(job.folder / JOURNAL)
     shutil.rmtree(job.folder / CHECKPOINTS, ignore_errors=True)
@@ -340,11 +343,3 @@ def _write(job: _Job, endpoints: Mapping[str, EndpointFiles], results: Mapping[s
             curves=files.curves,
             trials=files.trials,
         )
-
-
-def _tell(run: Any, results: Mapping[int, FoldResult], *, trials: bool = True) -> None:
-    """Tell a run record what the folds of an endpoint gave."""
-    for number, result in results.items():
-        add_fold(run, number, result, trials=trials)
-    for metric in MEASURED:
-        run.metrics[metric] = float(np.mean([result.metrics[metric] for result in results.values()]))

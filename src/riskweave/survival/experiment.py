@@ -3,12 +3,12 @@
 import logging
 import shutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
@@ -20,12 +20,12 @@ from riskweave.study.models import Model
 from riskweave.survival.fits import digest_of
 from riskweave.survival.preprocessing import DesignMatrix
 from riskweave.survival.registry import build_estimator
-from riskweave.survival.results import MEASURED, FoldResult, Rows, Task, add_fold, flat, result_of, write_results
+from riskweave.survival.results import MEASURED, FoldResult, Rows, Task, add_folds, flat, result_of, write_results
 from riskweave.survival.roles import check_events, roles_at_risk
 from riskweave.survival.search import Prune, forget, validated
 from riskweave.survival.sets import RecordedFiles, StoredSet, check_encoders, read_people, read_set
 from riskweave.survival.tuning import JOURNAL, Tuned, tune
-from riskweave.tracking.record import recording
+from riskweave.tracking.record import RunRecord, recording
 
 __all__ = ["train_experiment"]
 
@@ -168,6 +168,26 @@ def _told(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> FoldResult:
     return result
 
 
+def _recording(job: _Job, record: Path, context: Mapping[str, Any]) -> AbstractContextManager[RunRecord]:
+    """Return the run record of an experiment, written at its end."""
+    experiment = job.task.experiment
+    return recording(
+        record,
+        kind="experiment",
+        name=experiment["name"],
+        endpoint=job.task.endpoint,
+        feature_sets={one.name: [column.name for column in one.columns] for one in job.sets},
+        params={
+            "fusion": experiment["fusion"],
+            "model": experiment["model"],
+            **flat(job.model.model_dump(mode="json")),
+            **flat(job.fusion.model_dump(mode="json", exclude={"kind"}), "fusion."),
+        },
+        seed=job.seed,
+        context=context,
+    )
+
+
 def train_experiment(
     *,
     experiment: Mapping[str, Any],
@@ -256,31 +276,9 @@ def train_experiment(
         threads=threads,
         folder=Path(models).parent,
     )
-    params = {
-        "fusion": experiment["fusion"],
-        "model": experiment["model"],
-        **flat(model.model_dump(mode="json")),
-        **flat(fusion.model_dump(mode="json", exclude={"kind"}), "fusion."),
-    }
-    columns = {feature_set.name: [column.name for column in feature_set.columns] for feature_set in sets}
-    with (
-        threadpool_limits(limits=threads),
-        recording(
-            record,
-            kind="experiment",
-            name=experiment["name"],
-            endpoint=experiment["endpoint"],
-            feature_sets=columns,
-            params=params,
-            seed=seed,
-            context=context,
-        ) as run,
-    ):
+    with threadpool_limits(limits=threads), _recording(job, record, context) as run:
         results = {fold: _told(job, fold, subjects) for fold, subjects in roles.items()}
-        for fold, result in results.items():
-            add_fold(run, fold, result)
-        for metric in MEASURED:
-            run.metrics[metric] = float(np.mean([result.metrics[metric] for result in results.values()]))
+        add_folds(run, results)
         write_results(job.task, sets, results, predictions=predictions, models=models, curves=curves, trials=trials)
     forget(job.folder / JOURNAL)
     shutil.rmtree(job.folder / CHECKPOINTS, ignore_errors=True)

@@ -20,7 +20,7 @@ from riskweave.survival.sets import StoredSet
 from riskweave.survival.tuning import Tuned, write_trials
 from riskweave.tracking.record import RunRecord
 
-__all__ = ["MEASURED", "MODELS_FORMAT", "FoldResult", "Rows", "Task", "add_fold", "flat", "result_of", "write_results"]
+__all__ = ["MEASURED", "MODELS_FORMAT", "FoldResult", "Rows", "Task", "add_folds", "flat", "result_of", "write_results"]
 
 MODELS_FORMAT = 2
 """Version of models.joblib."""
@@ -133,14 +133,17 @@ def result_of(
     return FoldResult(predictions, preprocessing, fused, tuned, metrics, counts, fitted_on)
 
 
-def add_fold(run: RunRecord, fold: int, result: FoldResult, *, trials: bool = True) -> None:
-    """Tell the run record what a fold gave, with or without the trials of its search."""
-    run.architecture = result.fused.architecture
-    chosen = {**result.tuned.params, **getattr(result.fused, "params", {})}
-    if getattr(result.fused, "best_epoch", None) is not None:
-        chosen["best_epoch"] = result.fused.best_epoch
-    tried = result.tuned.trials if trials else ()
-    run.add_fold(fold, metrics=result.metrics, params=chosen, counts=result.counts, trials=tried)
+def add_folds(run: RunRecord, results: Mapping[int, FoldResult], *, trials: bool = True) -> None:
+    """Tell the run record what the folds gave, with or without the trials of their searches, and their mean metrics."""
+    for fold, result in results.items():
+        run.architecture = result.fused.architecture
+        chosen = {**result.tuned.params, **getattr(result.fused, "params", {})}
+        if getattr(result.fused, "best_epoch", None) is not None:
+            chosen["best_epoch"] = result.fused.best_epoch
+        tried = result.tuned.trials if trials else ()
+        run.add_fold(fold, metrics=result.metrics, params=chosen, counts=result.counts, trials=tried)
+    for metric in MEASURED:
+        run.metrics[metric] = float(np.mean([result.metrics[metric] for result in results.values()]))
 
 
 def write_results(

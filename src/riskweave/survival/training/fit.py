@@ -271,9 +271,8 @@ def fit(
     keep = _KeepBest(training, seed=seed, prune=prune, judged=_judged(head, labels_val))
     with _environment(seed=seed, threads=threads):
         net = build()
-        parts = -(-len(inputs) // 256)
         if hasattr(net, "scale"):
-            net.scale.set_from(inputs.batch(rows)[0] for rows in np.array_split(np.arange(len(inputs)), parts))
+            net.scale.set_from(_batches(inputs))
         head.connect(net.features, zero=zero_head)
         head.null_start(*labels)
         if head_weights is not None:
@@ -292,6 +291,12 @@ def fit(
     if head.needs_outputs:
         head.finish(outputs(Whole(net, head), inputs, threads=threads), time, event)
     return Fitted(net, head, curves, keep.best_epoch)
+
+
+def _batches(inputs: Inputs, size: int = 256) -> Iterator[Tensor]:
+    """Yield what the net takes first, batch by batch."""
+    for rows in np.array_split(np.arange(len(inputs)), -(-len(inputs) // size)):
+        yield inputs.batch(rows)[0]
 
 
 def _judged(head: Head, labels: tuple[np.ndarray, ...]) -> bool:
