@@ -4,13 +4,17 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from killing import same_code, start
 from lifelines import AalenJohansenFitter
 from planted_design import DAYS, fitted, planted, score
+from small_experiment import build, train
 
 from riskweave.fusion.late import Late
 from riskweave.study.fusions import BUILT_IN, LateFusion
-from riskweave.study.models import CoxModel, StackedModel
+from riskweave.study.models import CoxModel, LogisticHazardModel, StackedModel
+from riskweave.study.training import Training
 from riskweave.survival.stacked import StackedEnsemble
+from riskweave.survival.training.checkpoint import Checkpoint
 
 LATE, EARLY = LateFusion(kind="late", parts=3), BUILT_IN["early"]
 COX = CoxModel(kind="cox", penalty=[0.03])
@@ -179,3 +183,43 @@ def test_an_ensemble_of_a_modality_knows_whose_rows_it_divides(monkeypatch):
     assert len(given) == 8
     assert all(rows == 2 * different == 2 * persons for rows, different, persons in given)
     assert all(one.estimator.people is None for one in model.models)
+
+
+NETWORK = LogisticHazardModel(
+    kind="logistic_hazard",
+    hidden=[],
+    intervals=5,
+    training=Training(epochs=3, patience=3, batch_size=16, learning_rate=1e-2),
+)
+TWO = LateFusion(kind="late", parts=2)
+KILLS = """
+from pathlib import Path
+from killing import killed
+from test_fusion_late import NETWORK, TWO, train
+
+killed(lambda: train(Path({study!r}), "killed", NETWORK, fusion=TWO), [("ecg_1", 5)])
+"""
+
+
+def test_a_killed_fit_of_a_part_goes_on_where_it_was(tmp_path, monkeypatch):
+    """The fits before it are made again, and leave its state alone: each has a folder of its own."""
+    study = build(tmp_path)
+    process = start(KILLS.format(study=str(study)))
+    same_code(monkeypatch)
+    whole = train(study, "whole", NETWORK, fusion=TWO)
+    told, _ = process.communicate()
+    assert process.returncode == 0, told
+    begun, found = [], Checkpoint.found
+
+    def watched(self):
+        begun.append((self.path.parent.name, found(self) is not None))
+        return found(self)
+
+    monkeypatch.setattr(Checkpoint, "found", watched)
+    resumed = train(study, "killed", NETWORK, fusion=TWO)
+    fits = ["ehr_0", "ehr_1", "ehr", "ecg_0", "ecg_1", "ecg"]
+    assert [name for name, _ in begun] == 2 * fits
+    assert [place for place, (_, again) in enumerate(begun) if again] == [fits.index("ecg_1")]
+    for name in ("predictions.parquet", "curves.csv"):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes()
+    assert {path.name for path in resumed.iterdir()} == {path.name for path in whole.iterdir()}

@@ -5,9 +5,10 @@ from lifelines import CoxPHFitter
 from scipy.optimize import minimize
 
 from riskweave.fusion.scores import HazardScale, cumulative_hazards
-from riskweave.fusion.stacking import breslow, fit_weights
+from riskweave.fusion.stacking import fit_weights
 from riskweave.survival.competing import cumulative_incidence
 from riskweave.survival.parts import parts_of
+from riskweave.survival.proportional import breslow
 
 
 def cohort(n=600, seed=0, decimals=8):
@@ -44,10 +45,9 @@ def test_bounds_hold_and_the_optimum_is_that_of_another_optimiser():
     np.testing.assert_allclose(found, other.x, atol=1e-4)
 
 
-def test_without_columns_or_events_there_is_nothing_to_weigh():
+def test_without_columns_there_is_nothing_to_weigh():
     x, time, event = cohort(n=50)
     assert fit_weights(x[:, :0], time, event, penalty=0.1, nonnegative=np.zeros(0, dtype=bool)).shape == (0,)
-    assert breslow(np.zeros(50), time, np.zeros(50, dtype=bool)) is None
 
 
 def test_large_scores_do_not_overflow():

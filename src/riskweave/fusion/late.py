@@ -4,16 +4,17 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from riskweave.fusion.scores import HazardScale
-from riskweave.fusion.stacking import breslow, fit_weights
+from riskweave.fusion.stacking import fit_weights
 from riskweave.study.fusions import LateFusion
 from riskweave.survival.design import Design
 from riskweave.survival.parts import parts_of
-from riskweave.survival.proportional import Baseline, proportional_incidence
+from riskweave.survival.proportional import Baseline, breslow, proportional_incidence
 from riskweave.survival.registry import Estimator
 
 __all__ = ["Late", "from_block"]
@@ -96,6 +97,9 @@ class Late:
         Ridge penalty of the weights.
     seed : int
         Seed of the parts.
+    checkpoint : Path, optional
+        Folder with one for each fit, in which networks keep their training: in a common one they would discard each
+        other's.
 
     Attributes
     ----------
@@ -106,8 +110,18 @@ class Late:
         epoch, metric (``<modality>:<metric>``), value of the unimodal models.
     """
 
-    def __init__(self, *, build: Callable[..., Estimator], causes: int, parts: int, penalty: float, seed: int):
+    def __init__(
+        self,
+        *,
+        build: Callable[..., Estimator],
+        causes: int,
+        parts: int,
+        penalty: float,
+        seed: int,
+        checkpoint: Path | None = None,
+    ):
         self._build, self.causes, self.parts, self.penalty, self.seed = build, causes, parts, penalty, seed
+        self._checkpoint = checkpoint
 
     def fit(  # noqa: PLR0917 - the protocol of all fusions
         self,
@@ -130,18 +144,19 @@ class Late:
                 continue
             rows = (design.of_group(place)[has], time[has], event[has])
             rows_val = (design_val.of_group(place)[has_val], time_val[has_val], event_val[has_val])
-            names, people = design.names_of_group(place), design.people[has]
+            names, people, modality = design.names_of_group(place), design.people[has], design.groups[place].modality
             risks = np.zeros((int(has.sum()), self.causes, len(times)))
             for number in range(part.max() + 1):
                 inside = part == number
-                fitted = self._unfitted(names, people[~inside]).fit(*(values[~inside] for values in rows), *rows_val)
+                unfitted = self._unfitted(names, people[~inside], f"{modality}_{number}")
+                fitted = unfitted.fit(*(values[~inside] for values in rows), *rows_val)
                 risks[inside] = fitted.predict(rows[0][inside], list(times))
             scale = HazardScale(times).fit(risks)
-            estimator = self._unfitted(names, people).fit(*rows, *rows_val)
-            self.models.append(_Unimodal(place, design.groups[place].modality, estimator, scale))
+            estimator = self._unfitted(names, people, modality).fit(*rows, *rows_val)
+            self.models.append(_Unimodal(place, modality, estimator, scale))
             scores.append(np.zeros((len(design), self.causes)))
             scores[-1][has] = scale.transform(risks)
-        del self._build
+        del self._build, self._checkpoint
         stacked = np.stack(scores, axis=1) if scores else np.zeros((len(design), 0, self.causes))
         self._combine(stacked, self._has(design), time, event)
         self._end = float(time[event > 0].max())
@@ -194,8 +209,9 @@ class Late:
             found |= {f"{model.name}.{key}": value for key, value in chosen.items()}
         return found
 
-    def _unfitted(self, columns: list[str], people: np.ndarray) -> Estimator:
-        estimator = self._build(columns=columns, prune=None)
+    def _unfitted(self, columns: list[str], people: np.ndarray, name: str) -> Estimator:
+        kept = {} if self._checkpoint is None else {"checkpoint": self._checkpoint / name}
+        estimator = self._build(columns=columns, prune=None, **kept)
         if hasattr(estimator, "people"):
             # An ensemble divides its rows again, all of a person in one part.
             estimator.people = people
@@ -258,7 +274,7 @@ class Late:
             if happened.any():
                 nonnegative = np.arange(columns.shape[1]) < len(used)
                 weights[cause] = fit_weights(x, time, happened, penalty=self.penalty, nonnegative=nonnegative)
-            baselines.append(breslow(x @ weights[cause], time, happened))
+            baselines.append(breslow(x @ weights[cause], time, happened) if happened.any() else None)
         return _Combination(used, masks, weights, tuple(baselines))
 
     def _by_pattern(self, has: np.ndarray) -> list[tuple[_Combination, np.ndarray]]:
@@ -284,7 +300,15 @@ def from_block(
     causes: int,
     seed: int,
     threads: int,  # noqa: ARG001 - the estimators have them
+    checkpoint: Path | None = None,
     **further: object,  # noqa: ARG001 - what other kinds need
 ) -> Late:
     """Return the unfitted fusion of a study block; see `riskweave.fusion.registry.build_fusion`."""
-    return Late(build=build, causes=causes, parts=fusion.parts, penalty=fusion.penalty, seed=seed)
+    return Late(
+        build=build,
+        causes=causes,
+        parts=fusion.parts,
+        penalty=fusion.penalty,
+        seed=seed,
+        checkpoint=checkpoint,
+    )

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from riskweave.survival.proportional import Baseline
-
-__all__ = ["RiskSets", "breslow", "fit_weights"]
+__all__ = ["RiskSets", "fit_weights"]
 
 
 @dataclass(frozen=True)
@@ -24,15 +22,12 @@ class RiskSets:
         Events at that time.
     of_row : int ndarray of shape (n,)
         For each row in `order`, how many of the event times it is at risk at.
-    times : float ndarray of shape (times,)
-        The event times in days.
     """
 
     order: np.ndarray
     last: np.ndarray
     events: np.ndarray
     of_row: np.ndarray
-    times: np.ndarray
 
     @classmethod
     def of(cls, time: np.ndarray, event: np.ndarray) -> "RiskSets":
@@ -44,12 +39,7 @@ class RiskSets:
             last=np.searchsorted(-time[order], -times, side="right") - 1,
             events=events,
             of_row=np.searchsorted(times, time[order], side="right"),
-            times=times,
         )
-
-    def sums(self, ratios: np.ndarray) -> np.ndarray:
-        """Return the sum of the hazard ratios of those at risk at each event time, of shape (times,)."""
-        return np.cumsum(ratios[self.order])[self.last]
 
 
 def fit_weights(
@@ -98,17 +88,3 @@ def fit_weights(
     bounds = [(0.0 if lowest else None, None) for lowest in nonnegative]
     options = {"maxiter": 500, "ftol": 1e-14, "gtol": 1e-8}
     return minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
-
-
-def breslow(log_ratios: np.ndarray, time: np.ndarray, event: np.ndarray) -> Baseline | None:
-    """Return Breslow's cumulative hazard of a subject with log hazard ratio 0; None without any event.
-
-    Parameters
-    ----------
-    log_ratios, time : ndarray of shape (n,)
-    event : bool ndarray of shape (n,)
-    """
-    if not event.any():
-        return None
-    sets = RiskSets.of(time, event)
-    return Baseline.of(sets.times, np.cumsum(sets.events / sets.sums(np.exp(np.clip(log_ratios, -50, 50)))))

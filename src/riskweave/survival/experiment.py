@@ -67,10 +67,10 @@ def _fitted(
     *,
     tuned: Tuned,
     fusion: Fusion,
-    joint: Mapping[str, Any] | None = None,
+    own: Mapping[str, Any] | None = None,
     **further,
 ) -> FusedModel:
-    """Return a fusion with these models, fitted on the training rows of a fold; `joint` is for that fusion alone."""
+    """Return a fusion with these models, fitted on the training rows of a fold; `own` is what its kind needs alone."""
     train, validation = rows["train"], rows["validation"]
     build = partial(
         build_estimator,
@@ -88,7 +88,7 @@ def _fitted(
         causes=job.task.causes,
         seed=job.seed + fold,
         threads=job.threads,
-        **(joint or {}),
+        **(own or {}),
     )
     return fused.fit(train.design, train.time, train.event, validation.design, validation.time, validation.event)
 
@@ -133,10 +133,13 @@ def _fit(job: _Job, fold: int, rows: Mapping[str, Rows], preprocessing: DesignMa
     """Return the experiment's model, fitted on the training rows of a fold, and the search of its values."""
     tuned = _tune(job, fold, rows) if rows["train"].design.columns else Tuned(job.model, job.members)
     checkpoint = job.folder / CHECKPOINTS / f"fold_{fold}"
-    joint = None
-    if job.fusion.kind == "joint":
-        joint = {"recorded": job.recorded, "fold": fold, "preprocessing": preprocessing, "checkpoint": checkpoint}
-    return _fitted(job, fold, rows, tuned=tuned, fusion=job.fusion, joint=joint, checkpoint=checkpoint), tuned
+    own: dict[str, Any] = {}
+    match job.fusion.kind:
+        case "joint":
+            own = {"recorded": job.recorded, "fold": fold, "preprocessing": preprocessing, "checkpoint": checkpoint}
+        case "late":
+            own = {"checkpoint": checkpoint}
+    return _fitted(job, fold, rows, tuned=tuned, fusion=job.fusion, own=own, checkpoint=checkpoint), tuned
 
 
 def _train_fold(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> FoldResult:
