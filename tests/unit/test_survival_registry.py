@@ -10,6 +10,7 @@ from riskweave.survival.registry import build_estimator
 
 NETWORK = {"hidden": [4], "training": {"epochs": 1, "patience": 1}}
 BLOCKS = [
+    {"kind": "clinical_score", "score": "score2", "region": "low", "units": {"cholesterol": "mmol/L"}},
     {"kind": "cox", "penalty": [0.1]},
     {"kind": "cox", "penalty": [0.1], "l1_ratio": [0.5]},
     {"kind": "weibull_aft", "penalty": [0.1]},
@@ -36,8 +37,12 @@ def test_every_model_block_gives_an_estimator_of_the_shared_protocol(block):
         pytest.importorskip("sksurv")
     rng = np.random.default_rng(0)
     x, time, event = rng.normal(size=(120, 3)), rng.integers(1, 1000, 120).astype(float), rng.integers(0, 3, 120)
+    columns = list("abc")
+    if block["kind"] == "clinical_score":
+        columns = ["age", "sex", "sbp", "smoker", "total_cholesterol", "hdl"]
+        x = np.array([55, 0, 140, 0, 6.0, 1.5]) + np.column_stack([x * 10, np.zeros((120, 3))])[:, [0, 3, 1, 4, 5, 5]]
     model = TypeAdapter(Model).validate_python(block)
-    estimator = build_estimator(model=model, causes=2, seed=1, threads=1, columns=list("abc"), members=MEMBERS)
+    estimator = build_estimator(model=model, causes=2, seed=1, threads=1, columns=columns, members=MEMBERS)
     assert estimator.fit(x[:80], time[:80], event[:80], x[80:], time[80:], event[80:]) is estimator
     risks = estimator.predict(x[80:], [100, 400, 900])
     assert risks.shape == (40, 2, 3)
@@ -47,7 +52,7 @@ def test_every_model_block_gives_an_estimator_of_the_shared_protocol(block):
     assert linear is None or linear.shape == (40,)
     assert {"epoch", "metric", "value"} <= set(estimator.curves.columns)
     assert estimator.architecture
-    again = build_estimator(model=model, causes=2, seed=1, threads=1, columns=list("abc"), members=MEMBERS)
+    again = build_estimator(model=model, causes=2, seed=1, threads=1, columns=columns, members=MEMBERS)
     again.fit(x[:80], time[:80], event[:80], x[80:], time[80:], event[80:])
     np.testing.assert_array_equal(again.predict(x[80:], [100, 400, 900]), risks)
     stored = pickle.loads(pickle.dumps(estimator))

@@ -68,6 +68,10 @@ class Early:
         """Return the log hazard ratio of the target, of shape (n,), or None."""
         return self.estimator.linear_predictor(self._values(design))
 
+    def counts(self, design: Design) -> dict[str, int]:
+        """Return what the estimator counts in these rows, such as subjects that a clinical score refuses."""
+        return self.estimator.counts(self._values(design)) if hasattr(self.estimator, "counts") else {}
+
     def _values(self, design: Design) -> np.ndarray:
         products = np.zeros((len(design), 0)) if self.products is None else self.products.transform(design)
         return np.append(design.values, products, axis=1)

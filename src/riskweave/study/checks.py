@@ -14,6 +14,7 @@ from riskweave.study.combinations import check_combinations
 from riskweave.study.ensembles import check_extras, check_members
 from riskweave.study.fusions import BUILT_IN
 from riskweave.study.meeting import check_fusions
+from riskweave.study.scoring import check_scores
 from riskweave.study.tuning import check_all_endpoints, check_searches
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def check_study(study: "Study") -> list[str]:
             check_all_endpoints,
             check_combinations,
             check_extras,
+            check_scores,
             _check_leaks,
             _check_contradictions,
         )

@@ -5,10 +5,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from riskweave.study.base import Block, Fraction, Name, Positive
+from riskweave.study.clinical_scores import ClinicalScoreModel
 from riskweave.study.search import Search
 from riskweave.study.training import Training
 
 __all__ = [
+    "ClinicalScoreModel",
     "CoxModel",
     "CoxTimeModel",
     "DeepHitModel",
@@ -197,6 +199,7 @@ Model = Annotated[
     | PcHazardModel
     | DeepHitModel
     | MultiEndpointModel
-    | StackedModel,
+    | StackedModel
+    | ClinicalScoreModel,
     Field(discriminator="kind"),
 ]

@@ -18,8 +18,7 @@ from riskweave.fusion.registry import FusedModel, build_fusion
 from riskweave.study.fusions import BUILT_IN, AttentionFusion, Fusion
 from riskweave.study.models import Model
 from riskweave.survival.fits import digest_of
-from riskweave.survival.preprocessing import DesignMatrix
-from riskweave.survival.registry import build_estimator
+from riskweave.survival.registry import Preprocessing, build_estimator, build_preprocessing
 from riskweave.survival.results import MEASURED, FoldResult, Rows, Task, add_folds, flat, result_of, write_results
 from riskweave.survival.roles import check_events, roles_at_risk
 from riskweave.survival.search import Prune, forget, validated
@@ -52,10 +51,10 @@ class _Job:
     folder: Path
 
 
-def _prepare(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> tuple[DesignMatrix, dict[str, Rows]]:
+def _prepare(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> tuple[Preprocessing, dict[str, Rows]]:
     """Return the preprocessing, fitted on the training rows of a fold, and the rows of each role."""
     tables = [feature_set.of_fold(fold) for feature_set in job.sets]
-    preprocessing = DesignMatrix().fit(tables, subjects["train"], job.people)
+    preprocessing = build_preprocessing(job.model).fit(tables, subjects["train"], job.people)
     designs = {role: preprocessing.design(tables, subjects[role]).of_person(job.people) for role in ROLES}
     return preprocessing, {role: Rows.of(design, job.outcomes) for role, design in designs.items()}
 
@@ -129,7 +128,7 @@ def _tune(job: _Job, fold: int, rows: Mapping[str, Rows]) -> Tuned:
     )
 
 
-def _fit(job: _Job, fold: int, rows: Mapping[str, Rows], preprocessing: DesignMatrix) -> tuple[FusedModel, Tuned]:
+def _fit(job: _Job, fold: int, rows: Mapping[str, Rows], preprocessing: Preprocessing) -> tuple[FusedModel, Tuned]:
     """Return the experiment's model, fitted on the training rows of a fold, and the search of its values."""
     tuned = _tune(job, fold, rows) if rows["train"].design.columns else Tuned(job.model, job.members)
     checkpoint = job.folder / CHECKPOINTS / f"fold_{fold}"

@@ -8,6 +8,7 @@ these tables to know that code, so this module imports nothing.
 __all__ = ["ESTIMATORS", "HEADS"]
 
 ESTIMATORS = {
+    "clinical_score": "riskweave.survival.clinical_score",
     "cox": "riskweave.survival.cox",
     "cox_time": "riskweave.survival.neural",
     "deep_hit": "riskweave.survival.neural",

@@ -10,12 +10,14 @@ import pandas as pd
 
 from riskweave.errors import StudyError
 from riskweave.study.models import Model
+from riskweave.survival.design import Design
 from riskweave.survival.implementations import ESTIMATORS, HEADS
+from riskweave.survival.preprocessing import DesignMatrix, FeatureTable
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Estimator", "build_estimator"]
+__all__ = ["Estimator", "Preprocessing", "build_estimator", "build_preprocessing"]
 
 
 class Estimator(Protocol):
@@ -48,6 +50,34 @@ class Estimator(Protocol):
 
     def linear_predictor(self, x: np.ndarray) -> np.ndarray | None:
         """Return the log hazard ratio of the target, of shape (n,), or None."""
+
+
+class Preprocessing(Protocol):
+    """What makes a design of feature tables.
+
+    Attributes
+    ----------
+    columns_ : list of str
+        Names of the design's columns.
+    """
+
+    columns_: list[str]
+
+    def fit(self, tables: list[FeatureTable], subjects: pd.Index, people: pd.Series | None = None) -> "Preprocessing":
+        """Fit on the training subjects; see `riskweave.survival.preprocessing.DesignMatrix.fit`."""
+
+    def design(self, tables: list[FeatureTable], subjects: pd.Index) -> Design:
+        """Return the design of these subjects."""
+
+
+def build_preprocessing(model: Model) -> Preprocessing:
+    """Return the unfitted preprocessing of a model block: the design matrix, or what the model has in its place.
+
+    A model that takes raw values, in their units and with those that are missing, has a function ``preprocessing`` in
+    its module, which makes it from the block.
+    """
+    own = getattr(import_module(ESTIMATORS[model.kind]), "preprocessing", None)
+    return DesignMatrix() if own is None else own(model)
 
 
 def build_estimator(

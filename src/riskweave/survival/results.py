@@ -14,7 +14,7 @@ from riskweave.errors import DataError
 from riskweave.fusion.registry import FusedModel
 from riskweave.survival.design import Design
 from riskweave.survival.predictions import prediction_frame, write_predictions
-from riskweave.survival.preprocessing import DesignMatrix
+from riskweave.survival.registry import Preprocessing
 from riskweave.survival.roles import concordance
 from riskweave.survival.sets import StoredSet
 from riskweave.survival.tuning import Tuned, write_trials
@@ -79,7 +79,7 @@ class FoldResult:
     """
 
     predictions: pd.DataFrame
-    preprocessing: DesignMatrix
+    preprocessing: Preprocessing
     fused: FusedModel
     tuned: Tuned
     metrics: dict[str, float]
@@ -92,7 +92,7 @@ def result_of(
     fold: int,
     rows: Mapping[str, Rows],
     *,
-    preprocessing: DesignMatrix,
+    preprocessing: Preprocessing,
     fused: FusedModel,
     tuned: Tuned,
     fitted_on: str,
@@ -130,6 +130,8 @@ def result_of(
     for role in ROLES:
         counts[f"{role}_subjects"] = len(rows[role].design)
         counts |= {f"{role}_events_cause_{k}": int((rows[role].event == k).sum()) for k in range(1, task.causes + 1)}
+        if hasattr(fused, "counts"):
+            counts |= {f"{role}_{what}": number for what, number in fused.counts(rows[role].design).items()}
     return FoldResult(predictions, preprocessing, fused, tuned, metrics, counts, fitted_on)
 
 
