@@ -153,6 +153,46 @@ def test_prevent_of_a_man_at_30_years():
     assert round(example("ascvd", "male", 30), 3) == 0.349
 
 
+@pytest.mark.parametrize(
+    ("variant", "further", "female", "male"),
+    [
+        ("uacr", {"uacr": 40}, 0.1599, 0.1718),
+        ("hba1c", {"hba1c": 7.5}, 0.1359, 0.1551),
+        ("sdi", {"sdi": 8}, 0.1565, 0.1823),
+        ("full", {"uacr": 40, "hba1c": 7.5, "sdi": 8}, 0.1560, 0.1808),
+    ],
+)
+def test_prevent_of_the_supplement_with_further_predictors(variant, further, female, male):
+    assert round(example("cvd", "female", variant=variant, **further), 4) == female
+    assert round(example("cvd", "male", variant=variant, **further), 4) == male
+
+
+def test_prevent_with_further_predictors_agrees_with_the_package_of_its_authors():
+    """What AHAprevent (R) gives, as pyprevent keeps it in its tests: percents of cvd, ascvd and hf within 10 years."""
+    man = {"age": 75, "sex": "male", "sbp": 130, "diabetes": 0, "smoker": 0, "egfr": 105, "bp_treated": 1}
+    woman = {"age": 39, "sex": "female", "sbp": 110, "diabetes": 1, "smoker": 0, "egfr": 120, "bp_treated": 0}
+    other = {"age": 58, "sex": "male", "sbp": 150, "diabetes": 0, "smoker": 0, "egfr": 45, "bp_treated": 1}
+    of_man = {"total_cholesterol": 240, "hdl": 90, "statin": 1, "cholesterol": "mg/dL"}
+    of_woman = {"total_cholesterol": 190, "hdl": 50, "statin": 0, "cholesterol": "mg/dL"}
+    found = [
+        prevent(outcome="cvd", variant="uacr", uacr=10, **man, **of_man),
+        prevent(outcome="ascvd", variant="uacr", uacr=10, **man, **of_man),
+        prevent(outcome="hf", variant="uacr", uacr=10, **man, bmi=30),
+        prevent(outcome="cvd", variant="hba1c", hba1c=8, **woman, **of_woman),
+        prevent(outcome="ascvd", variant="hba1c", hba1c=8, **woman, **of_woman),
+        prevent(outcome="hf", variant="sdi", sdi=8, **other, bmi=35),
+    ]
+    expected = [
+        17.4927056210759,
+        10.5292794117528,
+        12.0677786105977,
+        2.04098469206886,
+        1.25688674421605,
+        12.5247348753605,
+    ]
+    np.testing.assert_allclose([percent(one)[0] for one in found], expected, atol=1e-9)
+
+
 # Ten people (and what pyprevent 0.1.6, an independent implementation, gives for them: percents of total and
 # atherosclerotic cardiovascular disease and of heart failure, after 10 and after 30 years).
 PEOPLE = [

@@ -1,15 +1,18 @@
 """Clinical scores as experiments: checked with the study, computed from raw columns, beside fitted models."""
 
+import re
 from copy import deepcopy
+from pathlib import Path
 
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from small_experiment import N, build, train
 
-from riskweave.clinical_scores import score2
-from riskweave.clinical_scores.compute import FUNCTIONS
+from riskweave.clinical_scores import prevent, score2
+from riskweave.clinical_scores.compute import FUNCTIONS, score_of
 from riskweave.errors import DataError, StudyError
 from riskweave.modalities.base import Column, write_features
 from riskweave.study.clinical_scores import SCORES, ClinicalScoreModel
@@ -284,3 +287,32 @@ def test_prevent_needs_its_outcome_and_heart_failure_the_body_mass_index():
     assert "bmi" in found.needs()
     assert "hdl" not in found.needs()
     assert found.days == 30 * 365.25
+    with pytest.raises(ValueError, match="variant uacr is of prevent for 10 years and the outcomes cvd, ascvd and hf"):
+        ClinicalScoreModel.model_validate({**block, "outcome": "hf", "years": 30, "variant": "uacr"})
+
+
+def test_variants_of_prevent_come_from_the_block():
+    kept = {"kind": "clinical_score", "score": "prevent", "outcome": "hf", "variant": "full"}
+    block = ClinicalScoreModel.model_validate(kept)
+    person = {
+        "age": 50, "sex": 1, "sbp": 160, "smoker": 0, "diabetes": 1, "bp_treated": 1, "egfr": 90, "bmi": 35,
+        "hba1c": 7.5, "uacr": 40, "sdi": 8,
+    }  # fmt: skip
+    assert set(block.needs()) == set(person)
+    found = score_of(block, np.array([[person[name] for name in block.needs()]], dtype=float), list(block.needs()))
+    expected = prevent(**{**person, "sex": "female"}, outcome="hf", variant="full")
+    np.testing.assert_array_equal(found.risk, expected.risk)
+
+
+def test_the_study_of_the_page_is_allowed():
+    page = (Path(__file__).parents[2] / "docs/clinical-scores.md").read_text(encoding="utf-8")
+    shown = yaml.safe_load(re.search(r"^```yaml\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE).group(1))
+    shown["endpoints"]["cvd"]["target"] = ["ICD10//I21"]
+    shown["models"]["cox"] = {"kind": "cox"}
+    study = parse_study({**{key: STUDY[key] for key in ("study", "question", "cohort")}, **shown})
+    assert study.models["score2"].score == "score2_by_age"
+    script = re.search(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE).group(1)
+    scope = {}
+    exec(compile(script, "docs/clinical-scores.md", "exec"), scope)
+    assert scope["scored"].counts() == {"age_out_of_range": 1}
+    assert round(scope["scored"].risk[0], 4) == 0.0591

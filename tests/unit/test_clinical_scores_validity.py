@@ -19,9 +19,24 @@ SCORES = {
     "framingham_bmi": (framingham_bmi, {**PERSON, **TREATED, "age": 50, "bmi": 25}),
     "prevent": (prevent, {**PERSON, **MMOL, **TREATED, "age": 50, "egfr": 90, "statin": 0}),
     "prevent_hf": (prevent, {**PERSON, **TREATED, "age": 50, "egfr": 90, "bmi": 25, "outcome": "hf"}),
+    "prevent_full": (
+        prevent,
+        {
+            **PERSON,
+            **MMOL,
+            **TREATED,
+            "age": 50,
+            "egfr": 90,
+            "statin": 0,
+            "variant": "full",
+            "hba1c": 5.5,
+            "uacr": 20,
+            "sdi": 5,
+        },
+    ),
     "prevent_30": (prevent, {**PERSON, **MMOL, **TREATED, "age": 50, "egfr": 90, "statin": 0, "years": 30}),
 }
-WORDS = ("region", "cholesterol", "outcome", "years")
+WORDS = ("region", "cholesterol", "outcome", "years", "variant")
 
 
 def score(name, **changes):
@@ -65,6 +80,9 @@ def test_who_lacks_an_input_is_refused_for_it(name):
         ("framingham_bmi", "bmi", [2.5, 250], [18, 45]),
         ("prevent_hf", "bmi", [18.4, 40], [18.5, 39.9]),
         ("prevent", "egfr", [14, 151], [15, 150]),
+        ("prevent_full", "hba1c", [2.9, 55], [3, 15]),
+        ("prevent_full", "uacr", [-1, 25_001], [0, 25_000]),
+        ("prevent_full", "sdi", [0, 4.5], [1, 10]),
     ],
 )
 def test_who_is_outside_a_range_is_refused_for_it(name, key, outside, inside):
@@ -131,6 +149,8 @@ def test_wrong_words_and_codes_stop():
         score("prevent", outcome="mi")
     with pytest.raises(ValueError, match="years 5 is none"):
         score("prevent", years=5)
+    with pytest.raises(ValueError, match="variant 'uacr' is of 10 years and of cvd, ascvd and hf: not of chd"):
+        score("prevent", outcome="chd", variant="uacr", uacr=20)
     with pytest.raises(TypeError, match="PREVENT of cvd takes no bmi"):
         score("prevent", bmi=25)
 

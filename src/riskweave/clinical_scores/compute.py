@@ -47,7 +47,7 @@ def score_of(model: ClinicalScoreModel, x: np.ndarray, columns: list[str]) -> Sc
     if model.units.cholesterol is not None:
         options["cholesterol"] = model.units.cholesterol
     if model.score == "prevent":
-        options |= {"outcome": model.outcome, "years": model.years}
+        options |= {"outcome": model.outcome, "years": model.years, "variant": model.variant}
     return FUNCTIONS[model.score](**options, **inputs)
 
 

@@ -37,8 +37,8 @@ def prevent(
     outcome : {"cvd", "ascvd", "hf", "chd", "stroke"}
     years : {10, 30}
         Horizon.
-    variant : str
-        Of `riskweave.clinical_scores.prevent_tables.VARIANTS`.
+    variant : {"base", "hba1c", "uacr", "sdi", "full"}
+        With which further predictors; others than `base` for 10 years and `cvd`, `ascvd`, `hf`.
     cholesterol : {"mmol/L", "mg/dL"}
         Unit of total and HDL cholesterol; not needed for `hf`, whose equation lacks them.
     prior_cvd : array-like of 0 and 1, optional
@@ -46,7 +46,9 @@ def prevent(
     **inputs : array-like of shape (n,)
         `age` (years), `sex` ("male", "female"), `sbp` (mmHg), `egfr` (mL/min/1.73 m2, CKD-EPI 2021 without race); 0 or
         1: `diabetes`, `smoker` (current), `bp_treated`; for all outcomes but `hf` `total_cholesterol`, `hdl` and
-        `statin` (0 or 1); for `hf` `bmi` (kg/m2).
+        `statin` (0 or 1); for `hf` `bmi` (kg/m2). By variant `hba1c` (%, 3 to 15), `uacr` (urinary albumin to
+        creatinine, mg/g, 0 to 25,000; below 0.1 it counts as 0.1), `sdi` (decile of the social deprivation index, 1 to
+        10).
 
     Raises
     ------
@@ -62,11 +64,16 @@ def prevent(
     ):
         if value not in allowed:
             raise ValueError(f"{name} {value!r} is none of PREVENT's. Allowed: {', '.join(map(str, allowed))}")
+    if (outcome, "male") not in COEFFICIENTS.get((variant, years), {}):
+        raise ValueError(
+            f"variant {variant!r} is of 10 years and of cvd, ascvd and hf: not of {outcome} in {years} years"
+        )
     intake = Intake()
     sexes = intake.word("sex", inputs.pop("sex"), ("male", "female"))
     with np.errstate(all="ignore"):
         terms = _common(intake, years, inputs)
         terms |= _body(intake, inputs) if outcome == "hf" else _lipids(intake, inputs, cholesterol)
+        terms |= _further(intake, variant, inputs, terms["diabetes"])
         if inputs:
             raise TypeError(f"PREVENT of {outcome} takes no {', '.join(sorted(inputs))}")
         intake.without("prior_cvd", prior_cvd)
@@ -114,6 +121,22 @@ def _lipids(intake: Intake, inputs: dict[str, ArrayLike], cholesterol: str | Non
 def _body(intake: Intake, inputs: dict[str, ArrayLike]) -> dict[str, np.ndarray]:
     bmi = intake.number("bmi", inputs.pop("bmi"), 18.5, 40, below=True)
     return {"bmi_low": (np.minimum(bmi, 30) - 25) / 5, "bmi_high": (np.maximum(bmi, 30) - 30) / 5}
+
+
+def _further(intake: Intake, variant: str, inputs: dict[str, ArrayLike], diabetes: np.ndarray) -> dict[str, np.ndarray]:
+    """Take the predictors of the variants."""
+    terms = {}
+    if variant in ("uacr", "full"):
+        uacr = intake.number("uacr", inputs.pop("uacr"), 0, 25_000)
+        terms["log_uacr"] = np.log(np.maximum(uacr, 0.1))
+    if variant in ("hba1c", "full"):
+        hba1c = intake.number("hba1c", inputs.pop("hba1c"), 3, 15) - 5.3
+        terms |= {"hba1c_dm": hba1c * diabetes, "hba1c_no_dm": hba1c * (1 - diabetes)}
+    if variant in ("sdi", "full"):
+        sdi = intake.number("sdi", inputs.pop("sdi"), 1, 10)
+        intake.refuse("sdi_out_of_range", np.isfinite(sdi) & (sdi != np.round(sdi)))
+        terms |= {"sdi_4_to_6": ((sdi >= 4) & (sdi <= 6)).astype(float), "sdi_7_to_10": (sdi >= 7).astype(float)}
+    return terms
 
 
 def _products(terms: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -21,6 +21,9 @@ Input = Literal[
     "hdl",
     "bmi",
     "egfr",
+    "hba1c",
+    "uacr",
+    "sdi",
     "smoker",
     "diabetes",
     "bp_treated",
@@ -74,6 +77,10 @@ SCORES = {
 """The scores by name; PREVENT of heart failure has the body mass index in place of lipids and statin."""
 
 
+_VARIANTS = {"base": (), "hba1c": ("hba1c",), "uacr": ("uacr",), "sdi": ("sdi",), "full": ("hba1c", "uacr", "sdi")}
+"""Variants of PREVENT and their further inputs."""
+
+
 class ScoreUnits(Block):
     """Units of the inputs that come in several."""
 
@@ -110,6 +117,11 @@ class ClinicalScoreModel(Block):
         default=None, description="Outcome of PREVENT, which needs one."
     )
     years: Literal[10, 30] = Field(default=10, description="Horizon in years; only PREVENT has 30.")
+    variant: Literal["base", "hba1c", "uacr", "sdi", "full"] = Field(
+        default="base",
+        description="Further predictors of PREVENT: HbA1c (%), urinary albumin to creatinine (mg/g), decile of the "
+        "social deprivation index, or all three (`full`); for 10 years and `cvd`, `ascvd`, `hf`.",
+    )
     units: ScoreUnits = Field(default=ScoreUnits(), description="Units of the inputs that come in several.")
     inputs: dict[Input, str] = Field(
         default={},
@@ -134,6 +146,9 @@ class ClinicalScoreModel(Block):
             raise ValueError(f"prevent needs `outcome`: {outcomes}" if prevent else f"{self.score} has no `outcome`")
         if self.years not in facts.years:
             raise ValueError(f"{self.score} has no horizon of {self.years} years: only {facts.years[0]}")
+        known = prevent and self.years == 10 and self.outcome in ("cvd", "ascvd", "hf")
+        if self.variant != "base" and not known:
+            raise ValueError(f"variant {self.variant} is of prevent for 10 years and the outcomes cvd, ascvd and hf")
         lipids = "hdl" in self.needs()
         if lipids != (self.units.cholesterol is not None):
             raise ValueError(
@@ -154,9 +169,9 @@ class ClinicalScoreModel(Block):
 
     def needs(self) -> tuple[str, ...]:
         """Return the inputs without which this score gives no risk."""
-        if self.score == "prevent" and self.outcome == "hf":
-            return (*_PREVENT, "bmi")
-        return SCORES[self.score].inputs
+        heart_failure = self.score == "prevent" and self.outcome == "hf"
+        inputs = (*_PREVENT, "bmi") if heart_failure else SCORES[self.score].inputs
+        return (*inputs, *_VARIANTS[self.variant])
 
     def candidates(self, name: str) -> tuple[str, ...]:
         """Return the columns that may hold an input, in the order in which they are looked for."""

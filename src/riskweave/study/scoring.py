@@ -16,10 +16,14 @@ __all__ = ["HORIZON_TOLERANCE", "check_scores"]
 HORIZON_TOLERANCE = 5
 """Days by which an endpoint's horizon may differ from the score's: ten years are 3650, 3652 or 3653 days."""
 
+_LIPIDS = ("total_cholesterol", "hdl")
+
 _UNITS = {
     "age": ("years", "year", "a"),
     "sbp": ("mmHg", "mm[Hg]"),
     "bmi": ("kg/m2", "kg/m^2", "kg/m²"),
+    "hba1c": ("%",),
+    "uacr": ("mg/g",),
 }
 
 
@@ -105,11 +109,11 @@ def _check_columns(study: "Study", experiment: "Experiment", model: ClinicalScor
 def _check_unit(key: str, name: str, column: str, unit: str, model: ClinicalScoreModel) -> Iterator[str]:
     """Find columns whose feature set declares another unit than the score is told."""
     allowed = _UNITS.get(name, ())
-    if name in ("total_cholesterol", "hdl"):
+    if name in _LIPIDS:
         allowed = (model.units.cholesterol,)
     if unit and allowed and unit not in allowed:
         yield (
             f"{key}: column {column!r} is in {unit!r}, and the score takes it to be in {allowed[0]!r}. Change the "
             "feature set's `unit` with a factor in `convert`"
-            + (f", or give models.{key.split('.')[1]}.units.cholesterol" if len(allowed) == 1 else "")
+            + (f", or give models.{key.split('.')[1]}.units.cholesterol" if name in _LIPIDS else "")
         )
