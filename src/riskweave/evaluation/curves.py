@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 __all__ = ["PROBABILITY_FLOOR", "Hazards", "piecewise_hazards"]
 
@@ -30,20 +31,37 @@ class Hazards:
     rate: np.ndarray
 
 
-def _checked(incidence: np.ndarray, times: np.ndarray, event: np.ndarray) -> np.ndarray:
-    """Incidences of all causes, (causes, n, times + 1), with 0 at time 0."""
-    incidence = np.asarray(incidence, float)
-    incidence = incidence[None] if incidence.ndim == 2 else incidence
-    if incidence.ndim != 3 or incidence.shape[1:] != (len(event), len(times)) or not np.all(np.isfinite(incidence)):
-        raise ValueError(f"incidences are finite, of shape (causes, subjects, times), found {incidence.shape}")
-    if len(times) == 0 or times[0] <= 0 or np.any(np.diff(times) <= 0):
-        raise ValueError("times of the grid are positive and increase")
-    if event.max() > len(incidence):
-        raise ValueError(f"there are events of cause {event.max()}, but incidences of {len(incidence)} causes only")
-    curves = np.concatenate([np.zeros((*incidence.shape[:2], 1)), incidence], axis=2)
-    if np.diff(curves, axis=2).min() < -1e-9 or curves.sum(axis=0).max() > 1 + 1e-6:
-        raise ValueError("incidences start at 0 or above, do not fall over time, and sum to at most 1 over the causes")
-    return curves
+@njit(nogil=True, cache=True)
+def _walk(incidence, edges, time, floor):
+    """Follow each subject through the grid up to its time; whole curves are checked, none is copied."""
+    causes, n, k = incidence.shape
+    cumulative = np.zeros((causes, n))
+    rate = np.zeros((causes, n))
+    falls = 0.0
+    highest = 0.0
+    for i in range(n):
+        free = 1.0
+        for j in range(k):
+            length = edges[j + 1] - edges[j]
+            spent = min(max(time[i] - edges[j], 0.0), length)
+            here = edges[j] < time[i]
+            gained = 0.0
+            total = 0.0
+            for c in range(causes):
+                gain = incidence[c, i, j] - (incidence[c, i, j - 1] if j else 0.0)
+                falls = min(falls, gain)
+                gained += max(gain, 0.0)
+                total += incidence[c, i, j]
+            highest = max(highest, total)
+            now = min(max(1.0 - total, floor), 1.0)
+            hazard = max(np.log(free / now), 0.0)
+            free = now
+            for c in range(causes if here else 0):
+                gain = max(incidence[c, i, j] - (incidence[c, i, j - 1] if j else 0.0), 0.0)
+                part = hazard * (gain / gained if gained > 0 else 1.0 / causes)
+                cumulative[c, i] += part * spent / length
+                rate[c, i] = max(part, floor) / length
+    return cumulative, rate, falls, highest
 
 
 def piecewise_hazards(*, time: np.ndarray, event: np.ndarray, incidence: np.ndarray, times: np.ndarray) -> Hazards:
@@ -68,18 +86,16 @@ def piecewise_hazards(*, time: np.ndarray, event: np.ndarray, incidence: np.ndar
         When shapes differ, incidences fall over time or sum to more than 1, or a cause that occurs has none.
     """
     time, event, times = np.asarray(time, float), np.asarray(event), np.asarray(times, float)
-    curves = _checked(incidence, times, event)
-    edges, each = np.concatenate([[0.0], times]), np.arange(len(time))
-    within = time <= times[-1]
-    end = np.minimum(np.searchsorted(times, time), len(times) - 1) + 1
-    at = np.minimum(time, times[-1])
-    gained = np.diff(curves, axis=2).clip(0)
-    total = gained.sum(axis=0, keepdims=True)
-    share = np.divide(gained, total, out=np.full_like(gained, 1 / len(gained)), where=total > 0)
-    hazard = -np.diff(np.log(np.clip(1 - curves.sum(axis=0), PROBABILITY_FLOOR, 1)), axis=1)
-    by_cause = share * hazard[None]
-    before = np.concatenate([np.zeros((*gained.shape[:2], 1)), by_cause.cumsum(axis=2)], axis=2)[:, each, end - 1]
-    length = (edges[end] - edges[end - 1])[None]
-    last = by_cause[:, each, end - 1]
-    cumulative = before + last * (at - edges[end - 1])[None] / length
-    return Hazards(within, cumulative, np.maximum(last, PROBABILITY_FLOOR) / length)
+    incidence = np.asarray(incidence, float)
+    incidence = incidence[None] if incidence.ndim == 2 else incidence
+    if incidence.ndim != 3 or incidence.shape[1:] != (len(event), len(times)) or not np.all(np.isfinite(incidence)):
+        raise ValueError(f"incidences are finite, of shape (causes, subjects, times), found {incidence.shape}")
+    if len(times) == 0 or times[0] <= 0 or np.any(np.diff(times) <= 0):
+        raise ValueError("times of the grid are positive and increase")
+    if event.max() > len(incidence):
+        raise ValueError(f"there are events of cause {event.max()}, but incidences of {len(incidence)} causes only")
+    edges = np.concatenate([[0.0], times])
+    cumulative, rate, falls, highest = _walk(incidence, edges, time, PROBABILITY_FLOOR)
+    if falls < -1e-9 or highest > 1 + 1e-6:
+        raise ValueError("incidences start at 0 or above, do not fall over time, and sum to at most 1 over the causes")
+    return Hazards(time <= times[-1], cumulative, rate)
