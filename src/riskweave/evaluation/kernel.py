@@ -123,10 +123,21 @@ def tree_up_to(tree, position):
 
 
 @njit(nogil=True, cache=True)
-def _against_later(rank, kind, starts, weights, uncensored, limits, ranks, sums):
+def _any_twice(rank, ranks):
+    seen = np.zeros(ranks + 1, np.bool_)
+    for i in range(len(rank)):
+        if seen[rank[i]]:
+            return True
+        seen[rank[i]] = True
+    return False
+
+
+@njit(nogil=True, cache=True)
+def _against_later(rank, kind, starts, weights, uncensored, limits, ranks, tied, sums):
     """Pairs of a target event and whoever is still under observation: one sweep back in time."""
-    tree = np.zeros(ranks + 1, np.int64)
-    same = np.zeros(ranks + 1, np.int64)
+    # 32 bits: the sweep waits for memory, and two arrays of this kind stay in a core's cache up to 100,000 ranks
+    tree = np.zeros(ranks + 1, np.int32)
+    same = np.zeros(ranks + 1, np.int32)
     present = 0
     doubled = 0
     pairs = 0
@@ -134,12 +145,15 @@ def _against_later(rank, kind, starts, weights, uncensored, limits, ranks, sums)
         for i in range(starts[g], starts[g + 1]):
             if kind[i] != TARGET and weights[i] > 0:
                 tree_add(tree, rank[i], weights[i])
-                same[rank[i]] += weights[i]
+                if tied:
+                    same[rank[i]] += weights[i]
                 present += weights[i]
         for i in range(starts[g], starts[g + 1]):
             if kind[i] == TARGET and weights[i] > 0:
                 # lower risks count twice, equal risks once: halves stay integers
-                points = 2 * tree_up_to(tree, rank[i]) - same[rank[i]]
+                points = 2 * tree_up_to(tree, rank[i])
+                if tied:
+                    points -= same[rank[i]]
                 doubled += weights[i] * points
                 pairs += weights[i] * present
                 inverse = weights[i] / (uncensored[i] * uncensored[i])
@@ -150,7 +164,8 @@ def _against_later(rank, kind, starts, weights, uncensored, limits, ranks, sums)
         for i in range(starts[g], starts[g + 1]):
             if kind[i] == TARGET and weights[i] > 0:
                 tree_add(tree, rank[i], weights[i])
-                same[rank[i]] += weights[i]
+                if tied:
+                    same[rank[i]] += weights[i]
                 present += weights[i]
     sums[0, 0] += doubled
     sums[0, 1] += 2 * pairs
@@ -195,6 +210,8 @@ def _against_competing(rank, kind, starts, weights, uncensored, limits, ranks, s
 def concordance(rank, kind, starts, weights, uncensored, limits):
     """Harrell's and Uno's concordance in O(n log n), with a Fenwick tree over the ranks of the risk.
 
+    The weights of a row sum to less than 2^31.
+
     Parameters
     ----------
     rank : (n,) int64 array
@@ -213,12 +230,13 @@ def concordance(rank, kind, starts, weights, uncensored, limits):
     """
     resamples = weights.shape[0]
     ranks = rank.max()
+    tied = _any_twice(rank, ranks)
     competing = np.any(kind == COMPETING)
     columns = 1 + len(limits)
     result = np.full((resamples, columns), np.nan)
     for b in range(resamples):
         sums = np.zeros((columns, 2))
-        _against_later(rank, kind, starts, weights[b], uncensored[b], limits, ranks, sums)
+        _against_later(rank, kind, starts, weights[b], uncensored[b], limits, ranks, tied, sums)
         if competing:
             _against_competing(rank, kind, starts, weights[b], uncensored[b], limits, ranks, sums)
         for c in range(columns):

@@ -30,7 +30,8 @@ def weight_rows(weights: np.ndarray | None, outcomes: SortedOutcomes) -> np.ndar
     right = weights.ndim == 2 and weights.shape[1:] == outcomes.time.shape and len(weights) > 0
     if not right or not np.issubdtype(weights.dtype, np.integer) or weights.min() < 0:
         raise ValueError("weights are non-negative integers, one for each subject, in one row or in several")
-    return np.ascontiguousarray(weights[:, outcomes.order])
+    # several times as fast as weights[:, order]: row by row, and contiguous at once
+    return np.take(weights, outcomes.order, axis=1)
 
 
 def in_threads(function: Callable[[np.ndarray], np.ndarray], weights: np.ndarray, threads: int) -> np.ndarray:
