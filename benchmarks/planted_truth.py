@@ -53,13 +53,16 @@ FEATURE_SETS = {
     "ehr": {"modality": "ehr", "static": ["age", "sex"], "events": [VALUES, EVER]},
     "ecg": {
         "modality": "ecg",
-        "encoder": {"channels": 24, "training": {"epochs": 12, "patience": 4, "learning_rate": 0.003}},
+        "encoder": {
+            "channels": 24,
+            "training": {"epochs": 12, "patience": 4, "batch_size": 64, "learning_rate": 0.003},
+        },
     },
     "image": {
         "modality": "image",
         "measurements": True,
         "local_measurements": True,
-        "encoder": {"training": {"epochs": 20, "patience": 5, "learning_rate": 0.002}},
+        "encoder": {"training": {"epochs": 20, "patience": 5, "batch_size": 64, "learning_rate": 0.002}},
     },
     "text": {"modality": "text", "codes": ["NOTE//"], "encoder": {"training": {"epochs": 20, "learning_rate": 0.003}}},
     "audio": {"modality": "audio", "encoder": {"training": {"epochs": 20, "learning_rate": 0.002}}},

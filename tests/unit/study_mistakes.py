@@ -128,7 +128,7 @@ MISTAKES = {
     ),
     "unknown kind of model": (
         put("models.cox.kind", "coxph"),
-        ["models.cox.kind: 'coxph' is not allowed", "Did you mean 'cox'?", "Allowed: cox, cox_time, deep_hit"],
+        ["models.cox.kind: 'coxph' is not allowed", "Did you mean 'cox'?", "Allowed: clinical_score, cox, cox_time"],
     ),
     "unknown kind of endpoint": (
         put("endpoints.mi.kind", "code"),

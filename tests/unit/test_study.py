@@ -56,6 +56,17 @@ def test_values_and_defaults_are_read(config):
     assert study.seed == 1
 
 
+def test_a_partial_training_block_keeps_the_defaults_of_its_owner(config):
+    config["models"]["net"] = {"kind": "logistic_hazard", "training": {"batch_size": 128}}
+    config["feature_sets"]["pictures"] = {"modality": "image", "encoder": {"training": {"epochs": 3}}}
+    config["fusions"] = {"whole": {"kind": "joint", "training": {"epochs": 2}}}
+    study = parse_study(config)
+    net, encoder = study.models["net"].training, study.feature_sets["pictures"].encoder.training
+    assert (net.batch_size, net.epochs, net.patience, net.learning_rate) == (128, 100, 10, 3e-3)
+    assert (encoder.epochs, encoder.patience, encoder.batch_size) == (3, 5, 32)
+    assert (study.fusions["whole"].training.epochs, study.fusions["whole"].training.patience) == (2, 3)
+
+
 def test_subsets_are_expanded_over_sets_models_and_endpoints(config):
     found = [e for e in parse_study(config).matrix() if e.endpoint == "mi" and e.name != "age_sex.cox"]
     sets = [subset for size in (1, 2, 3) for subset in combinations(["history", "ecg", "image"], size)]

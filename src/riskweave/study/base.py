@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["Block", "Codes", "Days", "Fraction", "Name", "Positive"]
 
@@ -23,3 +23,16 @@ class Block(BaseModel):
     """A block of the study file: unknown keys are refused, values are not changed once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_own_defaults(cls, given: object) -> object:
+        """Lay what is given of an inner block over this block's default of it, not over the inner class' defaults."""
+        if not isinstance(given, dict):
+            return given
+        laid = {}
+        for key, field in cls.model_fields.items():
+            if isinstance(field.default, Block) and isinstance(given.get(key), dict):
+                own = {name: getattr(field.default, name) for name in type(field.default).model_fields}
+                laid[key] = {**own, **given[key]}
+        return {**given, **laid}

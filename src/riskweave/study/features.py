@@ -53,7 +53,8 @@ class RecordedFeatures(Block):
     def _possible(self):
         measured = self.measurements or getattr(self, "local_measurements", False)
         if not measured and getattr(self, "encoder", None) is None:
-            raise ValueError("this feature set needs `measurements: true` or an `encoder`")
+            local = ", `local_measurements: true`" if "local_measurements" in type(self).model_fields else ""
+            raise ValueError(f"this feature set needs `measurements: true`{local} or an `encoder`")
         return self
 
 
