@@ -97,3 +97,20 @@ def test_without_events_it_says_what_to_do():
     rare = np.where(np.arange(60) == np.argsort(time)[48], 2, (event == 1).astype(int))
     with pytest.raises(DataError, match="the rarest has 1 in 60 training rows"):
         BoostedIncidences(**SETTINGS, causes=2).fit(x, time, rare, None, None, None)
+
+
+def test_times_at_which_only_events_are_known_of_some_are_not_learnt(caplog):
+    """One half is followed for 500 days at most: later, whoever is known there has had the event."""
+    rng = np.random.default_rng(3)
+    early = rng.integers(0, 2, 1200)
+    x = np.column_stack([early, rng.normal(size=1200)]).astype(float)
+    times = rng.exponential(3000, 1200)
+    followed = np.where(early == 1, rng.uniform(300, 500, 1200), rng.uniform(1000, 3000, 1200))
+    time, event = np.minimum(times, followed), (times <= followed).astype(int)
+    model = BoostedIncidences(
+        iterations=60, learning_rate=0.05, max_leaf_nodes=8, min_samples_leaf=50, causes=1, seed=1
+    ).fit(x, time, event, x, time, event)
+    days = np.array([250, 1000, 2000])
+    truth = 1 - np.exp(-days / 3000)
+    np.testing.assert_allclose(model.predict(x, days)[:, 0].mean(axis=0), truth, atol=0.06)
+    assert "follow-up hangs on the columns" in caplog.text
