@@ -164,6 +164,52 @@ def test_the_start_is_the_null_model(kind):
         np.testing.assert_allclose(risk[0, cause], truth, atol=0.02)
 
 
+@pytest.mark.parametrize("kind", ["logistic_hazard", "pc_hazard"])
+def test_baselines_give_as_many_events_as_were_seen(kind):
+    """Piecewise exponential times with a known score: the baselines are found from any start, by another way."""
+    rng = np.random.default_rng(5)
+    score = rng.normal(0, 1.0, 20_000)
+    rates = np.stack([np.exp(score) / 9000, np.exp(-score) / 20_000], axis=1)
+    events = rng.exponential(1 / rates)
+    time = np.minimum(events.min(axis=1), rng.uniform(300, 1500, 20_000))
+    event = np.where(time < events.min(axis=1), 0, 1 + events.argmin(axis=1))
+    head = make_head(kind, causes=2, intervals=10)
+    head.learn(time, event)
+    head.connect(1)
+    wrong = rng.normal(0, 1, head.layer.baseline.shape)
+    sign = np.array([1.0, -1.0])[:, None]
+    output = wrong + sign * score[:, None, None]
+    with torch.no_grad():
+        head.layer.baseline.copy_(torch.from_numpy(wrong))
+    head.finish(output, time, event)
+    found = head.layer.baseline.detach().double().numpy()
+    output += found - wrong
+    hazard = -np.log1p(-head.hazards(output))
+    width = np.diff(head.cuts)
+    lived = np.clip((time[:, None] - head.cuts[:-1]) / width, 0, 1)
+    inside = (time[:, None] > head.cuts[:-1]) & (time[:, None] <= head.cuts[1:])
+    for cause in (0, 1):
+        seen = (inside & (event == cause + 1)[:, None]).sum(axis=0)
+        np.testing.assert_allclose((lived * hazard[:, cause]).sum(axis=0), seen, rtol=0.04)
+    true = np.array([1 / 9000, 1 / 20_000])[:, None] * width
+    at_zero = np.logaddexp(0, found)  # both kinds: a cumulative hazard of -log(1 - expit)
+    np.testing.assert_allclose(np.median(at_zero / true, axis=1), 1, atol=0.1)
+
+
+@pytest.mark.parametrize("kind", ["logistic_hazard", "pc_hazard"])
+def test_baselines_of_an_interval_that_nobody_reaches_stay(kind):
+    head, time, event = head_of(kind, 2)
+    with torch.no_grad():
+        head.layer.baseline.fill_(-1.5)
+    early = time <= head.cuts[2]
+    output = np.full((early.sum(), 2, len(head.cuts) - 1), -1.5)
+    head.finish(output, time[early], event[early])
+    found = head.layer.baseline.detach().numpy()
+    assert np.isfinite(found).all()
+    np.testing.assert_array_equal(found[:, 2:], np.float32(-1.5))
+    assert (np.abs(found[:, :2] + 1.5) > 0.01).all()
+
+
 @pytest.mark.parametrize("kind", sorted(HEADS))
 def test_a_head_comes_back_from_its_state(kind, tmp_path):
     head, time, event = head_of(kind, 2)

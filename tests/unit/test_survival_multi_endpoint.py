@@ -124,6 +124,19 @@ def test_an_endpoints_own_head_gives_the_outputs_of_the_whole(shared):
     assert together.models["endpoint_4"].curves.equals(together.models["endpoint_5"].curves)
 
 
+def test_baselines_of_each_endpoint_give_the_events_of_its_own_risk_set(shared):
+    together, (x, time, event), _ = shared
+    for column in (0, 5, 17):
+        rows = event[:, column] != OUTSIDE
+        fitted = together.models[f"endpoint_{column}"]
+        head = fitted.network[1]
+        hazards = head.hazards(fitted.outputs(x[rows]))
+        lived = np.clip((time[rows, column, None] - head.cuts[:-1]) / np.diff(head.cuts), 0, 1)
+        expected = (lived[:, None] * -np.log1p(-hazards)).sum(axis=(0, 2))
+        observed = [(event[rows, column] == cause).sum() for cause in (1, 2)]
+        np.testing.assert_allclose(expected, observed, rtol=0.03, atol=2)
+
+
 def test_without_training_each_endpoint_has_its_own_incidence():
     block = MultiEndpointModel(kind="multi_endpoint", intervals=10, training=Training(epochs=1, learning_rate=1e-9))
     (x, time, event), validation = planted(1500, seed=1), planted(200, seed=2)

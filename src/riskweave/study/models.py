@@ -82,9 +82,9 @@ class GradientBoostingModel(TunableModel):
     """Gradient boosting of the Cox partial likelihood (scikit-survival, the extra `forest`), one for each cause."""
 
     kind: Literal["gradient_boosting"] = Field(description="Kind of model.")
-    trees: Positive = Field(default=200, description="Most trees; the validation rows stop earlier.")
+    trees: Positive = Field(default=1000, description="Most trees; the validation rows stop earlier.")
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(default=0.05, description="Shrinkage of each tree.")
-    max_depth: Annotated[int, Field(ge=1, le=20)] = Field(default=3, description="Depth of a tree.")
+    max_depth: Annotated[int, Field(ge=1, le=20)] = Field(default=2, description="Depth of a tree.")
     min_samples_leaf: Positive = Field(default=20, description="Fewest training rows in a leaf.")
     subsample: Annotated[float, Field(gt=0, le=1)] = Field(default=0.5, description="Share of the rows of each tree.")
 

@@ -47,6 +47,7 @@ class EndpointHead(Head):
     """
 
     kind = "multi_endpoint"
+    needs_outputs = True
 
     def __init__(self, *, causes_of: Sequence[int], intervals: int):
         super().__init__(causes=sum(causes_of), causes_of=list(causes_of), intervals=intervals)
@@ -124,6 +125,16 @@ class EndpointHead(Head):
         loss, null = self._losses(output, index, observed), self.null_losses(index, observed)
         ratios = [loss[place].sum() / null[place].sum() for place in self.places if null[place].sum() > 0]
         return torch.stack(ratios).mean()
+
+    @torch.no_grad()
+    def finish(self, output: np.ndarray, time: np.ndarray, event: np.ndarray) -> None:
+        """Estimate each endpoint's baselines from the outputs (n, causes, intervals) of the training rows."""
+        for e, (place, cuts) in enumerate(zip(self.places, self.cuts, strict=True)):
+            rows, kept = event[:, e] != OUTSIDE, slice(0, len(cuts) - 1)
+            head = self.of_endpoint(e)
+            labels = head.prepare(time[rows, e], event[rows, e])
+            shifts = head.shifts(output[rows][:, place, kept], *labels)
+            self.layer.baseline[place, kept] += torch.from_numpy(shifts).to(self.layer.baseline)
 
     def of_endpoint(self, endpoint: int) -> LogisticHazardHead:
         """Return the trained head of one endpoint, by its position, as that of a model of its own."""

@@ -4,7 +4,8 @@ import numpy as np
 from scipy.special import expit, logit
 from torch import Tensor
 
-from riskweave.survival.heads.intervals import IntervalHead
+from riskweave.survival.discrete import null_hazards
+from riskweave.survival.heads.hazards import HazardHead
 from riskweave.survival.heads.losses import NLLLogistiHazardLoss
 
 __all__ = ["HEAD", "LogisticHazardHead"]
@@ -12,7 +13,7 @@ __all__ = ["HEAD", "LogisticHazardHead"]
 _LOSS = NLLLogistiHazardLoss(reduction="none")
 
 
-class LogisticHazardHead(IntervalHead):
+class LogisticHazardHead(HazardHead):
     """Logits of the discrete-time hazards of each cause.
 
     The method is that of Gensheimer and Narasimhan 2019 (PeerJ 7:e6257) with pycox's loss (Kvamme and Borgan 2021,
@@ -32,6 +33,18 @@ class LogisticHazardHead(IntervalHead):
             each = _LOSS(output[:, cause], index[:, cause].clamp(min=0), observed[:, cause])
             total = total + (each * (index[:, cause] >= 0)).sum()
         return total / len(output)
+
+    def lived(self, index: np.ndarray, observed: np.ndarray) -> np.ndarray:  # noqa: ARG002 - the other of the labels
+        """Return 1 where a row counts in an interval and 0 where it does not, (n, K, J)."""
+        return (index[:, :, None] >= np.arange(self.layer.intervals)).astype(np.float32)
+
+    def null(self, index: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        """Return the hazards (K, J) of rows with these labels together."""
+        return null_hazards(index, observed, intervals=self.layer.intervals)
+
+    def expected(self, output: np.ndarray) -> np.ndarray:
+        """Return the hazards, which are the expected events of an interval."""
+        return self.hazards(output)
 
     def hazards(self, output: np.ndarray) -> np.ndarray:
         """Return the hazards."""

@@ -1,10 +1,9 @@
 """PC-Hazard: hazards of each cause in continuous time that are constant inside intervals."""
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from riskweave.survival.heads.intervals import IntervalHead
+from riskweave.survival.heads.hazards import HazardHead
 from riskweave.survival.heads.losses import NLLPCHazardLoss
 
 __all__ = ["HEAD", "PcHazardHead"]
@@ -12,7 +11,7 @@ __all__ = ["HEAD", "PcHazardHead"]
 _LOSS = NLLPCHazardLoss(reduction="mean")
 
 
-class PcHazardHead(IntervalHead):
+class PcHazardHead(HazardHead):
     """Cumulative hazard of each interval and cause, as the softplus of the output.
 
     Kvamme and Borgan 2021 (Lifetime Data Analysis 27:710, section 3.3) with pycox's loss, summed over the causes:
@@ -29,16 +28,28 @@ class PcHazardHead(IntervalHead):
         observed = (event[:, None] == np.arange(1, self.causes + 1)) & (time <= cuts[-1])[:, None]
         return index.astype(np.int64), share.astype(np.float32), observed.astype(np.float32)
 
-    @torch.no_grad()
-    def null_start(self, index: np.ndarray, share: np.ndarray, observed: np.ndarray) -> None:
-        """Start from events over time at risk of all training rows, plus one row's worth of the mean rate."""
+    def lived(self, index: np.ndarray, share: np.ndarray, observed: np.ndarray) -> np.ndarray:  # noqa: ARG002
+        """Return the share of each interval that was lived, the same for all causes, (n, K, J)."""
+        intervals = np.arange(self.layer.intervals)
+        lived = np.where(intervals == index[:, None], share[:, None], intervals < index[:, None])
+        return np.broadcast_to(lived[:, None], (len(index), self.causes, len(intervals)))
+
+    def null(self, index: np.ndarray, share: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        """Return events over time at risk of rows with these labels, plus one row's worth of the mean rate."""
         intervals = self.layer.intervals
         lived = np.bincount(index, weights=share, minlength=intervals)
         lived += len(index) - np.cumsum(np.bincount(index, minlength=intervals))
         events = np.stack([np.bincount(index, weights=each, minlength=intervals) for each in observed.T])
         mean = (events.sum(axis=1, keepdims=True) + 0.5) / (lived.sum() + 1)
-        hazard = (events + mean) / (lived + 1)
-        self.layer.baseline.copy_(torch.from_numpy(hazard + np.log(-np.expm1(-hazard))))
+        return -np.expm1(-(events + mean) / (lived + 1))
+
+    def outputs_of(self, hazards: np.ndarray) -> np.ndarray:
+        """Return the outputs whose softplus are the cumulative hazards of these probabilities."""
+        return np.log(hazards) - np.log1p(-hazards)
+
+    def expected(self, output: np.ndarray) -> np.ndarray:
+        """Return the cumulative hazards of an interval."""
+        return np.logaddexp(0.0, np.asarray(output, dtype=np.float64))
 
     def loss(self, output: Tensor, index: Tensor, share: Tensor, observed: Tensor) -> Tensor:
         """Return the mean loss of rows; labels as `prepare` makes them."""
@@ -47,7 +58,7 @@ class PcHazardHead(IntervalHead):
 
     def hazards(self, output: np.ndarray) -> np.ndarray:
         """Return the probability of an event in an interval for who lived to its start, in a world of one cause."""
-        return -np.expm1(-np.logaddexp(0.0, np.asarray(output, dtype=np.float64)))
+        return -np.expm1(-self.expected(output))
 
 
 HEAD = PcHazardHead
