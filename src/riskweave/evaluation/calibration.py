@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 
 from riskweave.evaluation import kernel
-from riskweave.evaluation.censoring import SortedOutcomes
+from riskweave.evaluation.censoring import SortedOutcomes, sort_outcomes
 from riskweave.evaluation.draws import Drawn
-from riskweave.evaluation.inputs import FEWEST_SHOWN
-from riskweave.evaluation.scores import Panel
+from riskweave.evaluation.inputs import FEWEST_SHOWN, Comparison
 
 __all__ = ["CalibrationGroup", "calibration_groups", "calibration_table", "observed_incidence", "risk_group_members"]
 
@@ -58,27 +57,27 @@ def risk_group_members(risk: np.ndarray, groups: int) -> np.ndarray:
     return np.unique(np.searchsorted(edges, risk, side="left"), return_inverse=True)[1] + 1
 
 
-def calibration_groups(panel: Panel, people: np.ndarray) -> list[CalibrationGroup]:
+def calibration_groups(comparison: Comparison) -> list[CalibrationGroup]:
     """Divide the subjects by predicted risk, for each experiment and horizon.
 
     Deciles where at least 100 people have a target event, else quintiles.
 
     Parameters
     ----------
-    panel : Panel
-    people : (n,) int64 array
-        The person of each subject of the comparison.
+    comparison : Comparison
     """
-    events = len(np.unique(people[panel.outcomes.order[panel.outcomes.kind == kernel.TARGET]]))
+    outcomes, people = sort_outcomes(comparison.time, comparison.event), comparison.people
+    events = len(np.unique(people[comparison.event == 1]))
     wanted = DECILES if events >= EVENTS_FOR_DECILES else QUINTILES
+    columns = np.searchsorted(comparison.times, comparison.horizons)
     groups = []
-    for e in range(len(panel.linear)):
-        for h in range(len(panel.horizons)):
-            risk = panel.linear[e, :, h]
+    for e in range(len(comparison.experiments)):
+        for h, column in enumerate(columns):
+            risk = comparison.risks[e, outcomes.order, column]
             numbers = risk_group_members(risk, wanted)
             for number in range(1, numbers.max() + 1):
                 members = numbers == number
-                groups.append(CalibrationGroup(e, h, number, panel.outcomes.take(members), float(risk[members].mean())))
+                groups.append(CalibrationGroup(e, h, number, outcomes.take(members), float(risk[members].mean())))
     return groups
 
 

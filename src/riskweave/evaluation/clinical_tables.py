@@ -92,7 +92,7 @@ def decision_curve_table(
                 rows.append((*names, comparison.endpoint, horizon, threshold, treated, *benefit, *gain))
     columns = ["strategy", "experiment", "endpoint", "horizon", "threshold", "treated", "net_benefit"]
     table = pd.DataFrame(rows, columns=[*columns, "lower", "upper", "gain", "gain_lower", "gain_upper"])
-    return table.astype({"experiment": "string", "horizon": "int64"})
+    return table.astype({"horizon": "int64"})
 
 
 def smooth_calibration_table(comparison: Comparison, confidence: float) -> pd.DataFrame:

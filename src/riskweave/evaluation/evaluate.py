@@ -51,7 +51,7 @@ def _draw_groups(
 
 
 def _calibration(comparison: Comparison, evaluation: Evaluation, threads: int) -> pd.DataFrame:
-    groups = calibration_groups(make_panel(comparison), comparison.people)
+    groups = calibration_groups(comparison)
     drawn = draw(
         lambda rows: observed_incidence(groups, comparison.horizons, rows),
         people=comparison.people,
@@ -84,6 +84,14 @@ def _clinical(
     stated = evaluation.reclassification
     drawn = draw(reclassification_moves(comparison, stated, reference), **how, what=what + "reclassification")
     return curves, reclassification_table(comparison, drawn, stated, reference, confidence)
+
+
+def _check_reference(comparison: Comparison, reference: str) -> None:
+    if reference not in comparison.experiments:
+        raise StudyError(
+            f"evaluation.reference: endpoint {comparison.endpoint!r} has no experiment {reference!r}."
+            f"{nearest(reference, comparison.experiments)} Allowed: {', '.join(comparison.experiments)}"
+        )
 
 
 def evaluate_endpoint(
@@ -160,11 +168,7 @@ def evaluate_endpoint(
     comparison = read_comparison(
         predictions=predictions, outcomes=outcomes, subjects=subjects, name=endpoint_name, endpoint=endpoint
     )
-    if reference not in comparison.experiments:
-        raise StudyError(
-            f"evaluation.reference: endpoint {endpoint_name!r} has no experiment {reference!r}."
-            f"{nearest(reference, comparison.experiments)} Allowed: {', '.join(comparison.experiments)}"
-        )
+    _check_reference(comparison, reference)
     confidence = evaluation.confidence
     groups = group_members(comparison, availability=availability, subjects=subjects, evaluation=evaluation)
     counts = {key: count_shown(comparison, members, everyone=key == EVERYONE) for key, members in groups.items()}

@@ -108,4 +108,4 @@ def fold_table(comparison: Comparison, *, reference: str, confidence: float, fol
                 rows.append(("difference", experiment, reference, *what, None, used[c], *whole, *paired[:, c]))
     table = pd.DataFrame(rows, columns=[*COLUMNS, *NUMBERS])
     whole_numbers = dict.fromkeys(("horizon", "fold", "folds", "n", "events"), "Int64")
-    return table.astype({**whole_numbers, **dict.fromkeys(NUMBERS, "float64"), "reference": "string"})
+    return table.astype({**whole_numbers, **dict.fromkeys(NUMBERS, "float64")})
