@@ -96,6 +96,10 @@ def plot_smooth_calibration(*, calibration_curve: Path, leaderboard: Path, outpu
                 colour, dash = COLOURS[h % len(COLOURS)], DASHES[h % len(DASHES)]
                 axes.fill_between(curve["risk"], curve["lower"], curve["upper"], color=colour, alpha=0.18, linewidth=0)
                 axes.plot(curve["risk"], curve["observed"], color=colour, linewidth=1.4, linestyle=dash)
+                if np.ptp(curve["risk"]) == 0:  # everyone has the same risk: a point
+                    point = curve.iloc[0]
+                    axes.vlines(point["risk"], point["lower"], point["upper"], color=colour, linewidth=0.9)
+                    axes.plot([point["risk"]], [point["observed"]], color=colour, marker="o", markersize=3.5)
                 if position == 0:
                     place = (0.04, 0.97 - 0.1 * h)
                     axes.annotate(

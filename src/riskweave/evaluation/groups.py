@@ -44,7 +44,8 @@ def count_shown(comparison: Comparison, members: np.ndarray, *, everyone: bool =
 
 def _column(table: pd.DataFrame, column: str, key: str, path: Path) -> pd.Series:
     if column not in table:
-        allowed = [name for name in table.columns if name not in SUBJECTS.schema.names]
+        contract = {field.name for field in SUBJECTS.columns}
+        allowed = [name for name in table.columns if name not in contract]
         raise DataError(
             f"{path}, column {column}",
             f"`evaluation.{key}` needs a column {column!r}, which the subject table lacks.{nearest(column, allowed)}",
