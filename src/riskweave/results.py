@@ -56,6 +56,18 @@ class Results:
         """Predicted and observed risk (0 to 1) by group of predicted risk, at each horizon."""
         return self._evaluation(endpoint, "calibration")
 
+    def calibration_curve(self, endpoint: str) -> pd.DataFrame:
+        """Smooth observed over predicted risk (0 to 1) with its band, by experiment and horizon."""
+        return self._evaluation(endpoint, "calibration_curve")
+
+    def decision_curve(self, endpoint: str) -> pd.DataFrame:
+        """Net benefit by threshold: each experiment, treating everybody and treating nobody."""
+        return self._evaluation(endpoint, "decision_curve")
+
+    def folds(self, endpoint: str) -> pd.DataFrame:
+        """All metrics within each fold, their means, and mean differences to the reference over the folds."""
+        return self._evaluation(endpoint, "folds")
+
     def attrition(self, endpoint: str) -> pd.DataFrame:
         """Return who was left out at each step of making the cohort, and how many remained."""
         return pd.read_csv(self.folder / "cohort" / "attrition" / f"{endpoint}.csv")

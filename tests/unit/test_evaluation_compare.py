@@ -49,6 +49,12 @@ def study(tmp_path):
     return {"folder": tmp_path, "time": time, "event": event, "risks": risks, "ids": ids}
 
 
+def with_competing(risks):
+    """Risks of the target (n, times) and of a competing event beside them: (n, 2, times)."""
+    other = 0.5 * (1 - risks[:, -1:]) * np.arange(1, risks.shape[1] + 1) / risks.shape[1]
+    return np.stack([risks, other], axis=1)
+
+
 def write_experiment(folder, name, ids, risks):
     frame = prediction_frame(
         subjects=pd.Index(ids),
@@ -57,7 +63,7 @@ def write_experiment(folder, name, ids, risks):
         fold=0,
         modalities=["ehr"] * len(ids),
         linear_predictor=None,
-        risks=risks[:, None, :],
+        risks=with_competing(risks),
         times=ENDPOINT.time_grid(),
     )
     write_predictions(frame, folder / f"{name}.parquet")
@@ -71,6 +77,9 @@ def run(study, *, output="evaluation", **changes):
         "calibration": "calibration.parquet",
         "leaderboard_csv": "leaderboard.csv",
         "leaderboard": "leaderboard.parquet",
+        "fold_metrics": "folds.parquet",
+        "decision_curve": "decision_curve.parquet",
+        "calibration_curve": "calibration_curve.parquet",
     }
     arguments = {
         "predictions": [folder / f"{name}.parquet" for name in STRENGTHS],

@@ -6,10 +6,11 @@ import pytest
 
 from riskweave.cohort.tables import OUTCOMES, SUBJECTS, write_table
 from riskweave.evaluation.bootstrap import percentile_interval, resamples
+from riskweave.evaluation.calibration_scores import CALIBRATION_METRICS
 from riskweave.evaluation.evaluate import evaluate_endpoint
 from riskweave.evaluation.inputs import read_comparison
 from riskweave.evaluation.objectives import judge
-from riskweave.evaluation.scores import make_panel, score, score_columns
+from riskweave.evaluation.scores import POINT_METRICS, make_panel, score, score_columns
 from riskweave.study.cohort import ColumnsEndpoint
 from riskweave.study.evaluation import Evaluation, Objective
 from riskweave.survival.predictions import prediction_frame, write_predictions
@@ -18,6 +19,13 @@ PEOPLE = 120
 ENDPOINT = ColumnsEndpoint(kind="columns", time="time", event="event", horizons=[360], grid_points=6)
 EVALUATION = Evaluation(reference="weak.cox", bootstrap=80, seed=3)
 NAMES = ("weak.cox", "strong.cox")
+MADE = ("metrics", "differences", "calibration", "leaderboard", "fold_metrics", "decision_curve", "calibration_curve")
+
+
+def with_competing(risks):
+    """Risks of the target (n, times) and of a competing event beside them: (n, 2, times)."""
+    other = 0.5 * (1 - risks[:, -1:]) * np.arange(1, risks.shape[1] + 1) / risks.shape[1]
+    return np.stack([risks, other], axis=1)
 
 
 def write_study(folder, times):
@@ -43,7 +51,7 @@ def write_study(folder, times):
             fold=0,
             modalities=["ehr"] * len(ids),
             linear_predictor=None,
-            risks=risks[:, None, :],
+            risks=with_competing(risks),
             times=ENDPOINT.time_grid(),
         )
         write_predictions(predicted, folder / f"{name}.parquet")
@@ -64,7 +72,7 @@ def evaluate(folder):
         reference="weak.cox",
         evaluation=EVALUATION,
         leaderboard_csv=folder / "board.csv",
-        **{key: folder / f"{key}_made.parquet" for key in ("metrics", "differences", "calibration", "leaderboard")},
+        **{key: folder / f"{key}_made.parquet" for key in MADE},
     )
     return pd.read_parquet(folder / "metrics_made.parquet"), pd.read_parquet(folder / "calibration_made.parquet")
 
@@ -72,8 +80,13 @@ def evaluate(folder):
 def test_repeating_each_person_changes_no_estimate_and_no_interval(tmp_path):
     (once, calibration), (thrice, repeated) = (evaluate(write_study(tmp_path / f"of_{k}", k)) for k in (1, 3))
     numbers = ["estimate", "lower", "upper"]
-    everyone = once["group"] == "all"
-    np.testing.assert_allclose(thrice.loc[everyone, numbers], once.loc[everyone, numbers], rtol=1e-9)
+    everyone = (once["group"] == "all") & ~once["metric"].isin(POINT_METRICS)
+    # a pseudo-observation leaves out a row, and tied events share a risk set: not quite the same of copies
+    fitted = once["metric"].isin(CALIBRATION_METRICS)
+    exact = everyone & ~fitted
+    np.testing.assert_allclose(thrice.loc[exact, numbers], once.loc[exact, numbers], rtol=1e-9)
+    near = everyone & fitted
+    np.testing.assert_allclose(thrice.loc[near, numbers], once.loc[near, numbers], atol=0.01)
     assert once.loc[everyone, numbers].notna().all(axis=None)
     assert (thrice.loc[everyone, "n"] == 3 * PEOPLE).all()
     columns = ["risk_group", "expected", "observed", "lower", "upper"]

@@ -288,6 +288,12 @@ def predictions_of(endpoint):
     return [prediction_table(endpoint, name) for name in sorted(e.name for e in STUDY.of_endpoint(endpoint))]
 
 
+def reclassification_table():
+    """Return the table of reclassification of an endpoint where the study states thresholds for it, else nothing."""
+    path = f"{RESULTS}/evaluation/{{endpoint}}/reclassification.parquet"
+    return {"reclassification": path} if STUDY.evaluation.reclassification else {}
+
+
 def leaderboards():
     """Return the leaderboard of each endpoint."""
     return [f"{RESULTS}/evaluation/{endpoint}/leaderboard.csv" for endpoint in sorted(STUDY.endpoints)]

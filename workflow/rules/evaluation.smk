@@ -1,8 +1,9 @@
 """Compare the experiments of an endpoint on the same subjects, from their prediction tables alone.
 
 REQUIRED INPUTS: experiments/<endpoint>/*/predictions.parquet, cohort/outcomes/<endpoint>.parquet, cohort/folds.parquet.
-OUTPUTS: evaluation/<endpoint>/{metrics,differences,calibration,leaderboard}.parquet, leaderboard.csv, figures, and
-  evaluation/objectives.csv: the verdict on each objective.
+OUTPUTS: evaluation/<endpoint>/{metrics,differences,calibration,leaderboard,folds,decision_curve,
+  calibration_curve}.parquet, reclassification.parquet where the study states thresholds for it, leaderboard.csv,
+  figures, and evaluation/objectives.csv: the verdict on each objective.
 """
 
 
@@ -13,11 +14,16 @@ rule evaluate_endpoint:
         subjects=rules.select_cohort.output.subjects,
         availability=list(availability_tables()),
         outcomes=rules.define_outcomes.output.outcomes,
+        folds=rules.assign_folds.output.folds,
     output:
+        **reclassification_table(),
         metrics=f"{RESULTS}/evaluation/{{endpoint}}/metrics.parquet",
         differences=f"{RESULTS}/evaluation/{{endpoint}}/differences.parquet",
         calibration=f"{RESULTS}/evaluation/{{endpoint}}/calibration.parquet",
         leaderboard=f"{RESULTS}/evaluation/{{endpoint}}/leaderboard.parquet",
+        fold_metrics=f"{RESULTS}/evaluation/{{endpoint}}/folds.parquet",
+        decision_curve=f"{RESULTS}/evaluation/{{endpoint}}/decision_curve.parquet",
+        calibration_curve=f"{RESULTS}/evaluation/{{endpoint}}/calibration_curve.parquet",
         leaderboard_csv=report(
             f"{RESULTS}/evaluation/{{endpoint}}/leaderboard.csv",
             caption="../report/leaderboard.rst",
@@ -28,6 +34,7 @@ rule evaluate_endpoint:
         f"{RESULTS}/logs/evaluate_endpoint/{{endpoint}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_endpoint/{{endpoint}}.tsv"
+    threads: 2
     conda:
         "../../envs/riskweave.yaml"
     params:
@@ -45,6 +52,8 @@ rule draw_evaluation:
         code=code("draw_evaluation"),
         leaderboard=rules.evaluate_endpoint.output.leaderboard,
         calibration=rules.evaluate_endpoint.output.calibration,
+        decision_curve=rules.evaluate_endpoint.output.decision_curve,
+        calibration_curve=rules.evaluate_endpoint.output.calibration_curve,
     output:
         leaderboard=report(
             f"{RESULTS}/evaluation/{{endpoint}}/leaderboard.svg",
@@ -58,12 +67,24 @@ rule draw_evaluation:
             category="Answers",
             labels={"endpoint": "{endpoint}", "result": "calibration"},
         ),
+        calibration_curve=report(
+            f"{RESULTS}/evaluation/{{endpoint}}/calibration_curve.svg",
+            caption="../report/calibration_curve.rst",
+            category="Answers",
+            labels={"endpoint": "{endpoint}", "result": "calibration, smooth"},
+        ),
+        decision_curve=report(
+            f"{RESULTS}/evaluation/{{endpoint}}/decision_curve.svg",
+            caption="../report/decision_curve.rst",
+            category="Answers",
+            labels={"endpoint": "{endpoint}", "result": "decision curves"},
+        ),
     log:
         f"{RESULTS}/logs/draw_evaluation/{{endpoint}}.log",
     conda:
         "../../envs/riskweave.yaml"
     message:
-        "Draw the leaderboard and the calibration for {wildcards.endpoint}."
+        "Draw leaderboard, calibration and decision curves for {wildcards.endpoint}."
     script:
         "../scripts/draw_evaluation.py"
 

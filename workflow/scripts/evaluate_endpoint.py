@@ -28,4 +28,10 @@ with job_log(Path(snakemake.log[0])):
         calibration=Path(snakemake.output.calibration),
         leaderboard=Path(snakemake.output.leaderboard),
         leaderboard_csv=Path(snakemake.output.leaderboard_csv),
+        fold_metrics=Path(snakemake.output.fold_metrics),
+        decision_curve=Path(snakemake.output.decision_curve),
+        calibration_curve=Path(snakemake.output.calibration_curve),
+        reclassification=Path(snakemake.output.reclassification) if evaluation.reclassification else None,
+        folds=Path(snakemake.input.folds),
+        threads=snakemake.threads,
     )

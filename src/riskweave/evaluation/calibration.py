@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 
 from riskweave.evaluation import kernel
-from riskweave.evaluation.bootstrap import percentile_interval
-from riskweave.evaluation.censoring import SortedOutcomes
-from riskweave.evaluation.inputs import FEWEST_SHOWN
-from riskweave.evaluation.scores import Panel
+from riskweave.evaluation.censoring import SortedOutcomes, sort_outcomes
+from riskweave.evaluation.draws import Drawn
+from riskweave.evaluation.inputs import FEWEST_SHOWN, Comparison
 
 __all__ = ["CalibrationGroup", "calibration_groups", "calibration_table", "observed_incidence", "risk_group_members"]
 
@@ -58,27 +57,27 @@ def risk_group_members(risk: np.ndarray, groups: int) -> np.ndarray:
     return np.unique(np.searchsorted(edges, risk, side="left"), return_inverse=True)[1] + 1
 
 
-def calibration_groups(panel: Panel, people: np.ndarray) -> list[CalibrationGroup]:
+def calibration_groups(comparison: Comparison) -> list[CalibrationGroup]:
     """Divide the subjects by predicted risk, for each experiment and horizon.
 
     Deciles where at least 100 people have a target event, else quintiles.
 
     Parameters
     ----------
-    panel : Panel
-    people : (n,) int64 array
-        The person of each subject of the comparison.
+    comparison : Comparison
     """
-    events = len(np.unique(people[panel.outcomes.order[panel.outcomes.kind == kernel.TARGET]]))
+    outcomes, people = sort_outcomes(comparison.time, comparison.event), comparison.people
+    events = len(np.unique(people[comparison.event == 1]))
     wanted = DECILES if events >= EVENTS_FOR_DECILES else QUINTILES
+    columns = np.searchsorted(comparison.times, comparison.horizons)
     groups = []
-    for e in range(len(panel.risk)):
-        for h in range(len(panel.horizons)):
-            risk = panel.risk[e, h]
+    for e in range(len(comparison.experiments)):
+        for h, column in enumerate(columns):
+            risk = comparison.risks[e, outcomes.order, column]
             numbers = risk_group_members(risk, wanted)
             for number in range(1, numbers.max() + 1):
                 members = numbers == number
-                groups.append(CalibrationGroup(e, h, number, panel.outcomes.take(members), float(risk[members].mean())))
+                groups.append(CalibrationGroup(e, h, number, outcomes.take(members), float(risk[members].mean())))
     return groups
 
 
@@ -108,7 +107,7 @@ def observed_incidence(
         if weights is None:
             rows = np.ones((1, len(outcomes.time)), dtype=np.int64)
         else:
-            rows = np.ascontiguousarray(weights[:, outcomes.order])
+            rows = np.take(weights, outcomes.order, axis=1)
         starts = outcomes.starts[: np.searchsorted(outcomes.starts, until) + 1]
         incidence = kernel.incidence(outcomes.kind, starts, rows)[:, until]
         observed[:, g] = np.where(rows.sum(axis=1) > 0, incidence, np.nan)
@@ -128,7 +127,7 @@ def calibration_table(
     *,
     groups: list[CalibrationGroup],
     people: np.ndarray,
-    resampled: np.ndarray,
+    drawn: Drawn,
     experiments: list[str],
     endpoint: str,
     horizons: list[int],
@@ -143,8 +142,8 @@ def calibration_table(
     groups : list of CalibrationGroup
     people : (n,) int64 array
         The person of each subject of the comparison.
-    resampled : (resamples, groups) float64 array
-        From :func:`observed_incidence`.
+    drawn : Drawn
+        Of :func:`observed_incidence`: (groups,).
     experiments : list of str
     endpoint : str
     horizons : list of int
@@ -159,8 +158,8 @@ def calibration_table(
         lower, upper. In groups of fewer than 10 people all numbers are null, and counts of the events of fewer than 10
         people are.
     """
-    estimate = observed_incidence(groups, horizons)[0]
-    lower, upper = percentile_interval(resampled, confidence)
+    estimate = drawn.estimate
+    lower, upper = drawn.interval(confidence)
     rows = []
     for g, group in enumerate(groups):
         outcomes, horizon = group.outcomes, horizons[group.column]

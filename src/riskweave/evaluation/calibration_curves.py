@@ -16,6 +16,7 @@ __all__ = [
     "Method",
     "WeakCalibration",
     "calibration_curve",
+    "curve_knots",
     "observed_expected",
     "spline_basis",
     "weak_calibration",
@@ -238,6 +239,14 @@ def spline_basis(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
     return np.column_stack(columns)
 
 
+def curve_knots(predictor: np.ndarray) -> np.ndarray:
+    """Three knots at the 10, 50 and 90 % quantiles; the ends where those fall together, as for risks of few values."""
+    knots = np.quantile(predictor, KNOT_QUANTILES)
+    if len(np.unique(knots)) < 3 and np.ptp(predictor) > 0:
+        return np.array([predictor.min(), predictor.max()])
+    return knots
+
+
 def calibration_curve(
     *,
     time: np.ndarray,
@@ -276,12 +285,9 @@ def calibration_curve(
     et al., BMJ 2022;377:e069249.
     """
     sample = _Sample(time=time, event=event, risk=risk, horizon=horizon, weights=weights, method=method)
-    knots = np.quantile(sample.predictor, KNOT_QUANTILES)
+    knots = curve_knots(sample.predictor)
     if at is None:
         at = np.linspace(*np.quantile(sample.risk, [0.01, 0.99]), CURVE_POINTS)
-    # most subjects may share a risk, so that the knots fall together
-    if len(np.unique(knots)) < 3 and np.ptp(sample.predictor) > 0:
-        knots = np.array([sample.predictor.min(), sample.predictor.max()])
     fit = sample.fit(spline_basis(sample.predictor, knots), np.zeros(len(sample.risk)))
     points = np.column_stack([np.ones(len(at)), spline_basis(cloglog(np.asarray(at, float)), knots)])
     covariance = _covariance(fit.influence, sample.weights, people)

@@ -30,6 +30,10 @@ class Hazards:
     cumulative: np.ndarray
     rate: np.ndarray
 
+    def take(self, rows: np.ndarray) -> "Hazards":
+        """Keep some of the subjects, by position or by mask."""
+        return Hazards(self.within[rows], self.cumulative[:, rows], self.rate[:, rows])
+
 
 @njit(nogil=True, cache=True)
 def _walk(incidence, edges, time, floor):

@@ -12,9 +12,15 @@ import numpy as np
 from scipy.stats import chi2
 
 from riskweave.evaluation.censoring import row_weights, sort_outcomes
-from riskweave.evaluation.curves import piecewise_hazards
+from riskweave.evaluation.curves import Hazards, piecewise_hazards
 
-__all__ = ["DistributionCalibration", "a_calibration", "d_calibration"]
+__all__ = [
+    "DistributionCalibration",
+    "a_calibration",
+    "d_calibration",
+    "hazard_a_calibration",
+    "hazard_d_calibration",
+]
 
 # A cell of the chi-squared statistic holds at least this many expected events: Cochran's usual rule.
 FEWEST_EXPECTED = 5.0
@@ -93,8 +99,15 @@ def d_calibration(
     outcomes = sort_outcomes(time, event)
     rows = np.empty(len(outcomes.time))
     rows[outcomes.order] = row_weights(weights, outcomes)[0]
+    return hazard_d_calibration(hazards, np.asarray(event), rows, bins)
+
+
+def hazard_d_calibration(
+    hazards: Hazards, event: np.ndarray, rows: np.ndarray, bins: int = 10
+) -> DistributionCalibration:
+    """D-calibration, as :func:`d_calibration`, from hazards at the subjects' own times and multiplicities."""
     survival = np.exp(-hazards.cumulative.sum(axis=0))
-    happened = hazards.within & (np.asarray(event) > 0)
+    happened = hazards.within & (event > 0)
     cell = np.minimum(((1 - survival) * bins).astype(int), bins - 1)
     observed = np.bincount(cell[happened], weights=rows[happened], minlength=bins).astype(float)
     # of a censored subject, the rest of its own bin and the whole of each later one, as shares of what is left
@@ -141,8 +154,15 @@ def a_calibration(
     outcomes = sort_outcomes(time, event)
     rows = np.empty(len(outcomes.time))
     rows[outcomes.order] = row_weights(weights, outcomes)[0]
+    return hazard_a_calibration(hazards, np.asarray(event), rows, bins)
+
+
+def hazard_a_calibration(
+    hazards: Hazards, event: np.ndarray, rows: np.ndarray, bins: int = 10
+) -> DistributionCalibration:
+    """A-calibration, as :func:`a_calibration`, from hazards at the subjects' own times and multiplicities."""
     spent = hazards.cumulative[0]
-    happened = hazards.within & (np.asarray(event) == 1)
+    happened = hazards.within & (event == 1)
     edges = np.linspace(0, 1, bins + 1)
     cuts = np.append(-np.log1p(-edges[:-1]), np.inf)
     cell = np.clip(np.searchsorted(cuts, spent) - 1, 0, bins - 1)

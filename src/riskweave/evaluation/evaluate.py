@@ -1,149 +1,97 @@
 """Evaluate and compare all experiments of an endpoint: the one function that the pipeline calls."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from riskweave.errors import StudyError, nearest
-from riskweave.evaluation.bootstrap import percentile_interval, resamples
 from riskweave.evaluation.calibration import calibration_groups, calibration_table, observed_incidence
-from riskweave.evaluation.inputs import FEWEST_SHOWN, Comparison, availability_patterns, read_comparison
-from riskweave.evaluation.scores import NULL_METRICS, Panel, make_panel, score, score_columns
+from riskweave.evaluation.clinical_tables import (
+    decision_curve_table,
+    net_benefits,
+    reclassification_moves,
+    reclassification_table,
+    smooth_calibration_table,
+)
+from riskweave.evaluation.draws import Drawn, draw
+from riskweave.evaluation.fold_table import fold_table
+from riskweave.evaluation.groups import EVERYONE, count_shown, group_members
+from riskweave.evaluation.inputs import Comparison, read_comparison
+from riskweave.evaluation.layout import LEADERBOARD_METRICS, leaderboard_table, long_table, write_table
+from riskweave.evaluation.scores import make_panel, point_scores, score
 from riskweave.study.cohort import Endpoint
-from riskweave.study.study import Evaluation
+from riskweave.study.evaluation import Evaluation
 
 __all__ = ["LEADERBOARD_METRICS", "evaluate_endpoint"]
 
-logger = logging.getLogger(__name__)
-
-EVERYONE = ("all", "all")
-LEADERBOARD_METRICS = ("harrell_c", "uno_c", "ibs", "ipa", "observed_expected")
+Group = tuple[str, str]
 
 
-def _write(table: pd.DataFrame, path: Path) -> None:
-    """Write CSV or Parquet, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    if path.suffix == ".csv":
-        table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
-    else:
-        table.to_parquet(partial, index=False)
-    partial.replace(path)
+def _draw_groups(
+    comparison: Comparison, groups: dict[Group, np.ndarray], evaluation: Evaluation, threads: int
+) -> tuple[dict[Group, Drawn], dict[Group, np.ndarray]]:
+    """Scores with their resamples, and the metrics without intervals, of each group: one panel in memory at a time."""
+    scores: dict[Group, Drawn] = {}
+    points: dict[Group, np.ndarray] = {}
+    for key, members in groups.items():
+        if key != EVERYONE and members.all():
+            scores[key], points[key] = scores[EVERYONE], points[EVERYONE]
+            continue
+        panel = make_panel(comparison, members)
+        points[key] = point_scores(comparison, members)
+        scores[key] = draw(
+            lambda rows, panel=panel: score(panel, rows),
+            people=comparison.people,
+            evaluation=evaluation,
+            threads=threads,
+            what=f"endpoint {comparison.endpoint}, {key[0]} {key[1]}",
+        )
+    return scores, points
 
 
-def _groups(comparison: Comparison, availability: dict[str, list[Path]]) -> dict[tuple[str, str], np.ndarray]:
-    """Members of each group that metrics are computed for: everyone, and each availability pattern of modalities."""
-    groups = {EVERYONE: np.ones(len(comparison.time), dtype=bool)}
-    if availability:
-        patterns = availability_patterns(comparison.subject_id, availability)
-        for pattern in sorted(set(patterns), key=lambda name: (-name.count("+"), name == "none", name)):
-            groups["modalities", str(pattern)] = patterns == pattern
-    return groups
-
-
-def _bootstrap(
-    comparison: Comparison, panels: dict[tuple[str, str], Panel], evaluation: Evaluation
-) -> tuple[dict[tuple[str, str], np.ndarray], pd.DataFrame]:
-    """Scores (resamples, experiments, columns) of each panel, and the calibration table, on the same resamples."""
-    calibration = calibration_groups(panels[EVERYONE], comparison.people)
-    scores: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in panels}
-    observed, done, reported = [], 0, 0
-    rows = resamples(people=comparison.people, count=evaluation.bootstrap, seed=evaluation.seed)
-    for weights in rows:
-        for key, panel in panels.items():
-            everyone = len(panel.outcomes.time) == len(comparison.time)
-            same = everyone and key != EVERYONE
-            scores[key].append(scores[EVERYONE][-1] if same else score(panel, weights))
-        observed.append(observed_incidence(calibration, comparison.horizons, weights))
-        done += len(weights)
-        if done * 10 // evaluation.bootstrap > reported:
-            reported = done * 10 // evaluation.bootstrap
-            logger.info("endpoint %s: %d of %d resamples", comparison.endpoint, done, evaluation.bootstrap)
-    table = calibration_table(
-        groups=calibration,
+def _calibration(comparison: Comparison, evaluation: Evaluation, threads: int) -> pd.DataFrame:
+    groups = calibration_groups(comparison)
+    drawn = draw(
+        lambda rows: observed_incidence(groups, comparison.horizons, rows),
         people=comparison.people,
-        resampled=np.concatenate(observed),
+        evaluation=evaluation,
+        threads=threads,
+        what=f"endpoint {comparison.endpoint}, calibration",
+    )
+    return calibration_table(
+        groups=groups,
+        people=comparison.people,
+        drawn=drawn,
         experiments=comparison.experiments,
         endpoint=comparison.endpoint,
         horizons=comparison.horizons,
         confidence=evaluation.confidence,
     )
-    return {key: np.concatenate(values) for key, values in scores.items()}, table
 
 
-def _counts(comparison: Comparison, members: np.ndarray, key: tuple[str, str]) -> tuple[int | None, int | None, bool]:
-    """Subjects, target events, and whether the group is large enough to be shown: in people, not in index times."""
-    parts = members, members & (comparison.event == 1)
-    counts = [int(part.sum()) for part in parts]
-    if key == EVERYONE:
-        return *counts, True
-    enough = [len(np.unique(comparison.people[part])) >= FEWEST_SHOWN for part in parts]
-    n, events = (count if shown else None for count, shown in zip(counts, enough, strict=True))
-    return n, events, all(enough)
+def _clinical(
+    comparison: Comparison, evaluation: Evaluation, reference: str, threads: int
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Decision curves, and reclassification where the study states thresholds for it."""
+    how = {"people": comparison.people, "evaluation": evaluation, "threads": threads}
+    thresholds, confidence = evaluation.thresholds, evaluation.confidence
+    what = f"endpoint {comparison.endpoint}, "
+    drawn = draw(net_benefits(comparison, thresholds), **how, what=what + "decision curves")
+    curves = decision_curve_table(comparison, drawn, thresholds, confidence)
+    if not evaluation.reclassification:
+        return curves, None
+    stated = evaluation.reclassification
+    drawn = draw(reclassification_moves(comparison, stated, reference), **how, what=what + "reclassification")
+    return curves, reclassification_table(comparison, drawn, stated, reference, confidence)
 
 
-def _long_table(
-    *,
-    comparison: Comparison,
-    groups: dict[tuple[str, str], np.ndarray],
-    estimates: dict[tuple[str, str], np.ndarray],
-    resampled: dict[tuple[str, str], np.ndarray],
-    confidence: float,
-    reference: str | None,
-) -> pd.DataFrame:
-    """Metrics table, or with a reference the table of paired differences to it."""
-    rows = []
-    columns = score_columns(comparison.horizons)
-    for key, members in groups.items():
-        n, events, shown = _counts(comparison, members, key)
-        estimate, values = estimates[key][0], resampled[key]
-        if reference is not None:
-            r = comparison.experiments.index(reference)
-            estimate, values = estimate - estimate[r], values - values[:, r : r + 1]
-        lower, upper = percentile_interval(values, confidence)
-        for e, experiment in enumerate(comparison.experiments):
-            if experiment == reference:
-                continue
-            names = (experiment,) if reference is None else (experiment, reference)
-            for c, (metric, horizon) in enumerate(columns):
-                if reference is not None and metric in NULL_METRICS:
-                    continue
-                numbers = (estimate[e, c], lower[e, c], upper[e, c]) if shown else (np.nan,) * 3
-                rows.append((*names, comparison.endpoint, metric, horizon, *key, n, events, *numbers))
-    names = ["experiment"] if reference is None else ["experiment", "reference"]
-    header = ["endpoint", "metric", "horizon", "group", "group_value", "n", "events", "estimate", "lower", "upper"]
-    table = pd.DataFrame(rows, columns=[*names, *header])
-    numbers = dict.fromkeys(("estimate", "lower", "upper"), "float64")
-    return table.astype({"horizon": "Int64", "n": "Int64", "events": "Int64", **numbers})
-
-
-def _leaderboard(metrics: pd.DataFrame, differences: pd.DataFrame, horizon: int, reference: str) -> pd.DataFrame:
-    """One row per experiment, the highest Harrell concordance first."""
-
-    def overall(table: pd.DataFrame) -> pd.DataFrame:
-        keep = (table["group"] == EVERYONE[0]) & (table["horizon"] == horizon)
-        return table[keep].set_index(["experiment", "metric"])[["estimate", "lower", "upper"]]
-
-    values, contrasts = overall(metrics), overall(differences)
-    rows = []
-    for experiment in metrics["experiment"].unique():
-        first = metrics[metrics["experiment"] == experiment].iloc[0]
-        row = {"experiment": experiment, "endpoint": first["endpoint"], "horizon": horizon}
-        row |= {"n": first["n"], "events": first["events"], "reference": reference}
-        for metric in LEADERBOARD_METRICS:
-            row |= dict(
-                zip([metric, f"{metric}_lower", f"{metric}_upper"], values.loc[(experiment, metric)], strict=True)
-            )
-            names = [f"{metric}_difference{end}" for end in ("", "_lower", "_upper")]
-            found = (np.nan,) * 3 if experiment == reference else contrasts.loc[(experiment, metric)]
-            row |= dict(zip(names, found, strict=True))
-        rows.append(row)
-    table = pd.DataFrame(rows).sort_values(["harrell_c", "experiment"], ascending=[False, True], ignore_index=True)
-    table.insert(0, "rank", np.arange(1, len(table) + 1))
-    return table.astype({"n": "int64", "events": "int64"})
+def _check_reference(comparison: Comparison, reference: str) -> None:
+    if reference not in comparison.experiments:
+        raise StudyError(
+            f"evaluation.reference: endpoint {comparison.endpoint!r} has no experiment {reference!r}."
+            f"{nearest(reference, comparison.experiments)} Allowed: {', '.join(comparison.experiments)}"
+        )
 
 
 def evaluate_endpoint(
@@ -161,25 +109,30 @@ def evaluate_endpoint(
     calibration: Path,
     leaderboard_csv: Path,
     leaderboard: Path,
+    fold_metrics: Path,
+    decision_curve: Path,
+    calibration_curve: Path,
+    reclassification: Path | None = None,
+    folds: Path | None = None,
+    threads: int = 1,
 ) -> None:
     """Evaluate all experiments of an endpoint on the same subjects, with paired differences to a reference.
 
-    Metrics (see :mod:`riskweave.evaluation.metrics`): at each horizon `harrell_c`, `uno_c`, `brier`, `brier_null`,
-    `observed_expected`; over the grid to the last horizon `ibs`, `ibs_null`, `ipa` (their `horizon` is the last).
-    Intervals are percentile bootstrap intervals over people (all index times of a person are drawn together), the
-    models being kept as trained: they tell how well these predictions are measured, not how a model would vary if it
-    were trained again.
+    Metrics and their definitions: docs/methods.md. Intervals are bootstrap intervals over people (all index times of a
+    person are drawn together), the models being kept as trained: they tell how well these predictions are measured,
+    not how a model would vary if it were trained again; the spread over folds, in a table of its own, does in part.
 
     Parameters
     ----------
     predictions : list of Path
         Prediction tables, one for each experiment.
     subjects : Path
-        Subject table of the cohort.
+        Subject table of the cohort: persons, and the columns of the subgroups.
     availability : dict of modality to list of Path
         Parquet tables: who has a row in some of them has the modality. Metrics are repeated for each pattern of
-        available modalities (group ``modalities``, group_value ``ehr+ecg``); patterns with fewer than 10 subjects or
-        target events have null estimates, and counts of fewer than 10 people are null.
+        available modalities (group ``modalities``, group_value ``ehr+ecg``) and in each subgroup (group ``sex``,
+        group_value ``female``); groups with fewer than 10 subjects or target events have null estimates, and counts of
+        fewer than 10 people are null.
     endpoint_name, endpoint : str, Endpoint
         The study's block.
     outcomes : Path
@@ -187,7 +140,7 @@ def evaluate_endpoint(
     reference : str
         Experiment that is subtracted from each other one.
     evaluation : Evaluation
-        Resamples, coverage and seed.
+        Resamples, coverage, seed, kind of interval, subgroups, thresholds.
     metrics, differences : Path
         Long tables written: experiment, (reference,) endpoint, metric, horizon, group, group_value, n, events (target
         events of the follow-up), estimate, lower, upper. Everyone is group ``all``, group_value ``all``.
@@ -195,40 +148,46 @@ def evaluate_endpoint(
         Table written, see :func:`riskweave.evaluation.calibration.calibration_table`.
     leaderboard_csv, leaderboard : Path
         One row per experiment, as CSV and Parquet: metrics at the last horizon with intervals and differences.
+    fold_metrics : Path
+        Table written, see :func:`riskweave.evaluation.fold_table.fold_table`.
+    decision_curve, calibration_curve, reclassification : Path
+        Tables written, see :mod:`riskweave.evaluation.clinical_tables`; the last where the study states thresholds.
+    folds : Path, optional
+        Fold table of the cohort: on how many subjects the models of a fold were fitted.
+    threads : int, default 1
+        Any number gives the same digits.
 
     Raises
     ------
     StudyError
         When the reference is not among the experiments.
     DataError
-        When tables break their contract, experiments predict other subjects than those at risk, or a horizon is beyond
-        the follow-up.
+        When tables break their contract, experiments predict other subjects than those at risk, a horizon is beyond
+        the follow-up, or a subgroup's column is missing.
     """
     comparison = read_comparison(
         predictions=predictions, outcomes=outcomes, subjects=subjects, name=endpoint_name, endpoint=endpoint
     )
-    if reference not in comparison.experiments:
-        raise StudyError(
-            f"evaluation.reference: endpoint {endpoint_name!r} has no experiment {reference!r}."
-            f"{nearest(reference, comparison.experiments)} Allowed: {', '.join(comparison.experiments)}"
-        )
-    groups = _groups(comparison, availability)
-    panels = {key: make_panel(comparison, members) for key, members in groups.items()}
-    estimates = {key: score(panel) for key, panel in panels.items()}
-    resampled, calibration_frame = _bootstrap(comparison, panels, evaluation)
-    long = {
-        name: _long_table(
-            comparison=comparison,
-            groups=groups,
-            estimates=estimates,
-            resampled=resampled,
-            confidence=evaluation.confidence,
-            reference=name,
-        )
-        for name in (None, reference)
+    _check_reference(comparison, reference)
+    confidence = evaluation.confidence
+    groups = group_members(comparison, availability=availability, subjects=subjects, evaluation=evaluation)
+    counts = {key: count_shown(comparison, members, everyone=key == EVERYONE) for key, members in groups.items()}
+    scored = {key: members for key, members in groups.items() if counts[key][2]}
+    scores, points = _draw_groups(comparison, scored, evaluation, threads)
+    laid_out = {"comparison": comparison, "counts": counts, "scores": scores, "points": points}
+    board = leaderboard_table(comparison, scores[EVERYONE], reference, confidence)
+    curves, moves = _clinical(comparison, evaluation, reference, threads)
+    outputs = {
+        metrics: long_table(**laid_out, confidence=confidence),
+        differences: long_table(**laid_out, confidence=confidence, reference=reference),
+        calibration: _calibration(comparison, evaluation, threads),
+        leaderboard_csv: board,
+        leaderboard: board,
+        fold_metrics: fold_table(comparison, reference=reference, confidence=confidence, folds=folds),
+        decision_curve: curves,
+        calibration_curve: smooth_calibration_table(comparison, confidence),
     }
-    board = _leaderboard(long[None], long[reference], comparison.horizons[-1], reference)
-    outputs = {metrics: long[None], differences: long[reference], calibration: calibration_frame}
-    outputs |= {leaderboard_csv: board, leaderboard: board}
+    if reclassification is not None and moves is not None:
+        outputs[reclassification] = moves
     for path, table in outputs.items():
-        _write(table, path)
+        write_table(table, path)

@@ -9,10 +9,15 @@ from matplotlib.axes import Axes
 
 from riskweave.drawing import BLUE, COLOURS, GREY, STYLE, new_figure, save_figure
 
-__all__ = ["plot_calibration", "plot_leaderboard"]
+__all__ = ["panel_title", "plot_calibration", "plot_leaderboard"]
 
 MARKERS = ("o", "s", "^", "D")
 LONGEST_TITLE = 28
+
+
+def panel_title(name: str) -> str:
+    """Name of an experiment, in lines where it is long."""
+    return name if len(name) <= LONGEST_TITLE else name.replace(".", ".\n")
 
 
 def _forest(axes: Axes, table: pd.DataFrame, column: str, *, marked: np.ndarray, digits: int = 3) -> None:
@@ -122,8 +127,7 @@ def plot_calibration(*, calibration: Path, leaderboard: Path, output: Path) -> N
                 continue
             row = board.iloc[position]
             _calibration_panel(axes, table[table["experiment"] == row["experiment"]], limit, label=position == 0)
-            name = row["experiment"]
-            axes.set_title(name if len(name) <= LONGEST_TITLE else name.replace(".", ".\n"), fontsize=8)
+            axes.set_title(panel_title(row["experiment"]), fontsize=8)
             ratio = row["observed_expected"]
             if np.isfinite(ratio):
                 bounds = f"({row['observed_expected_lower']:.2f} to {row['observed_expected_upper']:.2f})"

@@ -9,8 +9,9 @@ import pandas as pd
 
 from riskweave.cohort.tables import OUTCOMES, SUBJECTS, read_table
 from riskweave.errors import DataError
+from riskweave.evaluation.curves import Hazards, piecewise_hazards
 from riskweave.study.cohort import Endpoint
-from riskweave.survival.predictions import read_predictions
+from riskweave.survival.predictions import read_predictions, risk_columns
 
 __all__ = ["FEWEST_SHOWN", "Comparison", "availability_patterns", "read_comparison"]
 
@@ -44,6 +45,11 @@ class Comparison:
         Days, increasing, among `times`.
     risks : (experiments, n, k) float64 array
         Cumulative incidence of the target event.
+    fold : (n,) int64 array
+        In whose test rows each subject is.
+    hazards : list of Hazards or None
+        Of each experiment: predicted hazards of all causes up to the subject's own time; None where the predictions
+        lack a cause that occurs.
     """
 
     endpoint: str
@@ -55,6 +61,18 @@ class Comparison:
     times: np.ndarray
     horizons: list[int]
     risks: np.ndarray
+    fold: np.ndarray
+    hazards: list[Hazards | None]
+
+
+@dataclass(frozen=True)
+class _Predicted:
+    """What one prediction table says, in the order of the subjects."""
+
+    experiment: str
+    fold: np.ndarray
+    risks: np.ndarray
+    hazards: Hazards | None
 
 
 def _read_outcomes(path: Path, horizons: list[int]) -> pd.DataFrame:
@@ -86,8 +104,25 @@ def _read_outcomes(path: Path, horizons: list[int]) -> pd.DataFrame:
     return outcomes
 
 
-def _read_risks(path: Path, endpoint: str, times: list[int], subject_id: np.ndarray) -> tuple[str, np.ndarray]:
-    """Return the experiment's name and its risks (n, times)."""
+def _hazards(table: pd.DataFrame, times: list[int], outcomes: pd.DataFrame, path: Path) -> Hazards | None:
+    """Predicted hazards of all causes; the tables' tolerances (falls and sums off by 1e-6) are taken out."""
+    days, event = np.array(times), outcomes["event"].to_numpy()
+    causes = [[columns[day] for day in times] for columns in risk_columns(table).values()]
+    if event.max() > len(causes):
+        logger.warning(
+            "%s: events of cause %d occur, only causes up to %d are predicted: no likelihood, no D- or A-calibration",
+            path,
+            event.max(),
+            len(causes),
+        )
+        return None
+    incidence = np.stack([np.maximum.accumulate(table[columns].to_numpy(float), axis=1) for columns in causes])
+    incidence /= np.maximum(incidence[:, :, -1:].sum(axis=0, keepdims=True), 1)
+    return piecewise_hazards(time=outcomes["time"].to_numpy(float), event=event, incidence=incidence, times=days)
+
+
+def _read_predicted(path: Path, endpoint: str, times: list[int], outcomes: pd.DataFrame) -> _Predicted:
+    subject_id = outcomes["subject_id"].to_numpy(str)
     table = read_predictions(path)
     if set(table["endpoint"]) != {endpoint} or len(set(table["experiment"])) != 1:
         raise DataError(
@@ -111,7 +146,13 @@ def _read_risks(path: Path, endpoint: str, times: list[int], subject_id: np.ndar
             f"predictions lack {lacking} of the {len(subject_id)} subjects at risk and hold {extra} others",
             "Experiments are compared on the same subjects: train the experiment again on the current cohort",
         )
-    return str(table["experiment"].iloc[0]), table[columns].to_numpy(float)[np.argsort(found)]
+    table = table.iloc[np.argsort(found)]
+    return _Predicted(
+        experiment=str(table["experiment"].iloc[0]),
+        fold=table["fold"].to_numpy(np.int64),
+        risks=table[columns].to_numpy(float),
+        hazards=_hazards(table, times, outcomes, path),
+    )
 
 
 def _people(subjects: Path, subject_id: np.ndarray, outcomes: Path) -> np.ndarray:
@@ -146,8 +187,9 @@ def read_comparison(
     Raises
     ------
     DataError
-        When a table breaks its contract, an experiment is given twice or predicts other subjects than those at risk,
-        subjects are not in the subject table, nobody has the target event, or a horizon is beyond the follow-up.
+        When a table breaks its contract, an experiment is given twice, predicts other subjects than those at risk or
+        has other folds than the others, subjects are not in the subject table, nobody has the target event, or a
+        horizon is beyond the follow-up.
     """
     times = endpoint.time_grid()
     horizons = sorted(set(endpoint.horizons))
@@ -155,22 +197,31 @@ def read_comparison(
     # the order of the subjects decides what a seed draws: by identifier, whatever the files' order
     subject_id = table["subject_id"].to_numpy(str)
     people = _people(Path(subjects), subject_id, Path(outcomes))
-    risks: dict[str, np.ndarray] = {}
+    found: dict[str, _Predicted] = {}
     for path in predictions:
-        experiment, values = _read_risks(Path(path), name, times, subject_id)
-        if experiment in risks:
-            raise DataError(str(path), f"experiment {experiment!r} is given twice", "Give each experiment once")
-        risks[experiment] = values
+        one = _read_predicted(Path(path), name, times, table)
+        if one.experiment in found:
+            raise DataError(str(path), f"experiment {one.experiment!r} is given twice", "Give each experiment once")
+        if found and not np.array_equal(one.fold, next(iter(found.values())).fold):
+            first = next(iter(found))
+            raise DataError(
+                f"{path}, column fold",
+                f"subjects are in other folds than those of {first}",
+                "All experiments share the study's folds: train the experiment again",
+            )
+        found[one.experiment] = one
     return Comparison(
         endpoint=name,
-        experiments=list(risks),
+        experiments=list(found),
         subject_id=subject_id,
         people=people,
         time=table["time"].to_numpy(float),
         event=table["event"].to_numpy(np.int64),
         times=np.array(times, dtype=np.int64),
         horizons=horizons,
-        risks=np.stack(list(risks.values())),
+        risks=np.stack([one.risks for one in found.values()]),
+        fold=next(iter(found.values())).fold,
+        hazards=[one.hazards for one in found.values()],
     )
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 
 from riskweave.evaluation.censoring import aalen_johansen, row_weights, sort_outcomes
-from riskweave.evaluation.curves import piecewise_hazards
+from riskweave.evaluation.curves import Hazards, piecewise_hazards
 
-__all__ = ["log_likelihood", "mean_log_likelihood", "null_log_likelihood"]
+__all__ = ["hazard_log_likelihood", "log_likelihood", "mean_log_likelihood", "null_log_likelihood"]
 
 
 def log_likelihood(*, time: np.ndarray, event: np.ndarray, incidence: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -41,7 +41,11 @@ def log_likelihood(*, time: np.ndarray, event: np.ndarray, incidence: np.ndarray
     Kalbfleisch and Prentice, The Statistical Analysis of Failure Time Data, 2002, sections 3.2 and 8.2.
     """
     hazards = piecewise_hazards(time=time, event=event, incidence=incidence, times=times)
-    event = np.asarray(event)
+    return hazard_log_likelihood(hazards, np.asarray(event))
+
+
+def hazard_log_likelihood(hazards: Hazards, event: np.ndarray) -> np.ndarray:
+    """Log-likelihood of each subject's outcome, as :func:`log_likelihood`, from hazards at its own time."""
     happened = hazards.within & (event > 0)
     rate = hazards.rate[np.maximum(event, 1) - 1, np.arange(len(event))]
     return np.where(happened, np.log(rate), 0.0) - hazards.cumulative.sum(axis=0)

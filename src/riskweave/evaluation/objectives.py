@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from riskweave.evaluation.bootstrap import percentile_interval, resamples
+from riskweave.evaluation.draws import Drawn, draw
 from riskweave.evaluation.inputs import Comparison, read_comparison
 from riskweave.evaluation.scores import make_panel, score, score_columns
 from riskweave.study.cohort import Endpoint
@@ -49,11 +49,11 @@ def _sentence(objective: Objective, row: dict, confidence: float) -> str:
     return f"{row['verdict'].capitalize()}: {what} is {found}; expected {row['criterion']}."
 
 
-def _bootstrap_scores(comparison: Comparison, evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
-    """Estimates (experiments, columns) and their resamples (resamples, experiments, columns)."""
+def _bootstrap_scores(comparison: Comparison, evaluation: Evaluation) -> Drawn:
+    """Scores (experiments, columns) with their resamples."""
     panel = make_panel(comparison)
-    rows = resamples(people=comparison.people, count=evaluation.bootstrap, seed=evaluation.seed)
-    return score(panel)[0], np.concatenate([score(panel, weights) for weights in rows])
+    what = f"objectives of {comparison.endpoint}"
+    return draw(lambda rows: score(panel, rows), people=comparison.people, evaluation=evaluation, what=what)
 
 
 def _judge_endpoint(
@@ -62,16 +62,15 @@ def _judge_endpoint(
     """Rows of the verdict table for the objectives of one endpoint."""
     horizon = comparison.horizons[-1]
     columns = score_columns(comparison.horizons)
-    estimates, resampled = _bootstrap_scores(comparison, evaluation)
+    scores = _bootstrap_scores(comparison, evaluation)
     rows = {}
     for name, objective in objectives.items():
         column = columns.index((objective.metric, horizon))
         e = comparison.experiments.index(objective.experiment)
-        estimate, values = estimates[e, column], resampled[:, e, column]
+        found = scores
         if objective.compared_with is not None:
-            r = comparison.experiments.index(objective.compared_with)
-            estimate, values = estimate - estimates[r, column], values - resampled[:, r, column]
-        lower, upper = (float(bound) for bound in percentile_interval(values, evaluation.confidence))
+            found = scores.minus(comparison.experiments.index(objective.compared_with))
+        lower, upper = (float(bound[e, column]) for bound in found.interval(evaluation.confidence))
         above = objective.above is not None
         row = {
             "objective": name,
@@ -84,7 +83,7 @@ def _judge_endpoint(
             "criterion": f"above {objective.above:g}" if above else f"below {objective.below:g}",
             "n": len(comparison.time),
             "events": int((comparison.event == 1).sum()),
-            "estimate": float(estimate),
+            "estimate": float(found.estimate[e, column]),
             "lower": lower,
             "upper": upper,
             "verdict": verdict(lower=lower, upper=upper, above=objective.above, below=objective.below),

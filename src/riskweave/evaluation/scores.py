@@ -5,16 +5,30 @@ from dataclasses import dataclass
 import numpy as np
 
 from riskweave.evaluation import kernel
+from riskweave.evaluation.antolini import antolini_c
+from riskweave.evaluation.auc import area_under_curve
+from riskweave.evaluation.calibration_scores import (
+    CALIBRATION_METRICS,
+    CalibrationScorer,
+    calibration_scorer,
+    horizon_pseudo_observations,
+)
 from riskweave.evaluation.censoring import SortedOutcomes, sort_outcomes
+from riskweave.evaluation.distribution_calibration import hazard_a_calibration, hazard_d_calibration
 from riskweave.evaluation.inputs import Comparison
+from riskweave.evaluation.likelihood import hazard_log_likelihood
 from riskweave.evaluation.metrics import risk_ranks, trapezoid_mean
+from riskweave.evaluation.sums import weighted_sums
 
-__all__ = ["NULL_METRICS", "Panel", "make_panel", "score", "score_columns"]
+__all__ = ["NULL_METRICS", "POINT_METRICS", "Panel", "make_panel", "point_scores", "score", "score_columns"]
 
-HORIZON_METRICS = ("harrell_c", "uno_c", "brier", "brier_null", "observed_expected")
-SUMMARY_METRICS = ("ibs", "ibs_null", "ipa")
+RANK_METRICS = ("harrell_c", "uno_c", "auc")
+HORIZON_METRICS = (*RANK_METRICS, "brier", "brier_null", "observed_expected", *CALIBRATION_METRICS)
+SUMMARY_METRICS = ("ibs", "ibs_null", "ipa", "log_likelihood")
 # The null model's scores belong to the subjects, not to an experiment: they have no difference.
 NULL_METRICS = ("brier_null", "ibs_null")
+# Of the whole curve, without intervals: Antolini's concordance costs as much as all others, the tests have p-values.
+POINT_METRICS = ("antolini_c", "d_calibration", "d_calibration_p", "a_calibration", "a_calibration_p")
 
 
 @dataclass(frozen=True)
@@ -27,19 +41,36 @@ class Panel:
         Of the group; its `order` points into the subjects of the comparison.
     times : (k,) int64 array
     horizons : list of int
-    risk : (experiments, horizons, n) float64 array
-        Risks at the horizons, in sorted order.
+    risks : (experiments, subjects of the comparison, k) float64 array
+        The comparison's own; squared errors are made of it for one experiment at a time.
     rank : (experiments, horizons, n) int64 array
-    loss : (experiments, n, k) float64 array
-        Squared errors at `times`.
+        Of the risks at the horizons, in sorted order.
+    linear : (experiments, n, horizons + 1) float64 array
+        Risks at the horizons and the log-likelihood: what is averaged as it is.
+    calibration : list of list of CalibrationScorer or None
+        By experiment and horizon; None where nobody of the group is followed to the horizon.
     """
 
     outcomes: SortedOutcomes
     times: np.ndarray
     horizons: list[int]
-    risk: np.ndarray
+    risks: np.ndarray
     rank: np.ndarray
-    loss: np.ndarray
+    linear: np.ndarray
+    calibration: list[list[CalibrationScorer | None]]
+
+
+@dataclass(frozen=True)
+class _Resamples:
+    """What all experiments share in some resamples."""
+
+    rows: np.ndarray
+    total: np.ndarray
+    uncensored: np.ndarray
+    observed: np.ndarray
+    null: np.ndarray
+    first: np.ndarray
+    had_target: np.ndarray
 
 
 def score_columns(horizons: list[int]) -> list[tuple[str, int]]:
@@ -60,18 +91,92 @@ def make_panel(comparison: Comparison, members: np.ndarray | None = None) -> Pan
     outcomes = sort_outcomes(comparison.time, comparison.event)
     if members is not None:
         outcomes = outcomes.take(members[outcomes.order])
-    columns = np.searchsorted(comparison.times, comparison.horizons)
-    _, had_target = outcomes.known(comparison.times)
-    sorted_risks = comparison.risks[:, outcomes.order]
-    risk = np.ascontiguousarray(sorted_risks[:, :, columns].transpose(0, 2, 1))
+    order, horizons = outcomes.order, comparison.horizons
+    columns = np.searchsorted(comparison.times, horizons)
+    linear = np.full((len(comparison.experiments), len(order), len(horizons) + 1), np.nan)
+    for e, hazards in enumerate(comparison.hazards):
+        linear[e, :, :-1] = comparison.risks[e][np.ix_(order, columns)]
+        if hazards is not None:
+            linear[e, :, -1] = hazard_log_likelihood(hazards.take(order), comparison.event[order])
+    followed = outcomes.before(np.array(horizons)) < len(order)
+    pseudo = [horizon_pseudo_observations(outcomes, horizon) for horizon in horizons]
+    risk = linear[:, :, :-1]
     return Panel(
         outcomes=outcomes,
         times=comparison.times,
-        horizons=comparison.horizons,
-        risk=risk,
-        rank=np.array([[risk_ranks(values) for values in experiment] for experiment in risk]),
-        loss=(had_target - sorted_risks) ** 2,
+        horizons=horizons,
+        risks=comparison.risks,
+        rank=np.array([[risk_ranks(values) for values in experiment.T] for experiment in risk]),
+        linear=linear,
+        calibration=[
+            [
+                calibration_scorer(outcomes, values, horizon, about) if there else None
+                for values, horizon, about, there in zip(experiment.T, horizons, pseudo, followed, strict=True)
+            ]
+            for experiment in risk
+        ],
     )
+
+
+def _shared(panel: Panel, weights: np.ndarray | None) -> _Resamples:
+    outcomes = panel.outcomes
+    kind, starts = outcomes.kind, outcomes.starts
+    if weights is None:
+        rows = np.ones((1, len(outcomes.time)), dtype=np.int64)
+    else:
+        rows = np.take(weights, outcomes.order, axis=1)  # several times as fast as weights[:, order]
+    uncensored = kernel.still_uncensored(kind, starts, rows)
+    observed = kernel.incidence(kind, starts, rows)[:, outcomes.through(panel.times)]
+    first, had_target = outcomes.known(panel.times)
+    # the squared error of one incidence F for all: F^2 of everybody, 1 - 2 F more of who had the target
+    weighted = [
+        kernel.squared_errors(loss, kind, first, outcomes.before(panel.times), rows, uncensored)
+        for loss in (np.ones(had_target.shape), had_target.astype(float))
+    ]
+    null = observed**2 * weighted[0] + (1 - 2 * observed) * weighted[1]
+    return _Resamples(rows, rows.sum(axis=1), uncensored, observed, null, first, had_target)
+
+
+def _rank_scores(panel: Panel, e: int, shared: _Resamples) -> np.ndarray:
+    """Harrell's and Uno's concordance and the area under the curve: (resamples, horizons, 3)."""
+    outcomes, horizons = panel.outcomes, np.array(panel.horizons)
+    limits, left, before = outcomes.through(horizons), outcomes.left_by(horizons), outcomes.before(horizons)
+    result = np.empty((len(shared.rows), len(horizons), len(RANK_METRICS)))
+    pairs = None
+    for h, rank in enumerate(panel.rank[e]):
+        # proportional hazards rank the subjects alike at every horizon: one sweep serves them all
+        if h == 0 or not np.array_equal(rank, panel.rank[e, h - 1]):
+            pairs = kernel.concordance(rank, outcomes.kind, outcomes.starts, shared.rows, shared.uncensored, limits)
+        area = area_under_curve(rank, outcomes.kind, left[h], shared.rows, shared.uncensored, before[h])
+        result[:, h] = np.column_stack([pairs[:, 0], pairs[:, 1 + h], area])
+    return result
+
+
+def _experiment_scores(panel: Panel, e: int, shared: _Resamples) -> np.ndarray:
+    """All metrics of one experiment: (resamples, columns)."""
+    outcomes, rows = panel.outcomes, shared.rows
+    before = outcomes.before(panel.times)
+    loss = (shared.had_target - panel.risks[e][outcomes.order]) ** 2
+    brier = kernel.squared_errors(loss, outcomes.kind, shared.first, before, rows, shared.uncensored)
+    means = weighted_sums(panel.linear[e], rows) / shared.total[:, None]
+    ranks = _rank_scores(panel, e, shared)
+    parts = []
+    for h, scorer in enumerate(panel.calibration[e]):
+        part = np.full((len(rows), len(HORIZON_METRICS)), np.nan)
+        part[:, 0] = ranks[:, h, 0]
+        if scorer is not None:
+            at = np.searchsorted(panel.times, panel.horizons[h])
+            ratio = np.where(means[:, h] > 0, shared.observed[:, at] / means[:, h], np.nan)
+            errors = np.column_stack([brier[:, at], shared.null[:, at], ratio])
+            part[:, 1:] = np.column_stack([ranks[:, h, 1:], errors, scorer.score(rows)])
+        parts.append(part)
+    summary = np.full((len(rows), len(SUMMARY_METRICS)), np.nan)
+    if panel.calibration[e][-1] is not None:
+        ibs, ibs_null = trapezoid_mean(brier, panel.times), trapezoid_mean(shared.null, panel.times)
+        ipa = np.where(ibs_null > 0, 1 - ibs / ibs_null, np.nan)
+        summary[:, :3] = np.column_stack([ibs, ibs_null, ipa])
+    summary[:, 3] = means[:, -1]
+    return np.column_stack([*parts, summary])
 
 
 def score(panel: Panel, weights: np.ndarray | None = None) -> np.ndarray:
@@ -87,47 +192,30 @@ def score(panel: Panel, weights: np.ndarray | None = None) -> np.ndarray:
     -------
     (resamples, experiments, columns) float64 array
         Columns as in :func:`score_columns`; NaN where a metric is not defined: no comparable pair, nobody of the group
-        followed to the horizon, a mean risk of zero.
+        followed to the horizon, a mean risk of zero, a slope of a constant risk.
     """
-    outcomes = panel.outcomes
-    kind, starts = outcomes.kind, outcomes.starts
-    if weights is None:
-        rows = np.ones((1, len(outcomes.time)), dtype=np.int64)
-    else:
-        rows = np.ascontiguousarray(weights[:, outcomes.order])
-    uncensored = kernel.still_uncensored(kind, starts, rows)
-    observed = kernel.incidence(kind, starts, rows)[:, outcomes.through(panel.times)]
-    first, had_target = outcomes.known(panel.times)
-    before = outcomes.before(panel.times)
-
-    null = np.empty(observed.shape)
-    for b in range(len(rows)):
-        null_loss = (had_target - observed[b]) ** 2
-        null[b] = kernel.squared_errors(null_loss, kind, first, before, rows[b : b + 1], uncensored[b : b + 1])[0]
-
-    at = np.searchsorted(panel.times, panel.horizons)
-    limits = outcomes.through(np.array(panel.horizons))
-    result = np.full((len(rows), len(panel.risk), len(score_columns(panel.horizons))), np.nan)
-    total = rows.sum(axis=1)
-    followed = [bool(outcomes.before(np.array([h]))[0] < len(kind)) for h in panel.horizons]
-    width = len(HORIZON_METRICS)
+    shared = _shared(panel, weights)
     with np.errstate(invalid="ignore", divide="ignore"):  # a resample without subjects or events has no value: NaN
-        for e in range(len(panel.risk)):
-            brier = kernel.squared_errors(panel.loss[e], kind, first, before, rows, uncensored)
-            pairs = None
-            for h in range(len(panel.horizons)):
-                # proportional hazards rank the subjects alike at every horizon: one sweep serves them all
-                if h == 0 or not np.array_equal(panel.rank[e, h], panel.rank[e, h - 1]):
-                    pairs = kernel.concordance(panel.rank[e, h], kind, starts, rows, uncensored, limits)
-                result[:, e, h * width] = pairs[:, 0]
-                if followed[h]:
-                    expected = rows @ panel.risk[e, h] / total
-                    ratio = np.where(expected > 0, observed[:, at[h]] / expected, np.nan)
-                    result[:, e, h * width + 1 : (h + 1) * width] = np.stack(
-                        [pairs[:, 1 + h], brier[:, at[h]], null[:, at[h]], ratio], axis=1
-                    )
-            if followed[-1]:
-                ibs, ibs_null = trapezoid_mean(brier, panel.times), trapezoid_mean(null, panel.times)
-                ipa = np.where(ibs_null > 0, 1 - ibs / ibs_null, np.nan)
-                result[:, e, -3:] = np.stack([ibs, ibs_null, ipa], axis=1)
+        return np.stack([_experiment_scores(panel, e, shared) for e in range(len(panel.risks))], axis=1)
+
+
+def point_scores(comparison: Comparison, members: np.ndarray) -> np.ndarray:
+    """Metrics of the whole curve that have no interval: (experiments, 5), in the order of `POINT_METRICS`.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    members : (n,) bool array
+        Subjects of the group.
+    """
+    time, event = comparison.time[members], comparison.event[members]
+    ones = np.ones(len(time))
+    result = np.full((len(comparison.experiments), len(POINT_METRICS)), np.nan)
+    for e, hazards in enumerate(comparison.hazards):
+        risk = comparison.risks[e][members]
+        result[e, 0] = antolini_c(time=time, event=event, risk=risk, times=comparison.times)
+        if hazards is not None:
+            own = hazards.take(members)
+            found = [test(own, event, ones) for test in (hazard_d_calibration, hazard_a_calibration)]
+            result[e, 1:] = [number for one in found for number in (one.statistic, one.p_value)]
     return result
