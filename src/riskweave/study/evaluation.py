@@ -39,3 +39,8 @@ class Evaluation(Block):
     )
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(default=0.95, description="Coverage of the intervals.")
     seed: Annotated[int, Field(ge=0)] = Field(default=1, description="Seed of the resamples.")
+    explain: list[str] = Field(
+        default=[],
+        description="Experiments, by their full names, that are explained for every endpoint that has them: importance "
+        "of columns, feature sets and modalities, and effect curves.",
+    )
