@@ -31,6 +31,7 @@ include: "workflow/rules/survival.smk"
 include: "workflow/rules/endpoints.smk"
 include: "workflow/rules/search.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/explain.smk"
 include: "workflow/rules/tracking.smk"
 
 
@@ -39,6 +40,7 @@ rule all:
     input:
         rules.cohort.input,
         rules.evaluate.input,
+        rules.explain.input,
         rules.searches.input,
         rules.track.input,
 

@@ -68,6 +68,25 @@ class Results:
         """All metrics within each fold, their means, and mean differences to the reference over the folds."""
         return self._evaluation(endpoint, "folds")
 
+    def _explanation(self, endpoint: str, experiment: str, table: str) -> pd.DataFrame:
+        folder = self.folder / "evaluation" / endpoint / "explain"
+        explained = sorted(path.name for path in folder.glob("*") if path.is_dir())
+        if experiment not in explained:
+            raise DataError(
+                f"experiment {experiment!r} of endpoint {endpoint!r}",
+                f"is not explained in {self.folder}.{nearest(experiment, explained)}",
+                f"Name it under evaluation.explain. Explained are: {', '.join(explained) or 'none'}",
+            )
+        return pd.read_parquet(folder / experiment / f"{table}.parquet")
+
+    def importance(self, endpoint: str, experiment: str) -> pd.DataFrame:
+        """Return what predictions lose without a column, feature set or modality, in long form."""
+        return self._explanation(endpoint, experiment, "importance")
+
+    def effects(self, endpoint: str, experiment: str) -> pd.DataFrame:
+        """Return what each column does to the risk over its values, in long form."""
+        return self._explanation(endpoint, experiment, "effects")
+
     def attrition(self, endpoint: str) -> pd.DataFrame:
         """Return who was left out at each step of making the cohort, and how many remained."""
         return pd.read_csv(self.folder / "cohort" / "attrition" / f"{endpoint}.csv")

@@ -244,6 +244,14 @@ MISTAKES = {
         put("evaluation.reference", "age_sex.coxx"),
         ["evaluation.reference: there is no experiment", "'age_sex.coxx'", "Did you mean 'age_sex.cox'?", "ecg.cox"],
     ),
+    "unknown experiment to explain": (
+        put("evaluation.explain", ["labs+egc.cox"]),
+        ["evaluation.explain: there is no experiment named 'labs+egc.cox'", "Did you mean 'labs+ecg.cox'?"],
+    ),
+    "experiment to explain twice": (
+        put("evaluation.explain", ["age_sex.cox", "age_sex.cox"]),
+        ["evaluation.explain: names age_sex.cox twice"],
+    ),
     "unknown experiment of an objective": (
         put("objectives.gain.experiment", "ecg+labs.cox"),
         ["objectives.gain.experiment: there is no experiment", "'ecg+labs.cox'", "labs+ecg.cox, labs+ecg.forest"],

@@ -32,6 +32,23 @@ MISTAKES_TOGETHER = {
         ),
         ["experiments.all.fusion: 'joint' trains encoders, and all.net.joint has none", "with an encoder: ecg."],
     ),
+    "explanation of recordings": (
+        both(
+            put("feature_sets.ecg.encoder", {}),
+            put("models.net", {"kind": "pmf"}),
+            put("experiments.all", {"feature_sets": ["labs", "ecg"], "models": ["net"], "fusion": "joint"}),
+            put("evaluation.explain", ["all.net.joint"]),
+        ),
+        ["evaluation.explain: 'all.net.joint' is fused jointly", "with the fusion `attention`"],
+    ),
+    "explanation of all endpoints": (
+        both(
+            put("models.all", {"kind": "multi_endpoint"}),
+            put("experiments.all", {"feature_sets": ["age_sex"], "models": ["all"]}),
+            put("evaluation.explain", ["all.all"]),
+        ),
+        ["evaluation.explain: 'all.all' is one network of all endpoints"],
+    ),
     "risks of all endpoints stacked": (
         both(
             put("models.all", {"kind": "multi_endpoint"}),

@@ -71,6 +71,11 @@ def dump(block):
     return ordered(block.model_dump(mode="json"))
 
 
+def dump_evaluation():
+    """Return how experiments are compared; which are explained is no part of it."""
+    return ordered(STUDY.evaluation.model_dump(mode="json", exclude={"explain"}))
+
+
 def dump_reading(name):
     """Return what reading the raw data of a feature set depends on: everything but its encoder and pooling."""
     return ordered(STUDY.feature_sets[name].model_dump(mode="json", exclude={"encoder", "pooling"}))
@@ -292,6 +297,12 @@ def reclassification_table():
     """Return the table of reclassification of an endpoint where the study states thresholds for it, else nothing."""
     path = f"{RESULTS}/evaluation/{{endpoint}}/reclassification.parquet"
     return {"reclassification": path} if STUDY.evaluation.reclassification else {}
+
+
+def explanations():
+    """Return the tables of each experiment that is explained."""
+    folders = [f"{RESULTS}/evaluation/{endpoint}/explain/{name}" for endpoint, name in STUDY.explained()]
+    return [f"{folder}/{table}.parquet" for folder in folders for table in ("importance", "effects")]
 
 
 def leaderboards():

@@ -39,7 +39,7 @@ rule evaluate_endpoint:
         "../../envs/riskweave.yaml"
     params:
         endpoint=lambda wildcards: dump(STUDY.endpoints[wildcards.endpoint]),
-        evaluation=dump(STUDY.evaluation),
+        evaluation=dump_evaluation(),
         modalities=list(availability_tables().values()),
     message:
         "Evaluate and compare all experiments for {wildcards.endpoint}."
@@ -110,7 +110,7 @@ rule judge_objectives:
         objectives={name: dump(STUDY.objectives[name]) for name in sorted(STUDY.objectives)},
         endpoints={name: dump(STUDY.endpoints[name]) for name in sorted(STUDY.endpoints)},
         judged=STUDY.judged(),
-        evaluation=dump(STUDY.evaluation),
+        evaluation=dump_evaluation(),
     message:
         "Judge the study's objectives."
     script:

@@ -101,6 +101,25 @@ def _check_experiments(study: "Study") -> list[str]:
                 problems += _known(f"{key}.compared_with", objective.compared_with, names, what)
         if (objective.above is None) == (objective.below is None):
             problems.append(f"{key}: give one of `above` and `below`")
+    return [*problems, *_check_explained(study)]
+
+
+def _check_explained(study: "Study") -> list[str]:
+    """Find experiments to be explained that the matrix lacks, or whose models read more than feature tables."""
+    fusions = {experiment.name: study.fusion(experiment.fusion).kind for experiment in study.matrix()}
+    problems = _twice("evaluation.explain", study.evaluation.explain)
+    for name in study.evaluation.explain:
+        problems += _known("evaluation.explain", name, fusions, "experiment named")
+        if fusions.get(name) == "joint":
+            problems.append(
+                f"evaluation.explain: {name!r} is fused jointly: its networks read recordings, not feature tables. "
+                "Explain the same experiment with the fusion `attention`"
+            )
+        if name in study.shared_experiments():
+            problems.append(
+                f"evaluation.explain: {name!r} is one network of all endpoints, which cannot be explained yet. Name an "
+                "experiment of another model"
+            )
     return problems
 
 

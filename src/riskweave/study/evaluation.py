@@ -86,3 +86,8 @@ class Evaluation(Block):
         description="Risks that decide on a treatment, stated before the run: who moves across each of them, compared "
         "with the reference. None (the default): no reclassification; prefer decision curves.",
     )
+    explain: list[str] = Field(
+        default=[],
+        description="Experiments, by their full names, that are explained for every endpoint that has them: importance "
+        "of columns, feature sets and modalities, and effect curves.",
+    )

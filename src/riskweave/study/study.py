@@ -131,6 +131,10 @@ class Study(Block):
             }
         )
 
+    def explained(self) -> list[tuple[str, str]]:
+        """Return the (endpoint, experiment) of each experiment that is explained, sorted."""
+        return sorted({(e.endpoint, e.name) for e in self.matrix() if e.name in self.evaluation.explain})
+
     def concerns(self, entry: Allowed, endpoint: str, feature_set: str) -> bool:
         """Tell whether an allowed finding may be one about this feature set and endpoint, or about the whole cohort."""
         place = entry.finding.partition(":")[2]
