@@ -1,7 +1,10 @@
 """Read a study's results: the one way by which notebooks get at what the pipeline made."""
 
+import json
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -10,10 +13,20 @@ from riskweave.errors import DataError, nearest
 
 __all__ = ["Results", "open_results"]
 
+RECORDED = ("recordings", "images", "sounds")
+
+
+def _text(path: Path) -> pd.DataFrame:
+    """Read a table that is made to be looked at: all columns as text, `s` where a count is not shown."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
 
 @dataclass(frozen=True)
 class Results:
-    """The results of one study.
+    """The results of one study. `docs/tables.md` describes the tables column by column.
+
+    Tables of the cohort report and of the evaluation hold counts and estimates, small groups left out. Those under
+    "A row per subject" hold people: never show their rows outside the place that may see the data.
 
     Attributes
     ----------
@@ -21,63 +34,154 @@ class Results:
         ``results/<study>``.
     study : dict
         The study as it was run, all defaults filled in.
+
+    Raises
+    ------
+    DataError
+        By each method, when what it reads is not there; says which command makes it.
     """
 
     folder: Path
     study: dict
 
+    # The study
+
     @property
     def endpoints(self) -> list[str]:
-        """Names of the evaluated endpoints."""
-        return [name for name in self.study["endpoints"] if (self.folder / "evaluation" / name).is_dir()]
+        """Names of the study's endpoints."""
+        return list(self.study["endpoints"])
 
-    def _evaluation(self, endpoint: str, table: str) -> pd.DataFrame:
-        if endpoint not in self.endpoints:
-            raise DataError(
-                f"endpoint {endpoint!r}",
-                f"has no evaluation in {self.folder}.{nearest(endpoint, self.endpoints)}",
-                f"Evaluated are: {', '.join(self.endpoints) or 'none; run snakemake first'}",
-            )
-        return pd.read_parquet(self.folder / "evaluation" / endpoint / f"{table}.parquet")
+    @property
+    def synthetic(self) -> bool:
+        """Whether the people are generated, and not real."""
+        return self.study["cohort"]["source"] == "synthetic"
+
+    @property
+    def reference(self) -> str:
+        """The experiment that all others are compared with."""
+        return self.study["evaluation"]["reference"]
+
+    @property
+    def confidence(self) -> float:
+        """Level of all intervals of the evaluation, such as 0.95."""
+        return self.study["evaluation"]["confidence"]
+
+    def horizon(self, endpoint: str) -> int:
+        """Return the last horizon of an endpoint, in days: the leaderboard's."""
+        self._known(endpoint, self.endpoints, "endpoint")
+        return max(self.study["endpoints"][endpoint]["horizons"])
+
+    def experiments(self, endpoint: str) -> list[str]:
+        """Return the names of the experiments that are trained for an endpoint."""
+        self._known(endpoint, self.endpoints, "endpoint")
+        found = (self.folder / "experiments" / endpoint).glob("*/predictions.parquet")
+        return sorted(path.parent.name for path in found)
+
+    # The cohort report: to be passed on; all columns are text, and `s` is a count that is not shown
+
+    def attrition(self, endpoint: str) -> pd.DataFrame:
+        """Return who was left out at each step of making the cohort, and how many remained."""
+        return self._report("attrition.csv", endpoint)
+
+    def outcomes_summary(self, endpoint: str) -> pd.DataFrame:
+        """Return what happened first by the last horizon: target, competing events, censored, followed to it."""
+        return self._report("outcomes.csv", endpoint)
+
+    def follow_up(self, endpoint: str) -> pd.DataFrame:
+        """Return the length of follow-up, person-years and event rates."""
+        return self._report("follow_up.csv", endpoint)
+
+    def table1(self, endpoint: str) -> pd.DataFrame:
+        """Return Table 1: the cohort's characteristics overall and by group, with standardised differences."""
+        return self._report("table1.csv", endpoint)
+
+    def incidence(self, endpoint: str) -> pd.DataFrame:
+        """Return the observed curves: curve, day, estimate, lower, upper (0 to 1) and number at risk, as numbers."""
+        return self._report("curves.csv", endpoint, read=pd.read_csv)
+
+    def missingness(self) -> pd.DataFrame:
+        """Return the share (%) of subjects without a value in each feature column, overall and by group."""
+        return self._report("missingness.csv")
+
+    def availability(self) -> pd.DataFrame:
+        """Return how many subjects have which modalities together."""
+        return self._report("availability.csv")
+
+    def data(self) -> pd.DataFrame:
+        """Return rows, people and fingerprint of each table of the source, and whether it changed."""
+        return self._report("data.csv")
+
+    def leaks(self) -> pd.DataFrame:
+        """Return what the leak gates found, and why the study allows it where it does."""
+        return self._read("cohort/leaks/findings.csv", "cohort", read=_text)
+
+    def cohort_figure(self, name: str, endpoint: str | None = None) -> Path:
+        """Return the file of a figure: ``flow`` or ``curves`` of an endpoint, ``missingness``, ``availability``."""
+        return self._report(f"{name}.svg", endpoint, read=Path)
+
+    # Evaluation
 
     def leaderboard(self, endpoint: str) -> pd.DataFrame:
         """One row per experiment, best first: metrics at the last horizon with intervals, and differences."""
-        return self._evaluation(endpoint, "leaderboard")
+        return self._evaluation(endpoint, "leaderboard.parquet")
 
     def metrics(self, endpoint: str) -> pd.DataFrame:
         """All metrics in long form: experiment, metric, horizon (days), group, n, events, estimate, lower, upper."""
-        return self._evaluation(endpoint, "metrics")
+        return self._evaluation(endpoint, "metrics.parquet")
 
     def differences(self, endpoint: str) -> pd.DataFrame:
         """Paired differences of each metric to the reference experiment, in long form."""
-        return self._evaluation(endpoint, "differences")
+        return self._evaluation(endpoint, "differences.parquet")
 
     def calibration(self, endpoint: str) -> pd.DataFrame:
         """Predicted and observed risk (0 to 1) by group of predicted risk, at each horizon."""
-        return self._evaluation(endpoint, "calibration")
+        return self._evaluation(endpoint, "calibration.parquet")
 
     def calibration_curve(self, endpoint: str) -> pd.DataFrame:
         """Smooth observed over predicted risk (0 to 1) with its band, by experiment and horizon."""
-        return self._evaluation(endpoint, "calibration_curve")
+        return self._evaluation(endpoint, "calibration_curve.parquet")
 
     def decision_curve(self, endpoint: str) -> pd.DataFrame:
         """Net benefit by threshold: each experiment, treating everybody and treating nobody."""
-        return self._evaluation(endpoint, "decision_curve")
+        return self._evaluation(endpoint, "decision_curve.parquet")
 
     def folds(self, endpoint: str) -> pd.DataFrame:
         """All metrics within each fold, their means, and mean differences to the reference over the folds."""
-        return self._evaluation(endpoint, "folds")
+        return self._evaluation(endpoint, "folds.parquet")
+
+    def reclassification(self, endpoint: str) -> pd.DataFrame:
+        """Shares that move across the thresholds of `evaluation.reclassification`, of events and of others."""
+        if not self.study["evaluation"].get("reclassification"):
+            problem, remedy = "the study states no thresholds", "State some and run `snakemake evaluate`"
+            raise DataError("evaluation.reclassification", problem, remedy)
+        return self._evaluation(endpoint, "reclassification.parquet")
+
+    def objectives(self) -> pd.DataFrame:
+        """Return the study's objectives and the verdict on each."""
+        return self._read("evaluation/objectives.csv", "evaluate", read=pd.read_csv)
+
+    def figure(self, name: str, endpoint: str) -> Path:
+        """Return the file of a figure: ``leaderboard``, ``calibration``, ``calibration_curve``, ``decision_curve``."""
+        return self._evaluation(endpoint, f"{name}.svg", read=Path)
+
+    # Explanations
+
+    def explained(self, endpoint: str) -> list[str]:
+        """Return the names of the experiments that are explained: none, unless `evaluation.explain` names some."""
+        self._known(endpoint, self.endpoints, "endpoint")
+        found = (self.folder / "evaluation" / endpoint / "explain").glob("*/importance.parquet")
+        return sorted(path.parent.name for path in found)
 
     def _explanation(self, endpoint: str, experiment: str, table: str) -> pd.DataFrame:
-        folder = self.folder / "evaluation" / endpoint / "explain"
-        explained = sorted(path.name for path in folder.glob("*") if path.is_dir())
+        explained = self.explained(endpoint)
         if experiment not in explained:
             raise DataError(
                 f"experiment {experiment!r} of endpoint {endpoint!r}",
-                f"is not explained in {self.folder}.{nearest(experiment, explained)}",
-                f"Name it under evaluation.explain. Explained are: {', '.join(explained) or 'none'}",
+                f"is not explained in {self._shown()}",
+                f"{nearest(experiment, explained)} Name it under evaluation.explain and run `snakemake explain`. "
+                f"Explained are: {', '.join(explained) or 'none'}".lstrip(),
             )
-        return pd.read_parquet(folder / experiment / f"{table}.parquet")
+        return self._read(f"evaluation/{endpoint}/explain/{experiment}/{table}.parquet", "explain")
 
     def importance(self, endpoint: str, experiment: str) -> pd.DataFrame:
         """Return what predictions lose without a column, feature set or modality, in long form."""
@@ -87,17 +191,118 @@ class Results:
         """Return what each column does to the risk over its values, in long form."""
         return self._explanation(endpoint, experiment, "effects")
 
-    def attrition(self, endpoint: str) -> pd.DataFrame:
-        """Return who was left out at each step of making the cohort, and how many remained."""
-        return pd.read_csv(self.folder / "cohort" / "attrition" / f"{endpoint}.csv")
-
-    def objectives(self) -> pd.DataFrame:
-        """Return the study's objectives and the verdict on each."""
-        return pd.read_csv(self.folder / "evaluation" / "objectives.csv")
+    # Training
 
     def curves(self, endpoint: str, experiment: str) -> pd.DataFrame:
         """Training curves of an experiment: fold, epoch, metric, value; empty for models without epochs."""
-        return pd.read_csv(self.folder / "experiments" / endpoint / experiment / "curves.csv")
+        return self._experiment(endpoint, experiment, "curves.csv", read=pd.read_csv)
+
+    def trials(self, endpoint: str, experiment: str) -> pd.DataFrame:
+        """Trials of the search of hyper-parameters in each fold; empty without a search."""
+        return self._experiment(endpoint, experiment, "trials.csv", read=pd.read_csv)
+
+    def run(self, endpoint: str, experiment: str) -> dict:
+        """Return the run record of an experiment: what was trained, on which data, with which code, and how it went."""
+        return self._experiment(endpoint, experiment, "run.json", read=lambda path: json.loads(path.read_bytes()))
+
+    def runs(self) -> pd.DataFrame:
+        """Return all run records, a row each: rule, name, endpoint, seconds, architecture and metrics."""
+        records = sorted([*self.folder.glob("experiments/*/*/run.json"), *self.folder.glob("features/*/*/run.json")])
+        if not records:
+            raise self._absent("experiments/<endpoint>/<experiment>/run.json", "")
+        return pd.DataFrame([_summary(json.loads(path.read_bytes())) for path in records])
+
+    # A row per subject: for those who may see the data
+
+    def predictions(self, endpoint: str, experiment: str) -> pd.DataFrame:
+        """Out-of-fold predictions: ``risk_<day>`` is the incidence (0 to 1) of the target until that day."""
+        return self._experiment(endpoint, experiment, "predictions.parquet")
+
+    def subjects(self) -> pd.DataFrame:
+        """Return the subjects: identifiers, index time, end of follow-up, and the columns of the source."""
+        return self._read("cohort/subjects.parquet", "cohort")
+
+    def outcomes(self, endpoint: str) -> pd.DataFrame:
+        """Return time (days) and event (0 censored, 1 target, 2 and up competing) of each subject at risk."""
+        self._known(endpoint, self.endpoints, "endpoint")
+        return self._read(f"cohort/outcomes/{endpoint}.parquet", "cohort")
+
+    def division(self) -> pd.DataFrame:
+        """Return the role (train, validation, test) of each subject in each fold."""
+        return self._read("cohort/folds.parquet", "cohort")
+
+    def features(self, feature_set: str) -> pd.DataFrame:
+        """Return the columns of a feature set; who lacks the modality has no row."""
+        self._known(feature_set, self.study["feature_sets"], "feature set")
+        return self._read(f"features/{feature_set}/features.parquet", "cohort")
+
+    def embeddings(self, feature_set: str, endpoint: str) -> pd.DataFrame:
+        """Return what the encoder of a feature set makes of each subject in each fold."""
+        self._known(feature_set, self.study["feature_sets"], "feature set")
+        self._known(endpoint, self.endpoints, "endpoint")
+        return self._read(f"features/{feature_set}/{endpoint}/embeddings.parquet", "")
+
+    def events(self, person: str | None = None) -> pd.DataFrame:
+        """Return the events of the source: all of them, or those of one person."""
+        only = None if person is None else [("subject_id", "==", person)]
+        return self._read(
+            "cohort/source/events.parquet", "cohort", read=lambda path: pd.read_parquet(path, filters=only)
+        )
+
+    def files(self, table: str) -> pd.DataFrame:
+        """Return what recordings the source has of whom and when: ``recordings`` (ECGs), ``images`` or ``sounds``."""
+        self._known(table, RECORDED, "table")
+        return self._read(f"cohort/source/{table}.parquet", "cohort")
+
+    # Reading
+
+    def _shown(self, name: str = "") -> str:
+        """Return a path below `results/`, whoever's folder that lies in."""
+        return (Path("results") / self.folder.name / name).as_posix()
+
+    def _absent(self, name: str, goal: str) -> DataError:
+        command = " ".join(["snakemake", *([goal] if goal else [])])
+        remedy = f"`{command}` makes it; add --configfile with the study's file, unless it is config/config.yaml"
+        return DataError(self._shown(name), "is not there", remedy)
+
+    def _known(self, name: str, names: Collection[str], what: str) -> None:
+        if name not in names:
+            remedy = f"{nearest(name, names)} It has: {', '.join(names) or 'none'}".lstrip()
+            raise DataError(f"{what} {name!r}", f"is not in study {self.folder.name!r}", remedy)
+
+    def _read(self, name: str, goal: str, read: Callable = pd.read_parquet) -> Any:
+        path = self.folder / name
+        if not path.is_file():
+            raise self._absent(name, goal)
+        return read(path)
+
+    def _report(self, name: str, endpoint: str | None = None, read: Callable = _text) -> Any:
+        if endpoint is not None:
+            self._known(endpoint, self.endpoints, "endpoint")
+            name = f"{endpoint}/{name}"
+        return self._read(f"cohort/report/{name}", "cohort", read)
+
+    def _evaluation(self, endpoint: str, name: str, read: Callable = pd.read_parquet) -> Any:
+        self._known(endpoint, self.endpoints, "endpoint")
+        return self._read(f"evaluation/{endpoint}/{name}", "evaluate", read)
+
+    def _experiment(self, endpoint: str, experiment: str, name: str, read: Callable = pd.read_parquet) -> Any:
+        known = self.experiments(endpoint)
+        if known:
+            self._known(experiment, known, f"experiment for {endpoint}")
+        return self._read(f"experiments/{endpoint}/{experiment}/{name}", "", read)
+
+
+def _summary(record: dict) -> dict:
+    """Return what a run record says in a line; who ran it and where is left to the record."""
+    return {
+        "kind": record["kind"],
+        "name": record["name"],
+        "endpoint": record.get("endpoint"),
+        "seconds": record["duration"],
+        "architecture": record["architecture"].partition("\n")[0],
+        **record["metrics"],
+    }
 
 
 def open_results(study: str, root: Path | str | None = None) -> Results:
@@ -125,8 +330,9 @@ def open_results(study: str, root: Path | str | None = None) -> Results:
     if study not in studies:
         raise DataError(
             str(root / study),
-            f"there are no results of study {study!r}.{nearest(study, studies)}",
-            f"Run snakemake first. Studies with results: {', '.join(studies) or 'none'}",
+            f"there are no results of study {study!r}",
+            f"{nearest(study, studies)} Run snakemake first. "
+            f"Studies with results: {', '.join(studies) or 'none'}".lstrip(),
         )
     folder = root / study
     return Results(folder=folder, study=yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8")))
