@@ -314,19 +314,6 @@ def test_figures_have_the_same_bytes(study):
         assert (folder / f"{figure}_a.svg").read_bytes() == (folder / f"{figure}_b.svg").read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"subgroups": ["center"]}, r"needs a column 'center', which the subject table lacks\. Did you mean 'centre'"),
-        ({"subgroups": ["age"]}, "has .* different values: no subgroups"),
-    ],
-)
-def test_columns_that_are_no_subgroups_are_refused(study, changes, message):
-    with pytest.raises(DataError, match=message):
-        evaluated(study, output="refused", evaluation=EVALUATION.model_copy(update=changes))
-    assert not (study["folder"] / "refused").exists()
-
-
 def test_experiments_of_other_folds_are_refused(study):
     write_experiment(study["folder"], "other.cox", study["ids"], study["fold"][::-1], study["risks"]["true.cox"])
     with pytest.raises(DataError, match=r"in other folds than those of half\.cox"):

@@ -3,13 +3,41 @@
 REQUIRED INPUTS: experiments/<endpoint>/*/predictions.parquet, cohort/outcomes/<endpoint>.parquet, cohort/folds.parquet.
 OUTPUTS: evaluation/<endpoint>/{metrics,differences,calibration,leaderboard,folds,decision_curve,
   calibration_curve}.parquet, reclassification.parquet where the study states thresholds for it, leaderboard.csv,
-  figures, and evaluation/objectives.csv: the verdict on each objective.
+  figures, and evaluation/objectives.csv: the verdict on each objective. cohort/groups.checked: the columns of subgroups
+  were found usable.
 """
+
+
+localrules:
+    check_groups,
+
+
+rule check_groups:
+    input:
+        code=code("check_groups"),
+        subjects=rules.select_cohort.output.subjects,
+    output:
+        checked=touch(f"{RESULTS}/cohort/groups.checked"),
+    log:
+        f"{RESULTS}/logs/check_groups.log",
+    # Training does not wait for it, or a new subgroup would train all again: it goes first as soon as there are
+    # subjects, and what it refuses stops the run before folds and features are made.
+    priority: 100
+    conda:
+        "../../envs/riskweave.yaml"
+    params:
+        subgroups=STUDY.evaluation.subgroups,
+        age_bands=STUDY.evaluation.age_bands,
+    message:
+        "Check the columns of the subgroups."
+    script:
+        "../scripts/check_groups.py"
 
 
 rule evaluate_endpoint:
     input:
         code=code("evaluate_endpoint"),
+        groups=rules.check_groups.output.checked,
         predictions=lambda wildcards: predictions_of(wildcards.endpoint),
         subjects=rules.select_cohort.output.subjects,
         availability=list(availability_tables()),
@@ -34,9 +62,9 @@ rule evaluate_endpoint:
         f"{RESULTS}/logs/evaluate_endpoint/{{endpoint}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_endpoint/{{endpoint}}.tsv"
-    threads: 2
     conda:
         "../../envs/riskweave.yaml"
+    threads: 2
     params:
         endpoint=lambda wildcards: dump(STUDY.endpoints[wildcards.endpoint]),
         evaluation=dump_evaluation(),

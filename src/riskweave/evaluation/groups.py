@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from riskweave.cohort.tables import SUBJECTS, read_table
+from riskweave.cohort.tables import SUBJECTS, read_metadata, read_table
 from riskweave.errors import DataError, nearest
 from riskweave.evaluation.inputs import FEWEST_SHOWN, Comparison, availability_patterns
 from riskweave.study.evaluation import Evaluation
 
-__all__ = ["EVERYONE", "Counts", "count_shown", "group_members"]
+__all__ = ["EVERYONE", "Counts", "check_groups", "count_shown", "group_members"]
 
 EVERYONE = ("all", "all")
 MISSING = "missing"
@@ -42,25 +42,32 @@ def count_shown(comparison: Comparison, members: np.ndarray, *, everyone: bool =
     return n, events, all(enough)
 
 
-def _column(table: pd.DataFrame, column: str, key: str, path: Path) -> pd.Series:
-    if column not in table:
-        contract = {field.name for field in SUBJECTS.columns}
-        allowed = [name for name in table.columns if name not in contract]
+def _column(table: pd.DataFrame, column: str, key: str, where: str) -> pd.Series:
+    contract = {field.name for field in SUBJECTS.columns}
+    allowed = [name for name in table.columns if name not in contract]
+    if column not in allowed:
         raise DataError(
-            f"{path}, column {column}",
-            f"`evaluation.{key}` needs a column {column!r}, which the subject table lacks.{nearest(column, allowed)}",
-            f"Columns: {', '.join(allowed) or 'none'}",
+            f"{where}, column {column}",
+            f"`{key}` names the column {column!r}, which is no column of the subject table to group by."
+            f"{nearest(column, allowed)}",
+            f"Allowed: {', '.join(allowed) or 'none, the table has no further column'}",
+        )
+    if table[column].isna().all():
+        raise DataError(
+            f"{where}, column {column}",
+            f"all {len(table)} subjects lack a value (`{key}` names the column)",
+            f"Fill the column, or remove it from `{key}`",
         )
     return table[column]
 
 
-def _values(values: pd.Series, where: str) -> np.ndarray:
+def _values(values: pd.Series, key: str, where: str) -> np.ndarray:
     """Text of each value; whole numbers without decimals, empty ones as `missing`."""
     if values.nunique() > MOST_VALUES:
         raise DataError(
-            where,
-            f"has {values.nunique()} different values: no subgroups",
-            "Take it out of `evaluation.subgroups`; for age give `evaluation.age_bands`",
+            f"{where}, column {values.name}",
+            f"has {values.nunique()} different values, more than {MOST_VALUES}: no subgroups (`{key}` names it)",
+            f"Take it out of `{key}`; for age give `evaluation.age_bands`",
         )
     empty = values.isna().to_numpy()
     numbers = pd.api.types.is_float_dtype(values)
@@ -71,11 +78,48 @@ def _values(values: pd.Series, where: str) -> np.ndarray:
 def _bands(ages: pd.Series, cuts: Sequence[float], where: str) -> tuple[np.ndarray, list[str]]:
     """Name of each age's band, and the bands in order."""
     if not pd.api.types.is_numeric_dtype(ages):
-        raise DataError(where, "holds no numbers", "`evaluation.age_bands` needs the age in years")
+        raise DataError(
+            f"{where}, column age", "holds no numbers", "`evaluation.age_bands` needs a column `age` in years"
+        )
     inner = [f"{low:g} to <{high:g}" for low, high in pairwise(cuts)]
     names = [f"<{cuts[0]:g}", *inner, f">={cuts[-1]:g}"]
     band = np.array(names)[np.searchsorted(cuts, ages.to_numpy(float, na_value=0.0), side="right")]
     return np.where(ages.isna(), MISSING, band).astype(str), [*names, MISSING]
+
+
+def _named_groups(table: pd.DataFrame, evaluation: Evaluation, where: str) -> dict[tuple[str, str], np.ndarray]:
+    """Members of each subgroup and age band that the study names, among the rows of the subject table."""
+    groups = {}
+    for place, column in enumerate(evaluation.subgroups):
+        key = f"evaluation.subgroups[{place}]"
+        values = _values(_column(table, column, key, where), key, where)
+        for value in sorted(set(values), key=lambda name: (name == MISSING, name)):
+            groups[column, value] = values == value
+    if evaluation.age_bands:
+        ages = _column(table, "age", "evaluation.age_bands", where)
+        bands, names = _bands(ages, evaluation.age_bands, where)
+        groups |= {("age", name): bands == name for name in names if (bands == name).any()}
+    return groups
+
+
+def check_groups(*, subjects: Path, evaluation: Evaluation) -> None:
+    """Check the columns that subgroups and age bands are made of, before any training.
+
+    Parameters
+    ----------
+    subjects : Path
+        Subject table of the cohort, whatever its source.
+    evaluation : Evaluation
+        Its `subgroups` and `age_bands`.
+
+    Raises
+    ------
+    DataError
+        When the table lacks a column, a column is empty for all subjects, has too many values to be of groups, or
+        `age` holds no numbers. It names the key, the column, the nearest and the allowed ones.
+    """
+    where = read_metadata(subjects).get("where", str(subjects))
+    _named_groups(read_table(Path(subjects), SUBJECTS), evaluation, where)
 
 
 def group_members(
@@ -106,12 +150,4 @@ def group_members(
     if not evaluation.subgroups and not evaluation.age_bands:
         return groups
     table = read_table(Path(subjects), SUBJECTS).set_index("subject_id").loc[comparison.subject_id]
-    for column in evaluation.subgroups:
-        values = _values(_column(table, column, "subgroups", subjects), f"{subjects}, column {column}")
-        for value in sorted(set(values), key=lambda name: (name == MISSING, name)):
-            groups[column, value] = values == value
-    if evaluation.age_bands:
-        ages = _column(table, "age", "age_bands", subjects)
-        bands, names = _bands(ages, evaluation.age_bands, f"{subjects}, column age")
-        groups |= {("age", name): bands == name for name in names if (bands == name).any()}
-    return groups
+    return groups | _named_groups(table, evaluation, str(subjects))
