@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -76,6 +77,12 @@ class Results:
         self._known(endpoint, self.endpoints, "endpoint")
         found = (self.folder / "experiments" / endpoint).glob("*/predictions.parquet")
         return sorted(path.parent.name for path in found)
+
+    def used_sets(self, modality: str | None = None) -> list[str]:
+        """Return the feature sets, of one modality or all, that have a feature table."""
+        blocks = self.study["feature_sets"].items()
+        wanted = [name for name, block in blocks if modality in (None, block["modality"])]
+        return [name for name in wanted if (self.folder / "features" / name / "features.parquet").is_file()]
 
     # The cohort report: to be passed on; all columns are text, and `s` is a count that is not shown
 
@@ -172,7 +179,7 @@ class Results:
         found = (self.folder / "evaluation" / endpoint / "explain").glob("*/importance.parquet")
         return sorted(path.parent.name for path in found)
 
-    def _explanation(self, endpoint: str, experiment: str, table: str) -> pd.DataFrame:
+    def _explanation(self, endpoint: str, experiment: str, name: str, read: Callable = pd.read_parquet) -> Any:
         explained = self.explained(endpoint)
         if experiment not in explained:
             raise DataError(
@@ -181,15 +188,28 @@ class Results:
                 f"{nearest(experiment, explained)} Name it under evaluation.explain and run `snakemake explain`. "
                 f"Explained are: {', '.join(explained) or 'none'}".lstrip(),
             )
-        return self._read(f"evaluation/{endpoint}/explain/{experiment}/{table}.parquet", "explain")
+        return self._read(f"evaluation/{endpoint}/explain/{experiment}/{name}", "explain", read)
 
     def importance(self, endpoint: str, experiment: str) -> pd.DataFrame:
         """Return what predictions lose without a column, feature set or modality, in long form."""
-        return self._explanation(endpoint, experiment, "importance")
+        return self._explanation(endpoint, experiment, "importance.parquet")
 
     def effects(self, endpoint: str, experiment: str) -> pd.DataFrame:
         """Return what each column does to the risk over its values, in long form."""
-        return self._explanation(endpoint, experiment, "effects")
+        return self._explanation(endpoint, experiment, "effects.parquet")
+
+    def explanation_figure(self, name: str, endpoint: str, experiment: str) -> Path:
+        """Return the file of a figure of an experiment: ``importance`` or ``effects``."""
+        return self._explanation(endpoint, experiment, f"{name}.svg", read=Path)
+
+    def shapley(self, endpoint: str) -> pd.DataFrame:
+        """Return what each feature set is worth to the concordance, where experiments cover all their subsets."""
+        name = f"evaluation/{endpoint}/shapley.parquet"
+        if not (self.folder / name).is_file():
+            problem = "is not there: the concordance is divided where experiments cover all subsets of feature sets"
+            remedy = "Give an experiment `all_subsets_of` and run `snakemake explain`"
+            raise DataError(self._shown(name), problem, remedy)
+        return pd.read_parquet(self.folder / name)
 
     # Training
 
@@ -235,6 +255,15 @@ class Results:
         """Return the columns of a feature set; who lacks the modality has no row."""
         self._known(feature_set, self.study["feature_sets"], "feature set")
         return self._read(f"features/{feature_set}/features.parquet", "cohort")
+
+    def inputs(self, feature_set: str) -> tuple[pd.DataFrame, np.ndarray]:
+        """Return what an encoder reads: whose it is (column `row`), and the array, which stays on disk.
+
+        For `ecg`, `image` and `audio`; the arrays of other modalities are not a row per file.
+        """
+        self._known(feature_set, self.study["feature_sets"], "feature set")
+        index = self._read(f"features/{feature_set}/index.parquet", "cohort")
+        return index, np.load(self.folder / "features" / feature_set / "inputs.npy", mmap_mode="r")
 
     def embeddings(self, feature_set: str, endpoint: str) -> pd.DataFrame:
         """Return what the encoder of a feature set makes of each subject in each fold."""
