@@ -1,11 +1,24 @@
 """What all figures share: colours, style, and files whose bytes depend on what is drawn alone."""
 
+import textwrap
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "COLOURS", "GREEN", "GREY", "ORANGE", "PURPLE", "STYLE", "new_figure", "save_figure"]
+__all__ = [
+    "BLUE",
+    "COLOURS",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "PURPLE",
+    "STYLE",
+    "draw_sentence",
+    "new_figure",
+    "save_figure",
+]
 
 # Okabe and Ito's colours, told apart with any colour vision; lines and markers differ as well, for print in black.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -37,3 +50,11 @@ def save_figure(figure: Figure, output: Path) -> None:
     kind = output.suffix.removeprefix(".")
     figure.savefig(partial, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
     partial.replace(output)
+
+
+def draw_sentence(text: str, output: Path) -> None:
+    """Draw a figure that says why there is nothing to see."""
+    with rc_context(STYLE):
+        figure = new_figure(7, 1.1)
+        figure.text(0.5, 0.5, textwrap.fill(text, 100), ha="center", va="center", color=GREY)
+        save_figure(figure, output)

@@ -14,10 +14,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
-from riskweave.drawing import BLUE, COLOURS, GREY, STYLE, new_figure, save_figure
+from riskweave.drawing import BLUE, COLOURS, GREY, STYLE, draw_sentence, new_figure, save_figure
+from riskweave.page import SUPPRESSED
 from riskweave.report.curves import DAYS_PER_YEAR, Curves
 from riskweave.report.inputs import EndpointData
-from riskweave.report.table1 import SUPPRESSED
 
 __all__ = ["plot_availability", "plot_curves", "plot_flow", "plot_missingness"]
 
@@ -26,14 +26,6 @@ LIGHT, PALE = "#BBBBBB", "#F2F2F2"
 MOST_BARS, MOST_PATTERNS, MOST_AT_RISK = 40, 12, 7
 # The flow chart: inches per unit of its height, where its columns stand, and the room between two boxes.
 INCHES, MAIN, SIDE, BETWEEN = 0.5, 3.4, 6.6, 0.75
-
-
-def _sentence(text: str, output: Path) -> None:
-    """Draw a figure that says why there is nothing to see."""
-    with rc_context(STYLE):
-        figure = new_figure(7, 1.1)
-        figure.text(0.5, 0.5, textwrap.fill(text, 100), ha="center", va="center", color=GREY)
-        save_figure(figure, output)
 
 
 def _half_height(text: str) -> float:
@@ -162,7 +154,7 @@ def plot_curves(*, curves: Curves | None, data: EndpointData, output: Path) -> N
         SVG file written (PNG by its suffix).
     """
     if curves is None or len(curves.times) < 2:
-        _sentence(f"{data.name}: too few people leave in some way for curves that tell on nobody", output)
+        draw_sentence(f"{data.name}: too few people leave in some way for curves that tell on nobody", output)
         return
     years = data.horizon > 2 * DAYS_PER_YEAR
     unit = DAYS_PER_YEAR if years else 1.0
@@ -217,7 +209,7 @@ def plot_missingness(*, table: pd.DataFrame, output: Path) -> None:
     if some.empty:
         hidden = int((table["percent"] == SUPPRESSED).sum()) if len(table) else 0
         rest = f" ({hidden} of {len(table)} columns are not shown)" if hidden else ""
-        _sentence(f"No column has a share of missing values that can be shown{rest}.", output)
+        draw_sentence(f"No column has a share of missing values that can be shown{rest}.", output)
         return
     shown = some.sort_values(["value", "feature_set", "column"], ascending=[False, True, True]).head(MOST_BARS)
     groups = [column for column in table.columns if column.startswith("percent, ")]
@@ -264,7 +256,7 @@ def plot_availability(*, table: pd.DataFrame, totals: dict[str, int | None], n: 
         SVG file written (PNG by its suffix).
     """
     if n is None or table.empty:
-        _sentence("The number of subjects is not shown, so neither are the modalities that they have.", output)
+        draw_sentence("The number of subjects is not shown, so neither are the modalities that they have.", output)
         return
     modalities = list(totals)
     shown = table.head(MOST_PATTERNS)

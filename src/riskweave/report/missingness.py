@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from riskweave.errors import DataError
+from riskweave.page import SUPPRESSED
 from riskweave.report.disclosure import Counts, protect_around
 from riskweave.report.inputs import EndpointData, positions
-from riskweave.report.table1 import SUPPRESSED
 
 __all__ = ["availability_table", "lacking_shown", "missingness_table"]
 

@@ -11,19 +11,20 @@ import pandas as pd
 
 from riskweave.cohort.attrition import Step, read_attrition
 from riskweave.cohort.version import read_data
+from riskweave.page import SUPPRESSED, Page
 from riskweave.report.curves import Curves, draw_curves, follow_up
 from riskweave.report.figures import plot_availability, plot_curves, plot_flow, plot_missingness
 from riskweave.report.inputs import EndpointData, describable, grouped, read_endpoint, read_ids
 from riskweave.report.missingness import availability_table, lacking_shown, missingness_table
-from riskweave.report.page import Page
 from riskweave.report.population import Population, count_population
-from riskweave.report.table1 import SUPPRESSED, make_tables
+from riskweave.report.table1 import make_tables
 from riskweave.report.tables import (
     attrition_steps,
     curve_table,
     data_table,
     findings_table,
     follow_up_table,
+    version_table,
     ways_table,
 )
 from riskweave.study.cohort import CohortReport, Endpoint
@@ -165,11 +166,7 @@ def _study_sections(page: Page, report: _Report, folder: Path) -> None:
             section.text("What the gates found. Training waits until each finding is mended or allowed by the study.")
             section.table(report.findings, text=len(report.findings.columns))
     section = page.section("Data version", "data")
-    data = report.data
-    facts = {"source": data.get("source"), "version": data.get("version"), "date": data.get("date")}
-    facts |= {"date of": data.get("date_of"), "fingerprint": data.get("fingerprint")}
-    known = [(key, str(value)) for key, value in facts.items() if value]
-    section.table(pd.DataFrame(known, columns=["what", "value"]), text=2)
+    section.table(version_table(report.data), text=2)
     section.table(_read(folder / "data.csv"), "Tables of the source; changed: since the data were read before")
 
 

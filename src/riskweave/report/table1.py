@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from riskweave.page import SUPPRESSED
 from riskweave.report.disclosure import Counts, is_small, protect_around
 from riskweave.report.inputs import EVENT, NO_EVENT, EndpointData
 from riskweave.report.population import Population, pairs
 
-__all__ = ["SUPPRESSED", "Variable", "count_variable", "make_tables", "read_variable", "standardised_difference"]
+__all__ = ["Variable", "count_variable", "make_tables", "read_variable", "standardised_difference"]
 
-SUPPRESSED = "s"
-"""What stands in the place of a number that is not shown."""
 
 FEW_VALUES = 8
 MOST_LEVELS = 12

@@ -9,12 +9,20 @@ import numpy as np
 import pandas as pd
 
 from riskweave.cohort.attrition import Step
+from riskweave.page import SUPPRESSED
 from riskweave.report.curves import CENSORED, FREE, Curves, FollowUpTimes
 from riskweave.report.inputs import EndpointData
 from riskweave.report.population import Population, step_owner
-from riskweave.report.table1 import SUPPRESSED
 
-__all__ = ["attrition_steps", "curve_table", "data_table", "findings_table", "follow_up_table", "ways_table"]
+__all__ = [
+    "attrition_steps",
+    "curve_table",
+    "data_table",
+    "findings_table",
+    "follow_up_table",
+    "version_table",
+    "ways_table",
+]
 
 GATES_TELL_FROM = 10
 """Counts below it are not in the words of the leak gates."""
@@ -112,6 +120,13 @@ def data_table(data: Mapping[str, Any], population: Population) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows, columns=["table", "rows", "people", "sha256", "changed"])
+
+
+def version_table(data: Mapping[str, Any]) -> pd.DataFrame:
+    """Return what is known of the data version as a whole, as text: what, value."""
+    facts = {"source": data.get("source"), "version": data.get("version"), "date": data.get("date")}
+    facts |= {"date of": data.get("date_of"), "fingerprint": data.get("fingerprint")}
+    return pd.DataFrame([(key, str(value)) for key, value in facts.items() if value], columns=["what", "value"])
 
 
 def findings_table(path: Path | None, threshold: int) -> pd.DataFrame | None:

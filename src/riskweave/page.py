@@ -1,16 +1,23 @@
-"""The page of the cohort report: one HTML file that needs nothing else, for a browser or for print."""
+"""The page of a report: one HTML file that needs nothing else, for a browser or for print.
+
+Everything is inside: figures as data, the style, and where a table can be sorted a script of a few lines, which the
+page's policy names by its hash. A browser loads nothing and runs nothing else.
+"""
 
 import base64
+import hashlib
 import html
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from riskweave.report.table1 import SUPPRESSED
+__all__ = ["SUPPRESSED", "Page", "Section"]
 
-__all__ = ["Page", "Section"]
+SUPPRESSED = "s"
+"""Stands for a count that is not shown."""
 
 STYLE = """
 :root { color-scheme: light; }
@@ -28,10 +35,45 @@ tr.first td { border-top: 1px solid #999; } td.level { padding-left: 1.2rem; } .
 td.wrap { max-width: 34rem; overflow-wrap: anywhere; }
 figure { margin: .8rem 0; } figure img { max-width: 100%; height: auto; } figcaption { font-size: .85rem; color: #444; }
 .note { font-size: .88rem; color: #444; } summary { cursor: pointer; margin: .5rem 0; }
+td.mark { font-weight: 600; } td.todo { background: #fff6d6; }
+th button { font: inherit; font-weight: 600; color: inherit; background: none; border: 0; padding: 0; cursor: pointer;
+  text-align: inherit; } th button::after { content: " \\2195"; color: #777; }
+th[aria-sort="ascending"] button::after { content: " \\2191"; color: #000; }
+th[aria-sort="descending"] button::after { content: " \\2193"; color: #000; }
 @media print { body { margin: 0; max-width: none; } h2, h3 { break-after: avoid; } figure, tr { break-inside: avoid; } }
 """
 LEADING_NUMBER = re.compile(r"^\d{4,}(?= \(|$)")
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+# Sorts by the number that a cell begins with, else by its text; cells without a value stay last. Without a script the
+# table stands in the order in which it was written.
+SORTING = """
+for (const table of document.querySelectorAll("table.sortable")) {
+  const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
+  const value = (row, place) => {
+    const text = row.cells[place].textContent.replaceAll(",", "").replace("\u2212", "-").replace(/^</, "");
+    const number = parseFloat(text);
+    return text === "" || text === "\u2013" ? null : Number.isNaN(number) ? text : number;
+  };
+  heads.forEach((head, place) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = head.textContent;
+    head.replaceChildren(button);
+    button.addEventListener("click", () => {
+      const down = head.getAttribute("aria-sort") === "ascending";
+      heads.forEach(other => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const compare = (one, other) => {
+        const a = value(one, place), b = value(other, place);
+        if (a === null || b === null) return (a === null) - (b === null);
+        const order = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
+        return down ? -order : order;
+      };
+      body.append(...[...body.rows].sort(compare));
+    });
+  });
+}
+"""
 
 
 @dataclass
@@ -70,7 +112,15 @@ class Section:
         )
 
     def table(
-        self, table: pd.DataFrame, caption: str = "", *, text: int = 1, grouped: bool = False, folded: str = ""
+        self,
+        table: pd.DataFrame,
+        caption: str = "",
+        *,
+        text: int = 1,
+        grouped: bool = False,
+        folded: str = "",
+        sortable: bool = False,
+        marks: Mapping[str, str] | None = None,
     ) -> None:
         """Add a table of text.
 
@@ -84,7 +134,12 @@ class Section:
             Whether the first column names groups of rows, each written once.
         folded : str
             Where given, the table opens on a click on this line.
+        sortable : bool
+            Whether a click on the head of a column sorts the rows by it.
+        marks : dict of value to class, optional
+            Cells of these values stand out: `mark` (bold) or `todo` (shaded).
         """
+        marks = marks or {}
         titles = "".join(
             f'<th class="{"n" if place >= text else "wrap"}" scope="col">{html.escape(str(title))}</th>'
             for place, title in enumerate(table.columns)
@@ -97,12 +152,14 @@ class Section:
                 number = LEADING_NUMBER.sub(lambda found: f"{int(found[0]):,}", value) if place >= text else value
                 shown = "" if grouped and place == 0 and not first else html.escape(number)
                 kind = "n" if place >= text else "wrap"
-                cells.append(f'<td class="{kind}{" s" if value == SUPPRESSED else ""}">{shown}</td>')
+                kind += " s" if value == SUPPRESSED else f" {marks[value]}" if value in marks else ""
+                cells.append(f'<td class="{kind}">{shown}</td>')
             body.append(f'<tr class="{"first" if first else "next"}">{"".join(cells)}</tr>')
             previous = values[0]
         rows = "".join(body)
         head = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-        made = f"<table>{head}<thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>"
+        opened = '<table class="sortable">' if sortable else "<table>"
+        made = f"{opened}{head}<thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>"
         made = f'<div class="scroll">{made}</div>'
         self.parts.append(f"<details><summary>{html.escape(folded)}</summary>{made}</details>" if folded else made)
 
@@ -135,11 +192,15 @@ class Page:
             "\n".join([f'<section id="{html.escape(s.key)}"><h2>{html.escape(s.title)}</h2>', *s.parts, "</section>"])
             for s in self.sections
         )
+        policy, script = POLICY, ""
+        if '<table class="sortable">' in body:
+            digest = base64.b64encode(hashlib.sha256(SORTING.encode()).digest()).decode()
+            policy, script = f"{POLICY}; script-src 'sha256-{digest}'", f"<script>{SORTING}</script>"
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{html.escape(self.title)}</title><style>{STYLE}</style></head><body>\n"
             f"<h1>{html.escape(self.title)}</h1><p>{html.escape(self.lead)}</p>\n<nav>{links}</nav>\n"
-            f'<p class="note">{html.escape(self.note)}</p>\n{body}\n</body></html>\n'
+            f'<p class="note">{html.escape(self.note)}</p>\n{body}\n{script}</body></html>\n'
         )

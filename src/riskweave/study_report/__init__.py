@@ -1,0 +1,1 @@
+"""The study report: question, cohort, comparison of the experiments, provenance and checklist on one page."""

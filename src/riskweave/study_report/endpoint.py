@@ -1,0 +1,214 @@
+"""The section of an endpoint: who, how well, by how much better, how well calibrated, of what use, for whom."""
+
+import pandas as pd
+
+from riskweave.page import SUPPRESSED, Section
+from riskweave.study_report.explained import add_explanations
+from riskweave.study_report.figures import subgroups_table
+from riskweave.study_report.inputs import Content, EndpointContent
+from riskweave.study_report.words import METRICS, NOTHING, estimate, number, percent, shown
+
+__all__ = ["add_endpoint", "folds_table", "leaderboard_table", "reclassification_table", "subgroup_rows"]
+
+DIGITS = {"observed_expected": 2, "calibration_slope": 2}
+COLUMNS = ("harrell_c", "auc", "ibs", "ipa", "observed_expected", "calibration_slope")
+
+
+def _cell(row: pd.Series, metric: str) -> str:
+    values = (row[metric], row[f"{metric}_lower"], row[f"{metric}_upper"])
+    return estimate(*values, DIGITS.get(metric, 3))
+
+
+def leaderboard_table(board: pd.DataFrame) -> pd.DataFrame:
+    """Return the leaderboard as text: estimates with intervals at the last horizon, the highest concordance first."""
+    rows = []
+    for _, row in board.iterrows():
+        is_reference = row["experiment"] == row["reference"]
+        gain = [row[f"harrell_c_difference{end}"] for end in ("", "_lower", "_upper")]
+        rows.append(
+            {
+                "rank": f"{row['rank']}",
+                "experiment": row["experiment"],
+                **{METRICS[metric].short: _cell(row, metric) for metric in COLUMNS},
+                "Difference in concordance": "reference" if is_reference else estimate(*gain, difference=True),
+                "p (Holm)": "" if is_reference else _p_value(row["harrell_c_difference_p_holm"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _p_value(value: float) -> str:
+    return NOTHING if pd.isna(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def shown_experiments(endpoint: EndpointContent) -> list[str]:
+    """Return the experiments of tables that have no room for all: the first of the leaderboard, and the reference."""
+    return list(dict.fromkeys([endpoint.first, endpoint.reference]))
+
+
+def subgroup_rows(endpoint: EndpointContent) -> pd.DataFrame:
+    """Return the subgroups as text: subjects and events where they may be shown, metrics of two experiments."""
+    table = subgroups_table(endpoint.metrics)
+    rows = []
+    for group, value in table[["group", "group_value"]].drop_duplicates().itertuples(index=False, name=None):
+        counts = endpoint.counts.subjects_in.get((group, value)), endpoint.counts.events_in.get((group, value))
+        if group == "all":
+            counts = endpoint.counts.at_risk, endpoint.counts.events_followed
+        row = {"group": "everyone" if group == "all" else group, "value": "" if group == "all" else value}
+        row |= {"subjects": shown(counts[0]), "events": shown(counts[1])}
+        for experiment in shown_experiments(endpoint):
+            mine = (table["experiment"] == experiment) & (table["group"] == group) & (table["group_value"] == value)
+            found = table[mine].set_index("metric")
+            for metric in ("harrell_c", "observed_expected"):
+                values = found.loc[metric, ["estimate", "lower", "upper"]].astype(float)
+                row[f"{METRICS[metric].short}, {experiment}"] = estimate(*values, DIGITS.get(metric, 3))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def folds_table(endpoint: EndpointContent) -> pd.DataFrame:
+    """Return how the concordance at the last horizon differs between the folds: mean, lowest and highest, as text."""
+    table = endpoint.folds
+    own = table[(table["metric"] == "harrell_c") & (table["horizon"] == endpoint.horizon) & (table["kind"] == "fold")]
+    rows = []
+    for experiment in endpoint.board["experiment"]:
+        values = own.loc[own["experiment"] == experiment, "estimate"].dropna()
+        spread = (values.mean(), values.min(), values.max()) if len(values) else (float("nan"),) * 3
+        texts = (number(value) for value in spread)
+        rows.append((experiment, str(len(values)), *texts))
+    return pd.DataFrame(rows, columns=["experiment", "folds with a value", "mean", "lowest fold", "highest fold"])
+
+
+def reclassification_table(endpoint: EndpointContent, experiment: str) -> pd.DataFrame:
+    """Return who moves across each stated threshold at the last horizon when an experiment replaces the reference."""
+    table = endpoint.reclassification
+    own = table[(table["experiment"] == experiment) & (table["horizon"] == endpoint.horizon)]
+    rows = []
+    for threshold, moves in own.groupby("threshold"):
+        row = {"threshold": percent(float(threshold))}
+        for _, move in moves.iterrows():
+            values = [100 * move[column] for column in ("estimate", "lower", "upper")]
+            row[move["move"].replace("non_events", "no event").replace("_", ", ")] = estimate(*values, 1)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _add_cohort(section: Section, content: Content, endpoint: EndpointContent) -> None:
+    folder, horizon = f"cohort/report/{endpoint.name}", endpoint.horizon
+    section.heading("Who was studied")
+    section.text(
+        "Read from the top: at each step, who was left out and how many remained. The last boxes tell what became of "
+        "the subjects at risk. Whoever had the event before the index time is not at risk of a first one and is left "
+        "out of this endpoint."
+    )
+    section.figure(
+        content.files.path(f"{folder}/flow.svg"), "Subjects left out and remaining, and outcomes by the last horizon."
+    )
+    section.table(endpoint.cohort("attrition"), text=2, folded="The steps as a table")
+    section.table(endpoint.cohort("outcomes"), f"First event by day {horizon}")
+    section.table(endpoint.cohort("follow_up"), "Follow-up (median by the reverse Kaplan-Meier method)")
+    section.figure(
+        content.files.path(f"{folder}/curves.svg"),
+        "How many have had the event, or another that ends the time at risk, by each time (cumulative incidence).",
+    )
+    table1 = endpoint.cohort("table1")
+    if table1.empty:
+        section.text("Table 1 is not shown: from it and other numbers a small count would follow.")
+    else:
+        section.table(table1, "Table 1. Subjects at risk at the index time", text=2, grouped=True)
+        note = "Counts are n (% of all subjects of the column). SMD, where given: standardised mean difference."
+        section.text(note, note=True)
+
+
+def _add_ranking(section: Section, content: Content, endpoint: EndpointContent) -> None:
+    evaluation = content.study.evaluation
+    section.heading("Which experiment predicts best")
+    section.text(
+        f"Each row is an experiment: a group of features with a model. All predict the same subjects, each of them by "
+        f"a model that was trained without that subject. Figures are at day {endpoint.horizon} and stand beside their "
+        f"{content.confidence} confidence intervals. Click on a heading to sort."
+    )
+    section.table(leaderboard_table(endpoint.board), text=2, sortable=True, marks={"reference": "mark"})
+    for metric in COLUMNS:
+        section.text(f"{METRICS[metric].short}: {METRICS[metric].title}; {METRICS[metric].best}.", note=True)
+    section.text(
+        f"Intervals: {evaluation.bootstrap} bootstrap resamples of people, models kept as trained. They tell how well "
+        "these predictions are measured, not how models would differ if they were trained again. The first of many "
+        "experiments is partly first by chance: its own figures flatter it a little. p-values are of two sides, "
+        "corrected for the number of experiments compared with the reference.",
+        note=True,
+    )
+    section.table(folds_table(endpoint), "Concordance within each fold", folded="How figures differ between the folds")
+    section.heading(f"By how much better than {endpoint.reference}")
+    section.text(
+        "The difference of each experiment to the reference, on the same people. Thick line: interval of this "
+        f"difference on its own. Thin line: intervals that hold for all experiments together, at {content.confidence}. "
+        "Where the line does not cross the dashed one (no difference), chance alone hardly explains the difference."
+    )
+
+
+def _add_calibration(section: Section, endpoint: EndpointContent) -> None:
+    files, folder = endpoint.files, f"evaluation/{endpoint.name}"
+    section.heading("Are the risks right")
+    section.text(
+        "Subjects are put into groups by predicted risk. Each point compares the mean predicted risk of a group "
+        "(across) with what happened to it (upwards). Points on the dashed line: of 100 people given a risk of 10 %, "
+        "10 have the event. Below the line risks are too high, above it too low. O/E: observed over expected events."
+    )
+    section.figure(files.path(f"{folder}/calibration.svg"), "Calibration by groups of predicted risk.")
+    section.text("The same without groups, as a smooth curve with its band, where most predicted risks lie.")
+    section.figure(files.path(f"{folder}/calibration_curve.svg"), "Smooth calibration curves.")
+    section.heading("Would acting on the risks be of use")
+    section.text(
+        "Suppose one acts from a certain risk upwards: that is the threshold, read across. The net benefit counts the "
+        "events found per person, less the people treated in vain, weighted by the odds of the threshold. A model is "
+        "of use at the thresholds where it lies above treating everybody (dashed) and treating nobody (dotted). Choose "
+        "the threshold by the harms of both errors, not by the curve."
+    )
+    section.figure(files.path(f"{folder}/decision_curve.svg"), "Decision curves at the last horizon.")
+
+
+def _add_reclassification(section: Section, endpoint: EndpointContent) -> None:
+    compared = [name for name in endpoint.board["experiment"] if name != endpoint.reference]
+    if endpoint.reclassification is None or not compared:
+        return
+    section.heading("Who would be treated differently")
+    section.text(
+        f"At the thresholds that the study stated before it ran: when {compared[0]} takes the place of "
+        f"{endpoint.reference}, which share (%) of the people with the event, and of those without, moves up or down "
+        "across the threshold. Up is right for people with the event, down for those without; net: right less wrong."
+    )
+    section.table(reclassification_table(endpoint, compared[0]))
+
+
+def add_endpoint(section: Section, content: Content, endpoint: EndpointContent, own: dict[str, object]) -> None:
+    """Fill the section of an endpoint.
+
+    Parameters
+    ----------
+    section : Section
+    content : Content
+    endpoint : EndpointContent
+    own : dict
+        Paths of the report's own figures of this endpoint: ``differences``, ``subgroups``.
+    """
+    if endpoint.block.description:
+        section.text(endpoint.block.description)
+    _add_cohort(section, content, endpoint)
+    _add_ranking(section, content, endpoint)
+    section.figure(own["differences"], f"Paired differences to {endpoint.reference} at day {endpoint.horizon}.")
+    _add_calibration(section, endpoint)
+    _add_reclassification(section, endpoint)
+    section.heading("For whom does it work")
+    section.text(
+        "The same figures among people who have certain modalities, and in the subgroups that the study names. Groups "
+        "of few people have wide intervals; with fewer than 10 people or events there are none. Several subgroups are "
+        "looked at: that some differ is expected by chance."
+    )
+    section.figure(own["subgroups"], "Concordance and observed over expected events by subgroup.")
+    rows = subgroup_rows(endpoint)
+    section.table(rows, text=2, grouped=True)
+    if (rows[["subjects", "events"]] == SUPPRESSED).any(axis=None):
+        note = "Numbers from which a small count would follow are not shown. Events: of the whole follow-up."
+        section.text(note, note=True)
+    add_explanations(section, content, endpoint)

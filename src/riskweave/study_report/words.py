@@ -1,0 +1,93 @@
+"""How the report spells metrics, estimates, intervals and counts."""
+
+import math
+from dataclasses import dataclass
+
+from riskweave.page import SUPPRESSED
+
+__all__ = ["METRICS", "NOTHING", "Metric", "duration", "estimate", "interval", "number", "percent", "shown", "signed"]
+
+NOTHING = "\u2013"
+"""Stands for a value that there is not."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is called, and which of its values is best.
+
+    Attributes
+    ----------
+    title, short : str
+        In a sentence, and at the head of a column.
+    best : str
+        What to look for, in words.
+    """
+
+    title: str
+    short: str
+    best: str
+
+
+METRICS = {
+    "harrell_c": Metric("Harrell's concordance", "Concordance", "higher is better; 0.5 is chance"),
+    "uno_c": Metric("Uno's concordance", "Uno's concordance", "higher is better; 0.5 is chance"),
+    "auc": Metric("time-dependent AUC", "AUC", "higher is better; 0.5 is chance"),
+    "ibs": Metric("integrated Brier score", "Brier score", "lower is better"),
+    "ipa": Metric("index of prediction accuracy", "IPA", "higher is better; 0 is no better than one risk for all"),
+    "observed_expected": Metric("observed over expected events", "Observed / expected", "1 is best"),
+    "calibration_slope": Metric("calibration slope", "Calibration slope", "1 is best; below 1 risks are too extreme"),
+}
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Spell a number with a true minus sign; a dash where there is none."""
+    return NOTHING if value is None or not math.isfinite(value) else f"{value:z.{digits}f}".replace("-", "\u2212")
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Spell a difference, with its sign."""
+    return NOTHING if value is None or not math.isfinite(value) else f"{value:+z.{digits}f}".replace("-", "\u2212")
+
+
+def interval(lower: float, upper: float, digits: int = 3) -> str:
+    """Spell an interval; empty where there is none."""
+    return f"{number(lower, digits)} to {number(upper, digits)}" if math.isfinite(lower) else ""
+
+
+def estimate(value: float, lower: float, upper: float, digits: int = 3, *, difference: bool = False) -> str:
+    """Spell an estimate with its interval.
+
+    Examples
+    --------
+    >>> estimate(0.7123, 0.69, 0.7351)
+    '0.712 (0.690 to 0.735)'
+    >>> estimate(0.0123, 0.001, 0.02, difference=True)
+    '+0.012 (0.001 to 0.020)'
+    """
+    text = signed(value, digits) if difference else number(value, digits)
+    bounds = interval(lower, upper, digits)
+    return text if text == NOTHING or not bounds else f"{text} ({bounds})"
+
+
+def percent(value: float) -> str:
+    """Spell a share as a percentage."""
+    return NOTHING if not math.isfinite(value) else f"{number(100 * value, 1)} %"
+
+
+def duration(seconds: float) -> str:
+    """Spell a length of time as a physician would read it.
+
+    Examples
+    --------
+    >>> duration(1.9), duration(75), duration(3700)
+    ('1.9 s', '1 min 15 s', '1 h 2 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def shown(count: int | None) -> str:
+    """Spell a count, or the mark of one that is not shown."""
+    return SUPPRESSED if count is None else f"{count}"
