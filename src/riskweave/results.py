@@ -4,13 +4,17 @@ import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import yaml
 
 from riskweave.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    from riskweave.explain.saliency import Saliency
+    from riskweave.study.study import Study
 
 __all__ = ["Results", "open_results"]
 
@@ -207,9 +211,41 @@ class Results:
         name = f"evaluation/{endpoint}/shapley.parquet"
         if not (self.folder / name).is_file():
             problem = "is not there: the concordance is divided where experiments cover all subsets of feature sets"
-            remedy = "Give an experiment `all_subsets_of` and run `snakemake explain`"
+            remedy = "Give an experiment `all_subsets_of`, or name one in `evaluation.shapley`; run `snakemake explain`"
             raise DataError(self._shown(name), problem, remedy)
         return pd.read_parquet(self.folder / name)
+
+    # One subject: computed now, kept nowhere, and refused for real people unless the study allows it
+
+    def attributions(self, endpoint: str, experiment: str, subject_id: str, **options: Any) -> pd.DataFrame:
+        """Divide a subject's risk beyond the mean among columns, or with `level` feature sets or modalities.
+
+        See :func:`riskweave.explain.subject.attribute_subject`. It opens the models, which are pickles: open none that
+        others made.
+        """
+        from riskweave.explain.subject import attribute_subject
+
+        self._experiment(endpoint, experiment, "models.joblib", read=Path)
+        asked = {"endpoint": endpoint, "experiment": experiment, "subject_id": subject_id}
+        return attribute_subject(self.folder, self._blocks(), **asked, **options)
+
+    def saliency(self, endpoint: str, feature_set: str, subject_id: str, **options: Any) -> "Saliency":
+        """Tell which places of a subject's latest ECG or image its encoder's score rests on.
+
+        See :func:`riskweave.explain.subject.subject_saliency`; :func:`riskweave.explain.saliency.draw_saliency` draws
+        them onto the trace or the picture.
+        """
+        from riskweave.explain.subject import subject_saliency
+
+        self._known(feature_set, self.study["feature_sets"], "feature set")
+        self._known(endpoint, self.endpoints, "endpoint")
+        asked = {"endpoint": endpoint, "feature_set": feature_set, "subject_id": subject_id}
+        return subject_saliency(self.folder, self._blocks(), **asked, **options)
+
+    def _blocks(self) -> "Study":
+        from riskweave.study.study import Study
+
+        return Study.model_validate(self.study)
 
     # Training
 

@@ -23,6 +23,10 @@ def family():
     return risks, observed
 
 
+def shares(table):
+    return table[table["measure"] == "share"].set_index("name")
+
+
 def test_the_weights_are_those_of_all_orders():
     values = np.random.default_rng(0).normal(size=8)
     at = dict(zip(subsets_of(PLAYERS), values, strict=True))
@@ -45,7 +49,7 @@ def test_two_players_by_hand():
 
 def test_shares_sum_to_the_whole_and_noise_has_none(family):
     risks, observed = family
-    found = shapley_shares(risks, observed, PLAYERS, count=200).set_index("name")
+    found = shares(shapley_shares(risks, observed, PLAYERS, count=200))
     whole = harrell_c(time=observed.time, event=observed.event, risk=risks[frozenset(PLAYERS)]) - 0.5
     assert found.loc["all", "estimate"] == pytest.approx(whole, abs=1e-12)
     assert found.loc[PLAYERS, "estimate"].sum() == pytest.approx(whole, abs=1e-12)
@@ -58,10 +62,21 @@ def test_a_base_takes_the_place_of_no_prediction(family):
     risks, observed = family
     base = risks[frozenset(["ehr"])]
     rest = {frozenset(s - {"ehr"}): risk for s, risk in risks.items() if "ehr" in s and len(s) > 1}
-    found = shapley_shares(rest, observed, ["ecg", "image"], base=base, count=50).set_index("name")
+    found = shares(shapley_shares(rest, observed, ["ecg", "image"], base=base, count=50))
     outcome = {"time": observed.time, "event": observed.event}
     whole = harrell_c(**outcome, risk=risks[frozenset(PLAYERS)]) - harrell_c(**outcome, risk=base)
     assert found.loc["all", "estimate"] == pytest.approx(whole, abs=1e-12)
+
+
+def test_what_each_adds_alone_and_last_are_differences_of_concordances(family):
+    risks, observed = family
+    found = shapley_shares(risks, observed, PLAYERS, count=50).set_index(["name", "measure"])["estimate"]
+
+    def value(*players):
+        return harrell_c(time=observed.time, event=observed.event, risk=risks[frozenset(players)])
+
+    assert found["ecg", "alone"] == pytest.approx(value("ecg") - 0.5, abs=1e-12)
+    assert found["ecg", "last"] == pytest.approx(value(*PLAYERS) - value("ehr", "image"), abs=1e-12)
 
 
 def test_missing_subsets_are_named(family):

@@ -17,6 +17,7 @@ from riskweave.study.code import code_of
 from riskweave.study.files import read_mapping
 from riskweave.study.raw import fingerprint, raw_files, weights_file
 from riskweave.study.study import ENCODED, parse_study
+from riskweave.study.subsets import complete_families
 from riskweave.survival.implementations import ESTIMATORS, HEADS
 
 # Snakemake drops a key that a file gives twice; reading the files here answers it.
@@ -73,7 +74,8 @@ def dump(block):
 
 def dump_evaluation():
     """Return how experiments are compared; which are explained is no part of it."""
-    return ordered(STUDY.evaluation.model_dump(mode="json", exclude={"explain"}))
+    explained = {"explain", "explain_subjects", "shapley"}
+    return ordered(STUDY.evaluation.model_dump(mode="json", exclude=explained))
 
 
 def dump_reading(name):
@@ -283,6 +285,39 @@ def cohort_figures(name, what):
     return [cohort_figure(endpoint, name, what) for endpoint in sorted(STUDY.endpoints)]
 
 
+def study_figure(endpoint, name, what):
+    """Return a figure of an endpoint in the study report, shown in the report of the whole workflow too."""
+    path = f"{RESULTS}/report/{endpoint}/{name}"
+    labels = {"endpoint": endpoint, "result": what}
+    return report(path, caption=f"../report/{what}.rst", category="Answers", labels=labels)
+
+
+def study_figures(name, what):
+    """Return a figure of each endpoint in the study report."""
+    return [study_figure(endpoint, name, what) for endpoint in sorted(STUDY.endpoints)]
+
+
+def study_tables():
+    """Return the tables of the study report that have no page in the report of the workflow."""
+    tables = ["differences", "subgroups", "calibration", "calibration_curve", "decision_curve", "folds"]
+    tables += ["reclassification"] if STUDY.evaluation.reclassification else []
+    of_study = [f"{RESULTS}/report/{name}.csv" for name in ("objectives", "software", "inputs")]
+    return of_study + [f"{RESULTS}/report/{e}/{name}.csv" for e in sorted(STUDY.endpoints) for name in tables]
+
+
+def explained_for_report():
+    """Return figures and tables of the explanations, which the study report shows."""
+    folders = [f"{RESULTS}/evaluation/{endpoint}/explain/{name}" for endpoint, name in STUDY.explained()]
+    return [*explanations(), *(f"{folder}/importance.parquet" for folder in folders), *shapley_figures()]
+
+
+def evaluation_tables():
+    """Return the tables of each endpoint's evaluation that the study report reads."""
+    tables = ["leaderboard", "metrics", "folds", "calibration", "calibration_curve", "decision_curve"]
+    tables += ["reclassification"] if STUDY.evaluation.reclassification else []
+    return [f"{RESULTS}/evaluation/{e}/{name}.parquet" for e in sorted(STUDY.endpoints) for name in tables]
+
+
 def prediction_table(endpoint, experiment):
     """Return the path of an experiment's prediction table."""
     return f"{RESULTS}/experiments/{endpoint}/{experiment}/predictions.parquet"
@@ -300,9 +335,33 @@ def reclassification_table():
 
 
 def explanations():
-    """Return the tables of each experiment that is explained."""
+    """Return the figures of each experiment that is explained; their tables are made with them."""
     folders = [f"{RESULTS}/evaluation/{endpoint}/explain/{name}" for endpoint, name in STUDY.explained()]
-    return [f"{folder}/{table}.parquet" for folder in folders for table in ("importance", "effects")]
+    return [f"{folder}/{figure}.svg" for folder in folders for figure in ("importance", "effects")]
+
+
+def families_of(endpoint):
+    """Return the experiments of an endpoint whose concordance is divided, sorted, with those of all subsets."""
+    return sorted(complete_families(STUDY, endpoint), key=lambda family: family.experiment)
+
+
+def predictions_of_families(endpoint):
+    """Return the prediction tables behind them."""
+    families = families_of(endpoint)
+    names = {name for family in families for name in family.members.values()}
+    names |= {family.base for family in families if family.base}
+    return [prediction_table(endpoint, name) for name in sorted(names)]
+
+
+def modalities_of_families(endpoint):
+    """Return the modality of each feature set among which is divided."""
+    players = sorted({name for family in families_of(endpoint) for name in family.players})
+    return {name: modality_of(name) for name in players}
+
+
+def shapley_figures():
+    """Return the figure of each endpoint that has such experiments."""
+    return [f"{RESULTS}/evaluation/{name}/shapley.svg" for name in sorted(STUDY.endpoints) if families_of(name)]
 
 
 def leaderboards():

@@ -18,11 +18,9 @@ from riskweave.evaluation.censoring import sort_outcomes
 from riskweave.evaluation.metrics import risk_ranks
 from riskweave.evaluation.resampled import in_threads, weight_rows
 from riskweave.explain.rows import Observed
+from riskweave.study.subsets import MOST_PLAYERS
 
-__all__ = ["MOST_PLAYERS", "missing_subsets", "shapley_shares", "shapley_weights", "subsets_of"]
-
-MOST_PLAYERS = 8
-"""Modalities whose subsets are all needed: 255 experiments."""
+__all__ = ["missing_subsets", "shapley_shares", "shapley_weights", "subsets_of"]
 
 TOTAL = "all"
 
@@ -37,6 +35,22 @@ def missing_subsets(found: Iterable[frozenset[str]], players: Sequence[str]) -> 
     present = set(found)
     order = list(players)
     return ["+".join(sorted(part, key=order.index)) for part in subsets_of(players) if part and part not in present]
+
+
+def _weights(players: Sequence[str]) -> tuple[list[tuple[str, str]], np.ndarray]:
+    """Return (player, measure) and, as rows, the weights by which the values of `subsets_of` make each."""
+    subsets = subsets_of(players)
+    at = {subset: place for place, subset in enumerate(subsets)}
+    whole = frozenset(players)
+    named, rows = [(player, "share") for player in players], list(shapley_weights(players))
+    pairs = [(player, "alone", frozenset([player]), frozenset()) for player in players]
+    pairs += [(player, "last", whole, whole - {player}) for player in players]
+    for player, measure, gained, before in [*pairs, (TOTAL, "share", whole, frozenset())]:
+        row = np.zeros(len(subsets))
+        row[at[gained]], row[at[before]] = 1.0, -1.0
+        named.append((player, measure))
+        rows.append(row)
+    return named, np.stack(rows)
 
 
 def shapley_weights(players: Sequence[str]) -> np.ndarray:
@@ -130,8 +144,9 @@ def shapley_shares(
     Returns
     -------
     DataFrame
-        name, estimate, lower, upper: a row for each player and, last, ``all``, the sum. A share above 0 adds
-        discrimination.
+        name, measure, estimate, lower, upper. Of each player its ``share``, and what it adds ``alone`` (to the base)
+        and ``last`` (to all others), the two ends of what shares average; then the ``share`` of ``all``, the sum.
+        Above 0 it adds discrimination.
 
     Raises
     ------
@@ -139,12 +154,12 @@ def shapley_shares(
         When subsets are missing; says which.
     """
     ordered = _checked(risks, players, base, len(observed.time))
-    weights = np.vstack([shapley_weights(players), np.zeros(2 ** len(players))])
-    weights[-1, 0], weights[-1, -1] = -1, 1
+    named, weights = _weights(players)
     estimate = _concordances(ordered, observed, None, threads)[0] @ weights.T
     drawn = [
         _concordances(ordered, observed, rows, threads) @ weights.T
         for rows in resamples(people=observed.people, count=count, seed=seed)
     ]
     lower, upper = percentile_interval(np.concatenate(drawn), confidence)
-    return pd.DataFrame({"name": [*players, TOTAL], "estimate": estimate, "lower": lower, "upper": upper})
+    told = pd.DataFrame(named, columns=["name", "measure"])
+    return told.assign(estimate=estimate, lower=lower, upper=upper)

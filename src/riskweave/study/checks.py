@@ -15,6 +15,7 @@ from riskweave.study.ensembles import check_extras, check_members
 from riskweave.study.fusions import BUILT_IN
 from riskweave.study.meeting import check_fusions
 from riskweave.study.scoring import check_scores
+from riskweave.study.subsets import check_shapley
 from riskweave.study.tuning import check_all_endpoints, check_searches
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _check_experiments(study: "Study") -> list[str]:
                 problems += _known(f"{key}.compared_with", objective.compared_with, names, what)
         if (objective.above is None) == (objective.below is None):
             problems.append(f"{key}: give one of `above` and `below`")
-    return [*problems, *_check_explained(study)]
+    return [*problems, *_check_explained(study), *_check_divided(study)]
 
 
 def _check_explained(study: "Study") -> list[str]:
@@ -121,6 +122,15 @@ def _check_explained(study: "Study") -> list[str]:
                 "experiment of another model"
             )
     return problems
+
+
+def _check_divided(study: "Study") -> list[str]:
+    """Find experiments whose concordance cannot be divided among their feature sets."""
+    key, names = "evaluation.shapley", {experiment.name for experiment in study.matrix()}
+    problems = _twice(key, study.evaluation.shapley)
+    for name in study.evaluation.shapley:
+        problems += _known(key, name, sorted(names), "experiment named")
+    return [*problems, *check_shapley(study)]
 
 
 def _twice(key: str, values: Iterable[object]) -> list[str]:

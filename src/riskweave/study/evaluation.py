@@ -42,9 +42,18 @@ class Objective(Block):
         default=None,
         description="Experiment whose metric is subtracted, on the same subjects; none: the metric itself.",
     )
-    metric: Literal["harrell_c", "uno_c", "ibs"] = Field(
-        default="harrell_c", description="Metric, of the last horizon."
-    )
+    metric: Literal[
+        "harrell_c",
+        "uno_c",
+        "auc",
+        "brier",
+        "ibs",
+        "ipa",
+        "observed_expected",
+        "calibration_intercept",
+        "calibration_slope",
+        "ici",
+    ] = Field(default="harrell_c", description="Metric, of the last horizon.")
     above: float | None = Field(
         default=None, description="Met when the whole confidence interval is above this (concordance: 0 to 1)."
     )
@@ -81,6 +90,16 @@ class Evaluation(Block):
         default=THRESHOLDS,
         description="Risks at which one might act: the thresholds of the decision curves.",
     )
+    relative_risk_reduction: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="Share of the events that the treatment in question prevents, from trials: 0.25 for a quarter. Adds "
+        "numbers needed to treat and to screen to the decision curves.",
+    )
+    recalibration: bool = Field(
+        default=False,
+        description="Whether to tell what recalibration would change: learnt on the predictions of the other folds, "
+        "applied to each fold, metrics before and after.",
+    )
     reclassification: Thresholds = Field(
         default=[],
         description="Risks that decide on a treatment, stated before the run: who moves across each of them, compared "
@@ -90,4 +109,14 @@ class Evaluation(Block):
         default=[],
         description="Experiments, by their full names, that are explained for every endpoint that has them: importance "
         "of columns, feature sets and modalities, and effect curves.",
+    )
+    explain_subjects: bool = Field(
+        default=False,
+        description="Whether single subjects of a real cohort may be explained from a notebook "
+        "(`Results.attributions`, `Results.saliency`); those of a synthetic cohort always may. Nothing is written.",
+    )
+    shapley: list[str] = Field(
+        default=[],
+        description="Experiments, by their full names, whose concordance is divided among their feature sets; those of "
+        "`all_subsets_of` always are. Each needs an experiment of every subset, with the same model and fusion.",
     )
