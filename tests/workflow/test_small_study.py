@@ -5,6 +5,7 @@ One file, so that one worker runs the study once for all of its tests.
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -144,14 +145,50 @@ def test_the_report_holds_figures_tables_and_captions(project):
         assert part in page
 
 
-def test_the_notebooks_run_on_the_results(finished, monkeypatch):
+def executed(name: str, folder: Path) -> list[dict]:
+    """Run a notebook of the repository in a folder and return what its cells put out."""
+    notebook = nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def figures(outputs: list[dict]) -> int:
+    return sum(bool({"image/png", "image/svg+xml"} & set(output.get("data", {}))) for output in outputs)
+
+
+def text(outputs: list[dict]) -> str:
+    return "".join(output.get("text", "") + "".join(map(str, output.get("data", {}).values())) for output in outputs)
+
+
+@pytest.mark.parametrize(("name", "least"), [("explore_cohort", 4), ("compare_experiments", 6), ("look_at_subject", 5)])
+def test_the_notebooks_run_on_the_results(finished, monkeypatch, name, least):
     monkeypatch.setenv("RISKWEAVE_STUDY", "small")
-    for path in sorted((REPOSITORY / "notebooks").glob("*.ipynb")):
-        notebook = nbformat.read(path, as_version=4)
-        folder = {"metadata": {"path": str(finished.results)}}
-        NotebookClient(notebook, timeout=300, resources=folder).execute()
-        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-        assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert figures(executed(name, finished.results)) >= least
+
+
+def test_the_notebook_on_models_says_what_is_not_explained(finished, monkeypatch):
+    monkeypatch.setenv("RISKWEAVE_STUDY", "small")
+    outputs = executed("explain_model", finished.results)
+    explained = finished.study()["evaluation"].get("explain", [])
+    assert figures(outputs) >= 2 * len(explained)
+    assert ("no experiment" in text(outputs)) == (not explained)
+
+
+def test_the_notebook_on_a_subject_shows_nothing_of_a_real_person(finished, monkeypatch, tmp_path):
+    """The same results, as if the people were real."""
+    real = tmp_path / "results" / "real"
+    real.mkdir(parents=True)
+    for part in ("cohort", "evaluation", "experiments", "features"):
+        (real / part).symlink_to(finished.results / part)
+    study = yaml.safe_load((finished.results / "study.yaml").read_text())
+    study["cohort"] = {"source": "tables"}
+    (real / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    monkeypatch.setenv("RISKWEAVE_STUDY", "real")
+    outputs = executed("look_at_subject", tmp_path)
+    assert figures(outputs) == 0
+    assert "its people are real" in text(outputs)
+    ids = pd.read_parquet(finished.results / "cohort/subjects.parquet")["subject_id"]
+    assert not set(re.findall(r"\w+", text(outputs))) & set(ids)
 
 
 def test_a_typo_stops_before_anything_runs(project):

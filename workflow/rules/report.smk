@@ -75,4 +75,5 @@ rule report_cohort:
 
 rule cohort:
     input:
+        rules.save_study.output,
         rules.report_cohort.output,
