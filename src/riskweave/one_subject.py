@@ -71,8 +71,8 @@ class Subject:
         Returns
         -------
         DataFrame
-            As from there, with `label` (feature set, column, value) and `estimate`, `lower`, `upper`: the share (of the risk, 0
-            to 1) and its 95 % interval, which is that of the sampling alone. The largest share first.
+            As from there, with `label` (feature set, column, value) and `estimate`, `lower`, `upper`: the share (of the
+            risk, 0 to 1) and its 95 % interval, which is that of the sampling alone. The largest share first.
         """
         table = self.results.attributions(endpoint, experiment, self.name)
         table = table[table["horizon"] == self.results.horizon(endpoint)]

@@ -1,12 +1,13 @@
 """One subject for a notebook: real people are refused, and what is shown is that of the subject."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from results_folder import write_results
 
 from riskweave.errors import DataError
 from riskweave.one_subject import average_risks, open_subject
-from riskweave.results import open_results
+from riskweave.results import Results, open_results
 from riskweave.subject_plots import plot_recording, plot_timeline
 
 
@@ -66,6 +67,24 @@ def test_risks_are_those_of_the_target_beside_the_mean_of_all(tmp_path):
     np.testing.assert_allclose(risks["risk"], [0, 0.2, 0.4, 0, 0.4, 0.8])
     np.testing.assert_allclose(average_risks(results, "mace", "labs.cox")["risk"], [0, 0.15, 0.35])
     assert open_subject(results, "00101").risks("mace", ["labs.cox"]).empty
+
+
+def test_shares_are_those_of_the_last_horizon_with_labels_that_differ(tmp_path, monkeypatch):
+    found = pd.DataFrame(
+        {
+            "horizon": [365, 730, 730, 730],
+            "feature_set": ["labs", "labs", "labs", "ecg"],
+            "name": ["crp", "crp", "stage", "encoder"],
+            "value": ["2.03456", "2.03456", "late", None],
+            "share": [0.5, 0.2, -0.1, 0.05],
+            "error": [0.1, 0.05, 0.0, 0.01],
+        }
+    )
+    monkeypatch.setattr(Results, "attributions", lambda *_: found)
+    shares = open_subject(results_of(tmp_path), "00102").attribution("mace", "labs.cox")
+    assert shares["label"].tolist() == ["labs: crp = 2.03", "labs: stage = late", "ecg: encoder"]
+    np.testing.assert_allclose(shares["estimate"], [0.2, -0.1, 0.05])
+    np.testing.assert_allclose(shares["upper"] - shares["lower"], 2 * 1.96 * shares["error"])
 
 
 def test_the_recording_is_the_latest_and_there_may_be_none(tmp_path):
