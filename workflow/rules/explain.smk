@@ -94,7 +94,7 @@ rule divide_concordance:
         families=lambda wildcards: [asdict(family) for family in families_of(wildcards.endpoint)],
         modalities=lambda wildcards: modalities_of_families(wildcards.endpoint),
         endpoint=lambda wildcards: dump(STUDY.endpoints[wildcards.endpoint]),
-        count=STUDY.evaluation.bootstrap,
+        resamples=STUDY.evaluation.bootstrap,
         seed=STUDY.evaluation.seed,
         confidence=STUDY.evaluation.confidence,
     message:

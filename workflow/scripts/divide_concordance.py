@@ -18,7 +18,7 @@ with job_log(Path(snakemake.log[0])):
         endpoint_name=snakemake.wildcards.endpoint,
         endpoint=TypeAdapter(Endpoint).validate_python(snakemake.params.endpoint),
         shapley=Path(snakemake.output.shapley),
-        count=snakemake.params.count,
+        count=snakemake.params.resamples,
         seed=snakemake.params.seed,
         confidence=snakemake.params.confidence,
         threads=snakemake.threads,
