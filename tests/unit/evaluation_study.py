@@ -24,7 +24,7 @@ def true_risks(rate):
     return np.stack([share * gone, (1 - share) * gone], axis=1)
 
 
-def write_experiment(folder, name, ids, fold, risks):
+def write_experiment(folder, name, ids, fold, risks, *, endpoint=ENDPOINT):
     parts = [
         prediction_frame(
             subjects=pd.Index(ids[fold == number]),
@@ -34,7 +34,7 @@ def write_experiment(folder, name, ids, fold, risks):
             modalities=["ehr"] * int((fold == number).sum()),
             linear_predictor=None,
             risks=risks[fold == number],
-            times=ENDPOINT.time_grid(),
+            times=endpoint.time_grid(),
         )
         for number in np.unique(fold)
     ]
@@ -84,6 +84,8 @@ def evaluated(study, *, output="made", evaluation=EVALUATION, names=None, **chan
     made |= {"fold_metrics": folder / output / "folds.parquet", "leaderboard_csv": folder / output / "leaderboard.csv"}
     if evaluation.reclassification:
         made["reclassification"] = folder / output / "reclassification.parquet"
+    if evaluation.recalibration:
+        made["recalibration"] = folder / output / "recalibration.parquet"
     arguments = {
         "predictions": [folder / f"{name}.parquet" for name in names or study["risks"]],
         "subjects": folder / "subjects.parquet",

@@ -2,7 +2,7 @@
 
 REQUIRED INPUTS: experiments/<endpoint>/*/predictions.parquet, cohort/outcomes/<endpoint>.parquet, cohort/folds.parquet.
 OUTPUTS: evaluation/<endpoint>/{metrics,differences,calibration,leaderboard,folds,decision_curve,
-  calibration_curve}.parquet, reclassification.parquet where the study states thresholds for it, leaderboard.csv,
+  calibration_curve}.parquet, reclassification.parquet and recalibration.parquet where the study asks for them, leaderboard.csv,
   figures, and evaluation/objectives.csv: the verdict on each objective. cohort/groups.checked: the columns of subgroups
   were found usable.
 """
@@ -10,6 +10,12 @@ OUTPUTS: evaluation/<endpoint>/{metrics,differences,calibration,leaderboard,fold
 
 localrules:
     check_groups,
+
+
+def recalibration_table():
+    """Return the table of an endpoint before and after recalibration where the study asks for it, else nothing."""
+    path = f"{RESULTS}/evaluation/{{endpoint}}/recalibration.parquet"
+    return {"recalibration": path} if STUDY.evaluation.recalibration else {}
 
 
 rule check_groups:
@@ -45,6 +51,7 @@ rule evaluate_endpoint:
         folds=rules.assign_folds.output.folds,
     output:
         **reclassification_table(),
+        **recalibration_table(),
         metrics=f"{RESULTS}/evaluation/{{endpoint}}/metrics.parquet",
         differences=f"{RESULTS}/evaluation/{{endpoint}}/differences.parquet",
         calibration=f"{RESULTS}/evaluation/{{endpoint}}/calibration.parquet",

@@ -32,6 +32,7 @@ with job_log(Path(snakemake.log[0])):
         decision_curve=Path(snakemake.output.decision_curve),
         calibration_curve=Path(snakemake.output.calibration_curve),
         reclassification=Path(snakemake.output.reclassification) if evaluation.reclassification else None,
+        recalibration=Path(snakemake.output.recalibration) if evaluation.recalibration else None,
         folds=Path(snakemake.input.folds),
         threads=snakemake.threads,
     )

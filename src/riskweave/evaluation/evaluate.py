@@ -19,6 +19,7 @@ from riskweave.evaluation.fold_table import fold_table
 from riskweave.evaluation.groups import EVERYONE, count_shown, group_members
 from riskweave.evaluation.inputs import Comparison, read_comparison
 from riskweave.evaluation.layout import LEADERBOARD_METRICS, leaderboard_table, long_table, write_table
+from riskweave.evaluation.recalibration_table import recalibration_table
 from riskweave.evaluation.scores import make_panel, point_scores, score
 from riskweave.study.cohort import Endpoint
 from riskweave.study.evaluation import Evaluation
@@ -78,7 +79,7 @@ def _clinical(
     thresholds, confidence = evaluation.thresholds, evaluation.confidence
     what = f"endpoint {comparison.endpoint}, "
     drawn = draw(net_benefits(comparison, thresholds), **how, what=what + "decision curves")
-    curves = decision_curve_table(comparison, drawn, thresholds, confidence)
+    curves = decision_curve_table(comparison, drawn, evaluation)
     if not evaluation.reclassification:
         return curves, None
     stated = evaluation.reclassification
@@ -113,6 +114,7 @@ def evaluate_endpoint(
     decision_curve: Path,
     calibration_curve: Path,
     reclassification: Path | None = None,
+    recalibration: Path | None = None,
     folds: Path | None = None,
     threads: int = 1,
 ) -> None:
@@ -152,6 +154,8 @@ def evaluate_endpoint(
         Table written, see :func:`riskweave.evaluation.fold_table.fold_table`.
     decision_curve, calibration_curve, reclassification : Path
         Tables written, see :mod:`riskweave.evaluation.clinical_tables`; the last where the study states thresholds.
+    recalibration : Path, optional
+        Table written, see :func:`riskweave.evaluation.recalibration_table.recalibration_table`.
     folds : Path, optional
         Fold table of the cohort: on how many subjects the models of a fold were fitted.
     threads : int, default 1
@@ -189,5 +193,7 @@ def evaluate_endpoint(
     }
     if reclassification is not None and moves is not None:
         outputs[reclassification] = moves
+    if recalibration is not None:
+        outputs[recalibration] = recalibration_table(comparison, evaluation, threads)
     for path, table in outputs.items():
         write_table(table, path)

@@ -1,6 +1,6 @@
 """Decision curves: what a threshold of risk is worth, in target events found and people treated in vain."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from riskweave.evaluation.censoring import SortedOutcomes, sort_outcomes
 from riskweave.evaluation.resampled import weight_rows
 from riskweave.evaluation.sweeps import incidence_above
 
-__all__ = ["DecisionCurve", "NumberNeeded", "decision_curve", "number_needed"]
+__all__ = ["DecisionCurve", "NumberNeeded", "decision_curve", "incidence_of_all", "number_needed", "sorted_curve"]
 
 
 @dataclass(frozen=True)
@@ -137,16 +137,48 @@ def decision_curve(
     """
     thresholds, outcomes = _thresholds(thresholds), sort_outcomes(time, event)
     rows = weight_rows(weights, outcomes)
-    treated, incidence_treated = _above(outcomes, rows, risk, horizon, thresholds)
+    everybody = incidence_of_all(outcomes, rows, horizon)
+    curve = sorted_curve(outcomes, rows, risk, horizon=horizon, thresholds=thresholds, everybody=everybody)
+    if np.ndim(weights) == 2:
+        return curve
+    return DecisionCurve(thresholds, *(getattr(curve, field.name)[0] for field in fields(curve)[1:]))
+
+
+def incidence_of_all(outcomes: SortedOutcomes, rows: np.ndarray, horizon: float) -> np.ndarray:
+    """Observed cumulative incidence of everybody at the horizon, (resamples,); NaN as in :func:`decision_curve`."""
     # everybody is above a threshold of 0
-    everybody = _above(outcomes, rows, np.zeros(len(outcomes.time)), horizon, np.zeros(1))[1]
+    return _above(outcomes, rows, np.zeros(len(outcomes.time)), horizon, np.zeros(1))[1][:, 0]
+
+
+def sorted_curve(
+    outcomes: SortedOutcomes,
+    rows: np.ndarray,
+    risk: np.ndarray,
+    *,
+    horizon: float,
+    thresholds: np.ndarray,
+    everybody: np.ndarray,
+) -> DecisionCurve:
+    """Decision curve of outcomes that were sorted before, for many resamples: what experiments share is done once.
+
+    Parameters
+    ----------
+    outcomes : SortedOutcomes
+    rows : (resamples, n) int64 array
+        Multiplicities in sorted order.
+    risk, horizon, thresholds
+        As in :func:`decision_curve`; risks in the order of the subjects given.
+    everybody : (resamples,) float64 array
+        From :func:`incidence_of_all`.
+    """
+    treated, incidence_treated = _above(outcomes, rows, risk, horizon, thresholds)
+    whole = everybody[:, None]
     odds = thresholds / (1 - thresholds)
     model = np.where(treated > 0, treated * (incidence_treated - (1 - incidence_treated) * odds), 0.0)
-    treat_all = everybody - (1 - everybody) * odds
+    treat_all = whole - (1 - whole) * odds
     with np.errstate(invalid="ignore", divide="ignore"):
-        standardised = np.where(everybody > 0, model / everybody, np.nan)
-    arrays = treated, incidence_treated, everybody[:, 0], model, treat_all, standardised
-    return DecisionCurve(thresholds, *(_shaped(values, weights) for values in arrays))
+        standardised = np.where(whole > 0, model / whole, np.nan)
+    return DecisionCurve(thresholds, treated, incidence_treated, everybody, model, treat_all, standardised)
 
 
 def number_needed(

@@ -1,5 +1,6 @@
 """Verdicts on the expectations that the study wrote down before it ran."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,18 @@ from riskweave.study.study import Evaluation, Objective
 
 __all__ = ["judge", "verdict"]
 
-METRIC_WORDS = {"harrell_c": "Harrell's concordance", "uno_c": "Uno's concordance", "ibs": "integrated Brier score"}
+METRIC_WORDS = {
+    "harrell_c": "Harrell's concordance",
+    "uno_c": "Uno's concordance",
+    "auc": "area under the ROC curve",
+    "brier": "Brier score",
+    "ibs": "integrated Brier score",
+    "ipa": "index of prediction accuracy",
+    "observed_expected": "observed over expected incidence",
+    "calibration_intercept": "calibration intercept",
+    "calibration_slope": "calibration slope",
+    "ici": "integrated calibration index",
+}
 COLUMNS = ("objective", "description", "endpoint", "experiment", "compared_with", "metric", "horizon", "criterion", "n")
 COLUMNS += ("events", "estimate", "lower", "upper", "verdict", "sentence")
 
@@ -49,9 +61,9 @@ def _sentence(objective: Objective, row: dict, confidence: float) -> str:
     return f"{row['verdict'].capitalize()}: {what} is {found}; expected {row['criterion']}."
 
 
-def _bootstrap_scores(comparison: Comparison, evaluation: Evaluation) -> Drawn:
-    """Scores (experiments, columns) with their resamples."""
-    panel = make_panel(comparison)
+def _bootstrap_scores(comparison: Comparison, evaluation: Evaluation, metrics: frozenset[str]) -> Drawn:
+    """Scores (experiments, columns) with their resamples; the metrics that no objective names are not computed."""
+    panel = make_panel(comparison, wanted=metrics)
     what = f"objectives of {comparison.endpoint}"
     return draw(lambda rows: score(panel, rows), people=comparison.people, evaluation=evaluation, what=what)
 
@@ -61,8 +73,10 @@ def _judge_endpoint(
 ) -> dict[str, dict[str, object]]:
     """Rows of the verdict table for the objectives of one endpoint."""
     horizon = comparison.horizons[-1]
+    comparison = replace(comparison, horizons=[horizon])
     columns = score_columns(comparison.horizons)
-    scores = _bootstrap_scores(comparison, evaluation)
+    metrics = frozenset(objective.metric for objective in objectives.values())
+    scores = _bootstrap_scores(comparison, evaluation, metrics)
     rows = {}
     for name, objective in objectives.items():
         column = columns.index((objective.metric, horizon))

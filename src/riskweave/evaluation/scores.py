@@ -25,6 +25,7 @@ __all__ = ["NULL_METRICS", "POINT_METRICS", "Panel", "make_panel", "point_scores
 RANK_METRICS = ("harrell_c", "uno_c", "auc")
 HORIZON_METRICS = (*RANK_METRICS, "brier", "brier_null", "observed_expected", *CALIBRATION_METRICS)
 SUMMARY_METRICS = ("ibs", "ibs_null", "ipa", "log_likelihood")
+ALL_METRICS = frozenset((*HORIZON_METRICS, *SUMMARY_METRICS))
 # The null model's scores belong to the subjects, not to an experiment: they have no difference.
 NULL_METRICS = ("brier_null", "ibs_null")
 # Of the whole curve, without intervals: Antolini's concordance costs as much as all others, the tests have p-values.
@@ -47,8 +48,12 @@ class Panel:
         Of the risks at the horizons, in sorted order.
     linear : (experiments, n, horizons + 1) float64 array
         Risks at the horizons and the log-likelihood: what is averaged as it is.
+    followed : (horizons,) bool array
+        Whether anybody of the group is followed to the horizon.
     calibration : list of list of CalibrationScorer or None
-        By experiment and horizon; None where nobody of the group is followed to the horizon.
+        By experiment and horizon; None where nobody is followed to it, or where no metric of it is wanted.
+    wanted : frozenset of str
+        Metrics to compute; the others may be NaN.
     """
 
     outcomes: SortedOutcomes
@@ -57,7 +62,13 @@ class Panel:
     risks: np.ndarray
     rank: np.ndarray
     linear: np.ndarray
+    followed: np.ndarray
     calibration: list[list[CalibrationScorer | None]]
+    wanted: frozenset[str]
+
+    def wants(self, *metrics: str) -> bool:
+        """Tell whether some of these metrics are to be computed."""
+        return not self.wanted.isdisjoint(metrics)
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,9 @@ def score_columns(horizons: list[int]) -> list[tuple[str, int]]:
     return by_horizon + [(metric, horizons[-1]) for metric in SUMMARY_METRICS]
 
 
-def make_panel(comparison: Comparison, members: np.ndarray | None = None) -> Panel:
+def make_panel(
+    comparison: Comparison, members: np.ndarray | None = None, wanted: frozenset[str] = ALL_METRICS
+) -> Panel:
     """Prepare a group of subjects.
 
     Parameters
@@ -87,6 +100,8 @@ def make_panel(comparison: Comparison, members: np.ndarray | None = None) -> Pan
     comparison : Comparison
     members : (n,) bool array, optional
         Subjects of the group; all when not given.
+    wanted : frozenset of str, optional
+        Metrics that :func:`score` has to compute, to the digits that it gives with all of them; all when not given.
     """
     outcomes = sort_outcomes(comparison.time, comparison.event)
     if members is not None:
@@ -96,26 +111,38 @@ def make_panel(comparison: Comparison, members: np.ndarray | None = None) -> Pan
     linear = np.full((len(comparison.experiments), len(order), len(horizons) + 1), np.nan)
     for e, hazards in enumerate(comparison.hazards):
         linear[e, :, :-1] = comparison.risks[e][np.ix_(order, columns)]
-        if hazards is not None:
+        if hazards is not None and "log_likelihood" in wanted:
             linear[e, :, -1] = hazard_log_likelihood(hazards.take(order), comparison.event[order])
     followed = outcomes.before(np.array(horizons)) < len(order)
-    pseudo = [horizon_pseudo_observations(outcomes, horizon) for horizon in horizons]
     risk = linear[:, :, :-1]
+    ranked = not wanted.isdisjoint(RANK_METRICS)
     return Panel(
         outcomes=outcomes,
         times=comparison.times,
         horizons=horizons,
         risks=comparison.risks,
-        rank=np.array([[risk_ranks(values) for values in experiment.T] for experiment in risk]),
+        rank=np.array([[risk_ranks(values) for values in one.T] if ranked else [] for one in risk]),
         linear=linear,
-        calibration=[
-            [
-                calibration_scorer(outcomes, values, horizon, about) if there else None
-                for values, horizon, about, there in zip(experiment.T, horizons, pseudo, followed, strict=True)
-            ]
-            for experiment in risk
-        ],
+        followed=followed,
+        calibration=_calibration_scorers(outcomes, risk, horizons, followed, wanted),
+        wanted=wanted,
     )
+
+
+def _calibration_scorers(
+    outcomes: SortedOutcomes, risk: np.ndarray, horizons: list[int], followed: np.ndarray, wanted: frozenset[str]
+) -> list[list[CalibrationScorer | None]]:
+    """Regressions of each experiment at each horizon that somebody is followed to, where a metric of them is wanted."""
+    if wanted.isdisjoint(CALIBRATION_METRICS):
+        return [[None] * len(horizons) for _ in risk]
+    pseudo = [horizon_pseudo_observations(outcomes, horizon) for horizon in horizons]
+    return [
+        [
+            calibration_scorer(outcomes, values, horizon, about) if there else None
+            for values, horizon, about, there in zip(experiment.T, horizons, pseudo, followed, strict=True)
+        ]
+        for experiment in risk
+    ]
 
 
 def _shared(panel: Panel, weights: np.ndarray | None) -> _Resamples:
@@ -128,6 +155,9 @@ def _shared(panel: Panel, weights: np.ndarray | None) -> _Resamples:
     uncensored = kernel.still_uncensored(kind, starts, rows)
     observed = kernel.incidence(kind, starts, rows)[:, outcomes.through(panel.times)]
     first, had_target = outcomes.known(panel.times)
+    if not panel.wants("brier_null", "ibs_null", "ipa"):
+        nothing = np.full((len(rows), len(panel.times)), np.nan)
+        return _Resamples(rows, rows.sum(axis=1), uncensored, observed, nothing, first, had_target)
     # the squared error of one incidence F for all: F^2 of everybody, 1 - 2 F more of who had the target
     weighted = [
         kernel.squared_errors(loss, kind, first, outcomes.before(panel.times), rows, uncensored)
@@ -141,37 +171,48 @@ def _rank_scores(panel: Panel, e: int, shared: _Resamples) -> np.ndarray:
     """Harrell's and Uno's concordance and the area under the curve: (resamples, horizons, 3)."""
     outcomes, horizons = panel.outcomes, np.array(panel.horizons)
     limits, left, before = outcomes.through(horizons), outcomes.left_by(horizons), outcomes.before(horizons)
-    result = np.empty((len(shared.rows), len(horizons), len(RANK_METRICS)))
+    result = np.full((len(shared.rows), len(horizons), len(RANK_METRICS)), np.nan)
     pairs = None
     for h, rank in enumerate(panel.rank[e]):
         # proportional hazards rank the subjects alike at every horizon: one sweep serves them all
-        if h == 0 or not np.array_equal(rank, panel.rank[e, h - 1]):
+        if panel.wants("harrell_c", "uno_c") and (pairs is None or not np.array_equal(rank, panel.rank[e, h - 1])):
             pairs = kernel.concordance(rank, outcomes.kind, outcomes.starts, shared.rows, shared.uncensored, limits)
-        area = area_under_curve(rank, outcomes.kind, left[h], shared.rows, shared.uncensored, before[h])
-        result[:, h] = np.column_stack([pairs[:, 0], pairs[:, 1 + h], area])
+        if pairs is not None:
+            result[:, h, :2] = pairs[:, [0, 1 + h]]
+        if panel.wants("auc"):
+            arrays = rank, outcomes.kind, left[h], shared.rows, shared.uncensored, before[h]
+            result[:, h, 2] = area_under_curve(*arrays)
     return result
+
+
+def _brier(panel: Panel, e: int, shared: _Resamples) -> np.ndarray:
+    """Brier score of one experiment at all times: (resamples, times)."""
+    if not panel.wants("brier", "ibs", "ipa"):
+        return np.full((len(shared.rows), len(panel.times)), np.nan)
+    outcomes = panel.outcomes
+    loss = (shared.had_target - panel.risks[e][outcomes.order]) ** 2
+    before = outcomes.before(panel.times)
+    return kernel.squared_errors(loss, outcomes.kind, shared.first, before, shared.rows, shared.uncensored)
 
 
 def _experiment_scores(panel: Panel, e: int, shared: _Resamples) -> np.ndarray:
     """All metrics of one experiment: (resamples, columns)."""
-    outcomes, rows = panel.outcomes, shared.rows
-    before = outcomes.before(panel.times)
-    loss = (shared.had_target - panel.risks[e][outcomes.order]) ** 2
-    brier = kernel.squared_errors(loss, outcomes.kind, shared.first, before, rows, shared.uncensored)
+    rows, brier = shared.rows, _brier(panel, e, shared)
     means = weighted_sums(panel.linear[e], rows) / shared.total[:, None]
     ranks = _rank_scores(panel, e, shared)
     parts = []
     for h, scorer in enumerate(panel.calibration[e]):
         part = np.full((len(rows), len(HORIZON_METRICS)), np.nan)
         part[:, 0] = ranks[:, h, 0]
-        if scorer is not None:
+        if panel.followed[h]:
             at = np.searchsorted(panel.times, panel.horizons[h])
             ratio = np.where(means[:, h] > 0, shared.observed[:, at] / means[:, h], np.nan)
-            errors = np.column_stack([brier[:, at], shared.null[:, at], ratio])
-            part[:, 1:] = np.column_stack([ranks[:, h, 1:], errors, scorer.score(rows)])
+            part[:, 1:6] = np.column_stack([ranks[:, h, 1:], brier[:, at], shared.null[:, at], ratio])
+        if scorer is not None:
+            part[:, 6:] = scorer.score(rows)
         parts.append(part)
     summary = np.full((len(rows), len(SUMMARY_METRICS)), np.nan)
-    if panel.calibration[e][-1] is not None:
+    if panel.followed[-1]:
         ibs, ibs_null = trapezoid_mean(brier, panel.times), trapezoid_mean(shared.null, panel.times)
         ipa = np.where(ibs_null > 0, 1 - ibs / ibs_null, np.nan)
         summary[:, :3] = np.column_stack([ibs, ibs_null, ipa])

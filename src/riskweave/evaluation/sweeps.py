@@ -11,11 +11,12 @@ __all__ = ["compare_ranks", "incidence_above"]
 
 
 @njit(nogil=True, cache=True)
-def _leave(at_risk, reached, weights, first, last):
-    """Take subjects out of the risk set of every threshold that their risk reaches."""
-    for i in range(first, last):
-        for k in range(reached[i]):
-            at_risk[k] -= weights[i]
+def _at_risk(present, at_risk):
+    """Sum the subjects of each cell into the risk sets of the thresholds that they reach."""
+    total = 0
+    for k in range(len(at_risk) - 1, -1, -1):
+        total += present[k + 1]
+        at_risk[k] = total
 
 
 @njit(nogil=True, cache=True)
@@ -27,10 +28,28 @@ def _step(current, event_free, at_risk, target, competing, highest):
         targets += target[k]
         others += competing[k]
         if targets + others > 0:
-            current[k] += event_free[k] * targets / at_risk[k]
-            event_free[k] *= 1.0 - (targets + others) / at_risk[k]
+            leaving = (targets + others) / at_risk[k]
+            if targets > 0:
+                # divisions are what the sweep waits for: most times have events of one cause
+                share = leaving if others == 0 else targets / at_risk[k]
+                current[k] += event_free[k] * share
+            event_free[k] *= 1.0 - leaving
         target[k] = 0
         competing[k] = 0
+
+
+@njit(nogil=True, cache=True)
+def _events(reached, kind, weights, first, last, target, competing):
+    """Count the events of one time by the highest threshold they reach, and return the highest of all."""
+    highest = 0
+    for i in range(first, last):
+        if kind[i] != CENSORED and weights[i] > 0 and reached[i] > 0:
+            highest = max(highest, reached[i])
+            if kind[i] == TARGET:
+                target[reached[i] - 1] += weights[i]
+            else:
+                competing[reached[i] - 1] += weights[i]
+    return highest
 
 
 @njit(nogil=True, cache=True)
@@ -65,27 +84,27 @@ def incidence_above(reached, kind, starts, weights, before, through, thresholds)
     target = np.zeros(thresholds, np.int64)
     competing = np.zeros(thresholds, np.int64)
     for b in range(resamples):
+        # subjects by the number of thresholds they reach: one of them leaves in one step, whatever it reaches
+        present = np.zeros(thresholds + 1, np.int64)
+        for i in range(len(kind)):
+            present[reached[i]] += weights[b, i]
         at_risk = np.zeros(thresholds, np.int64)
-        _leave(at_risk, reached, -weights[b], 0, len(kind))
+        _at_risk(present, at_risk)
         above[b] = at_risk
         followed = at_risk.copy()
         current = np.zeros(thresholds)
         event_free = np.ones(thresholds)
         for g in range(len(starts) - 1):
             if starts[g] == before:
-                followed = at_risk.copy()
+                _at_risk(present, followed)
             if starts[g] >= through:
                 break
-            highest = 0
+            highest = _events(reached, kind, weights[b], starts[g], starts[g + 1], target, competing)
+            if highest > 0:
+                _at_risk(present, at_risk)
+                _step(current, event_free, at_risk, target, competing, highest)
             for i in range(starts[g], starts[g + 1]):
-                if kind[i] != CENSORED and weights[b, i] > 0 and reached[i] > 0:
-                    highest = max(highest, reached[i])
-                    if kind[i] == TARGET:
-                        target[reached[i] - 1] += weights[b, i]
-                    else:
-                        competing[reached[i] - 1] += weights[b, i]
-            _step(current, event_free, at_risk, target, competing, highest)
-            _leave(at_risk, reached, weights[b], starts[g], starts[g + 1])
+                present[reached[i]] -= weights[b, i]
         if before == len(kind):
             followed[:] = 0
         for k in range(thresholds):
