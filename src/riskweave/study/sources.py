@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from riskweave.errors import nearest
 from riskweave.study.base import Block, Fraction
 from riskweave.study.public import find_cohort
 
@@ -47,7 +48,28 @@ class SyntheticSource(Block):
     noise: list[Modality] = Field(
         default=[], description="Modalities that are generated without any signal about the outcome."
     )
+    shifted_device: str | None = Field(
+        default=None,
+        description="Centre (`centre_1`, `centre_2`, ...) whose ECG recorder distorts: each of its ECGs looks more "
+        "ischaemic and more slowly conducted than the heart is, and nothing in the file tells. Models fail there, and "
+        "`evaluation.subgroups: [centre]` shows it. `null`: none.",
+    )
     seed: Annotated[int, Field(ge=0)] = Field(default=1, description="Seed of the generator: same seed, same bytes.")
+
+    @property
+    def centre_names(self) -> tuple[str, ...]:
+        """Names of the centres, as the subject table has them."""
+        return tuple(f"centre_{k + 1}" for k in range(self.centres))
+
+    @model_validator(mode="after")
+    def _shifted_centre_exists(self):
+        names = self.centre_names
+        if self.shifted_device is not None and self.shifted_device not in names:
+            raise ValueError(
+                f"`shifted_device` names {self.shifted_device!r}, which is none of the {len(names)} centres."
+                f"{nearest(self.shifted_device, names)} Allowed: {', '.join(names)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _generated(self):

@@ -37,7 +37,8 @@ def generate(*, directory: Path, source: SyntheticSource) -> None:
     directory : pathlib.Path
         Folder to write into; created when it does not exist. What an earlier call wrote there is replaced.
     source : riskweave.study.sources.SyntheticSource
-        Size, missing shares, further and noise modalities, and seed. The same source gives the same bytes.
+        Size, missing shares, further and noise modalities, shifted device, and seed. The same source gives the same
+        bytes.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def generate(*, directory: Path, source: SyntheticSource) -> None:
     parts = log_hazards(latents, noise=source.noise, also=also)
     intercepts = calibrate(noise=source.noise, also=also)
     outcomes = draw_outcomes(parts=parts, intercepts=intercepts, noise=source.noise, seed=source.seed)
-    _write_subjects(directory, latents, outcomes)
+    _write_subjects(directory, latents, outcomes, source.centre_names)
     events = draw_events(latents=latents, outcomes=outcomes, seed=source.seed)
     if "text" in also:
         schedule = _schedule(latents, outcomes, source, modality="text")
@@ -114,7 +115,9 @@ def _prepare(directory: Path) -> None:
     marker.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_subjects(directory: Path, latents: pd.DataFrame, outcomes: pd.DataFrame) -> None:
+def _write_subjects(
+    directory: Path, latents: pd.DataFrame, outcomes: pd.DataFrame, centre_names: Sequence[str]
+) -> None:
     index_time = outcomes["index_time"].to_numpy().astype("datetime64[s]")
     seconds = np.floor(outcomes["end"].to_numpy() * 86400).astype("timedelta64[s]")
     frame = pd.DataFrame(
@@ -124,7 +127,7 @@ def _write_subjects(directory: Path, latents: pd.DataFrame, outcomes: pd.DataFra
             "followup_end": iso(index_time + seconds),
             "age": latents["age"],
             "sex": np.where(latents["female"] == 1, "female", "male"),
-            "centre": [f"centre_{k + 1}" for k in latents["centre"]],
+            "centre": [centre_names[k] for k in latents["centre"]],
         }
     )
     frame.to_csv(directory / "subjects.csv", index=False, lineterminator="\n")

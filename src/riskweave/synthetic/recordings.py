@@ -29,6 +29,12 @@ SOUND_GAINS = (1.0, 0.45, 1.6, 0.7)
 FLAT_LEAD = 0.015  # share of the recordings in which an electrode was off
 ISCHAEMIA_AFTER_TARGET = 1.5
 
+# What a recorder of too narrow a band does to each ECG of the centre `shifted_device`: the baseline sags after the QRS
+# complex, so that ST lies lower and T is flatter, and the complex is smeared (Kligfield et al. 2007,
+# doi:10.1161/CIRCULATIONAHA.106.180200). It is drawn as the states that look so, in standard deviations of the
+# population: nothing in a recording tells the fault from disease.
+SHIFT = {"ischaemia": 1.5, "conduction": 1.5}
+
 logger = logging.getLogger(__name__)
 
 
@@ -47,16 +53,17 @@ def write_ecgs(*, directory: Path, latents: pd.DataFrame, schedule: pd.DataFrame
     latents, schedule : pandas.DataFrame
         As `draw_latents` and `draw_schedule` return them.
     source : riskweave.study.sources.SyntheticSource
-        Its `repeats` and `seed`.
+        Its `repeats`, `shifted_device` and `seed`.
     """
     _folders(directory, "ecg", schedule["row"])
     paths = []
     names = ("ischaemia", "conduction", "rate")
     for done, (item, state) in enumerate(_shown(latents, schedule, source, "ecg", names), start=1):
         rng = np.random.default_rng([source.seed, STREAMS["ecg"], item.row, item.number])
+        shifted = source.centre_names[state["centre"]] == source.shifted_device
         ecg = Ecg(
-            ischaemia=state["ischaemia"] + ISCHAEMIA_AFTER_TARGET * item.after_target,
-            conduction=state["conduction"],
+            ischaemia=state["ischaemia"] + ISCHAEMIA_AFTER_TARGET * item.after_target + SHIFT["ischaemia"] * shifted,
+            conduction=state["conduction"] + SHIFT["conduction"] * shifted,
             rate=state["rate"],
             fibrillation=bool(state["fibrillation"]),
         )
