@@ -1,7 +1,7 @@
 """Read a study's results: the one way by which notebooks get at what the pipeline made."""
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from riskweave.errors import DataError, nearest
+from riskweave.study_folder import StudyFolder, read_text
 
 if TYPE_CHECKING:
     from riskweave.explain.saliency import Saliency
@@ -21,13 +22,8 @@ __all__ = ["Results", "open_results"]
 RECORDED = ("recordings", "images", "sounds")
 
 
-def _text(path: Path) -> pd.DataFrame:
-    """Read a table that is made to be looked at: all columns as text, `s` where a count is not shown."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
-
-
 @dataclass(frozen=True)
-class Results:
+class Results(StudyFolder):
     """The results of one study. `docs/tables.md` describes the tables column by column.
 
     Tables of the cohort report and of the evaluation hold counts and estimates, small groups left out. Those under
@@ -45,48 +41,6 @@ class Results:
     DataError
         By each method, when what it reads is not there; says which command makes it.
     """
-
-    folder: Path
-    study: dict
-
-    # The study
-
-    @property
-    def endpoints(self) -> list[str]:
-        """Names of the study's endpoints."""
-        return list(self.study["endpoints"])
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the people are generated, and not real."""
-        return self.study["cohort"]["source"] == "synthetic"
-
-    @property
-    def reference(self) -> str:
-        """The experiment that all others are compared with."""
-        return self.study["evaluation"]["reference"]
-
-    @property
-    def confidence(self) -> float:
-        """Level of all intervals of the evaluation, such as 0.95."""
-        return self.study["evaluation"]["confidence"]
-
-    def horizon(self, endpoint: str) -> int:
-        """Return the last horizon of an endpoint, in days: the leaderboard's."""
-        self._known(endpoint, self.endpoints, "endpoint")
-        return max(self.study["endpoints"][endpoint]["horizons"])
-
-    def experiments(self, endpoint: str) -> list[str]:
-        """Return the names of the experiments that are trained for an endpoint."""
-        self._known(endpoint, self.endpoints, "endpoint")
-        found = (self.folder / "experiments" / endpoint).glob("*/predictions.parquet")
-        return sorted(path.parent.name for path in found)
-
-    def used_sets(self, modality: str | None = None) -> list[str]:
-        """Return the feature sets, of one modality or all, that have a feature table."""
-        blocks = self.study["feature_sets"].items()
-        wanted = [name for name, block in blocks if modality in (None, block["modality"])]
-        return [name for name in wanted if (self.folder / "features" / name / "features.parquet").is_file()]
 
     # The cohort report: to be passed on; all columns are text, and `s` is a count that is not shown
 
@@ -124,7 +78,7 @@ class Results:
 
     def leaks(self) -> pd.DataFrame:
         """Return what the leak gates found, and why the study allows it where it does."""
-        return self._read("cohort/leaks/findings.csv", "cohort", read=_text)
+        return self._read("cohort/leaks/findings.csv", "cohort", read=read_text)
 
     def cohort_figure(self, name: str, endpoint: str | None = None) -> Path:
         """Return the file of a figure: ``flow`` or ``curves`` of an endpoint, ``missingness``, ``availability``."""
@@ -318,44 +272,6 @@ class Results:
         """Return what recordings the source has of whom and when: ``recordings`` (ECGs), ``images`` or ``sounds``."""
         self._known(table, RECORDED, "table")
         return self._read(f"cohort/source/{table}.parquet", "cohort")
-
-    # Reading
-
-    def _shown(self, name: str = "") -> str:
-        """Return a path below `results/`, whoever's folder that lies in."""
-        return (Path("results") / self.folder.name / name).as_posix()
-
-    def _absent(self, name: str, goal: str) -> DataError:
-        command = " ".join(["snakemake", *([goal] if goal else [])])
-        remedy = f"`{command}` makes it; add --configfile with the study's file, unless it is config/config.yaml"
-        return DataError(self._shown(name), "is not there", remedy)
-
-    def _known(self, name: str, names: Collection[str], what: str) -> None:
-        if name not in names:
-            remedy = f"{nearest(name, names)} It has: {', '.join(names) or 'none'}".lstrip()
-            raise DataError(f"{what} {name!r}", f"is not in study {self.folder.name!r}", remedy)
-
-    def _read(self, name: str, goal: str, read: Callable = pd.read_parquet) -> Any:
-        path = self.folder / name
-        if not path.is_file():
-            raise self._absent(name, goal)
-        return read(path)
-
-    def _report(self, name: str, endpoint: str | None = None, read: Callable = _text) -> Any:
-        if endpoint is not None:
-            self._known(endpoint, self.endpoints, "endpoint")
-            name = f"{endpoint}/{name}"
-        return self._read(f"cohort/report/{name}", "cohort", read)
-
-    def _evaluation(self, endpoint: str, name: str, read: Callable = pd.read_parquet) -> Any:
-        self._known(endpoint, self.endpoints, "endpoint")
-        return self._read(f"evaluation/{endpoint}/{name}", "evaluate", read)
-
-    def _experiment(self, endpoint: str, experiment: str, name: str, read: Callable = pd.read_parquet) -> Any:
-        known = self.experiments(endpoint)
-        if known:
-            self._known(experiment, known, f"experiment for {endpoint}")
-        return self._read(f"experiments/{endpoint}/{experiment}/{name}", "", read)
 
 
 def _summary(record: dict) -> dict:
