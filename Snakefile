@@ -5,6 +5,7 @@
 #   results/<study>/features/<feature_set>[/<endpoint>]/...      feature tables and what encoders add per endpoint
 #   results/<study>/experiments/<endpoint>/<experiment>/...      predictions, models, run records
 #   results/<study>/evaluation/<endpoint>/...                    metrics, comparisons, figures
+#   results/<study>/report/...                                   the study on one page, its tables and figures
 from snakemake.utils import min_version
 
 min_version("9.25")
@@ -33,6 +34,7 @@ include: "workflow/rules/search.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/explain.smk"
 include: "workflow/rules/tracking.smk"
+include: "workflow/rules/study_report.smk"
 
 
 rule all:
@@ -42,6 +44,7 @@ rule all:
         rules.evaluate.input,
         rules.explain.input,
         rules.searches.input,
+        rules.report.input,
         rules.track.input,
 
 

@@ -32,7 +32,7 @@ caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 th, td { text-align: left; padding: .18rem .9rem .18rem 0; border-bottom: 1px solid #e3e3e3; vertical-align: top; }
 thead th { border-bottom: 1.5px solid #555; } td.n, th.n { text-align: right; white-space: nowrap; }
 tr.first td { border-top: 1px solid #999; } td.level { padding-left: 1.2rem; } .s { color: #666; }
-td.wrap { max-width: 34rem; overflow-wrap: anywhere; }
+td.wrap { max-width: 34rem; } td.long { overflow-wrap: anywhere; }
 figure { margin: .8rem 0; } figure img { max-width: 100%; height: auto; } figcaption { font-size: .85rem; color: #444; }
 .note { font-size: .88rem; color: #444; } summary { cursor: pointer; margin: .5rem 0; }
 td.mark { font-weight: 600; } td.todo { background: #fff6d6; }
@@ -42,6 +42,7 @@ th[aria-sort="ascending"] button::after { content: " \\2191"; color: #000; }
 th[aria-sort="descending"] button::after { content: " \\2193"; color: #000; }
 @media print { body { margin: 0; max-width: none; } h2, h3 { break-after: avoid; } figure, tr { break-inside: avoid; } }
 """
+LONG_WORD = re.compile(r"\S{33}")
 LEADING_NUMBER = re.compile(r"^\d{4,}(?= \(|$)")
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 # Sorts by the number that a cell begins with, else by its text; cells without a value stay last. Without a script the
@@ -127,6 +128,7 @@ class Section:
         Parameters
         ----------
         table : DataFrame
+            A line break within a value is kept.
         caption : str
         text : int
             Leading columns that hold words; the others hold numbers and are aligned to the right.
@@ -150,8 +152,8 @@ class Section:
             cells = []
             for place, value in enumerate(values):
                 number = LEADING_NUMBER.sub(lambda found: f"{int(found[0]):,}", value) if place >= text else value
-                shown = "" if grouped and place == 0 and not first else html.escape(number)
-                kind = "n" if place >= text else "wrap"
+                shown = "" if grouped and place == 0 and not first else html.escape(number).replace("\n", "<br>")
+                kind = "n" if place >= text else "wrap long" if LONG_WORD.search(value) else "wrap"
                 kind += " s" if value == SUPPRESSED else f" {marks[value]}" if value in marks else ""
                 cells.append(f'<td class="{kind}">{shown}</td>')
             body.append(f'<tr class="{"first" if first else "next"}">{"".join(cells)}</tr>')

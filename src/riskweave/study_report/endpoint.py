@@ -6,7 +6,7 @@ from riskweave.page import SUPPRESSED, Section
 from riskweave.study_report.explained import add_explanations
 from riskweave.study_report.figures import subgroups_table
 from riskweave.study_report.inputs import Content, EndpointContent
-from riskweave.study_report.words import METRICS, NOTHING, estimate, number, percent, shown
+from riskweave.study_report.words import METRICS, NOTHING, estimate, number, percent, shown, stacked
 
 __all__ = ["add_endpoint", "folds_table", "leaderboard_table", "reclassification_table", "subgroup_rows"]
 
@@ -16,7 +16,7 @@ COLUMNS = ("harrell_c", "auc", "ibs", "ipa", "observed_expected", "calibration_s
 
 def _cell(row: pd.Series, metric: str) -> str:
     values = (row[metric], row[f"{metric}_lower"], row[f"{metric}_upper"])
-    return estimate(*values, DIGITS.get(metric, 3))
+    return stacked(estimate(*values, DIGITS.get(metric, 3)))
 
 
 def leaderboard_table(board: pd.DataFrame) -> pd.DataFrame:
@@ -30,7 +30,7 @@ def leaderboard_table(board: pd.DataFrame) -> pd.DataFrame:
                 "rank": f"{row['rank']}",
                 "experiment": row["experiment"],
                 **{METRICS[metric].short: _cell(row, metric) for metric in COLUMNS},
-                "Difference in concordance": "reference" if is_reference else estimate(*gain, difference=True),
+                "Difference in concordance": "reference" if is_reference else stacked(estimate(*gain, difference=True)),
                 "p (Holm)": "" if is_reference else _p_value(row["harrell_c_difference_p_holm"]),
             }
         )
@@ -61,7 +61,7 @@ def subgroup_rows(endpoint: EndpointContent) -> pd.DataFrame:
             found = table[mine].set_index("metric")
             for metric in ("harrell_c", "observed_expected"):
                 values = found.loc[metric, ["estimate", "lower", "upper"]].astype(float)
-                row[f"{METRICS[metric].short}, {experiment}"] = estimate(*values, DIGITS.get(metric, 3))
+                row[f"{METRICS[metric].short}, {experiment}"] = stacked(estimate(*values, DIGITS.get(metric, 3)))
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -18,10 +18,11 @@ FIGURES = {
         "How the predicted risk changes over the values of a column, others as they are; 0 is the mean over the "
         "people. This is what the model makes of the values, not what would happen if they changed."
     ),
-    "shapley.svg": (
-        "How the difference of each prediction to the mean divides among the columns, features or modalities."
-    ),
 }
+SHAPLEY = (
+    "What each feature set adds to the concordance: its share over experiments with all subsets, each trained without "
+    "the rest, and what it adds alone and last. Shares add up to what all sets together have beyond the others."
+)
 SEARCHED = {
     "importance.svg": "Which hyper-parameters mattered: share of the validation score's variance that each explains.",
     "slices.svg": "All trials along each hyper-parameter; marks with a dark edge were chosen.",
@@ -65,6 +66,10 @@ def _add_search(section: Section, content: Content, folder: str) -> None:
 def add_explanations(section: Section, content: Content, endpoint: EndpointContent) -> None:
     """Add the explanations and the searches of an endpoint's experiments, where there are any."""
     files = content.files
+    shapley = files.optional(f"evaluation/{endpoint.name}/shapley.svg")
+    if shapley is not None:
+        section.heading("What each feature set is worth")
+        section.figure(shapley, SHAPLEY)
     explained = sorted({name.split("/")[3] for name in files.below(f"evaluation/{endpoint.name}/explain")})
     for experiment in explained:
         folder = f"evaluation/{endpoint.name}/explain/{experiment}"

@@ -55,6 +55,9 @@ def subgroups_table(metrics: pd.DataFrame) -> pd.DataFrame:
         experiment, endpoint, metric, horizon, group, group_value, estimate, lower, upper.
     """
     last = metrics[(metrics["horizon"] == metrics["horizon"].max()) & metrics["metric"].isin(METRICS)]
+    # A group of which everybody has one value divides nobody.
+    values = last.groupby("group")["group_value"].transform("nunique")
+    last = last[(values > 1) | (last["group"] == "all")]
     return last.drop(columns=["n", "events"]).reset_index(drop=True)
 
 

@@ -67,14 +67,11 @@ def runs_shown(table: pd.DataFrame) -> pd.DataFrame:
     commits = [commit.split(", ") for commit in table["commit"]]
     return pd.DataFrame(
         {
-            "step": table["kind"],
+            "trained": table["name"],
             "endpoint": table["endpoint"],
-            "name": table["name"],
             "seed": table["seed"].astype(str),
             "commit": [", ".join([short(first), *rest]) for first, *rest in commits],
-            "code": table["code"].map(short),
             "data": table["data"].map(short),
-            "day": table["started"].str[:10],
             "duration": table["seconds"].map(duration),
             "hardware": table["hardware"],
             "fingerprint": table["fingerprint"].map(short),

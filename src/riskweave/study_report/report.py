@@ -126,12 +126,12 @@ def _add_provenance(page: Page, content: Content, runs: pd.DataFrame, hashes: pd
     section.text(
         "Every training step left a record. The same commit, code and data give the same numbers. Fingerprint: first "
         "digits of the sha256 of the record and its curves. MLflow finds the run by it: search for "
-        "tags.`riskweave.fingerprint` LIKE 'these digits%'. Full digests: runs.csv."
+        "tags.`riskweave.fingerprint` LIKE 'these digits%'. All digits, and the digest of the code: runs.csv."
     )
     others = other_data(content)
     if others:
         section.text(f"Trained on other data than those described above: {', '.join(sorted(set(others)))}.")
-    section.table(runs_shown(runs), text=11, sortable=True, caption=f"{len(runs)} training steps")
+    section.table(runs_shown(runs), text=8, sortable=True, caption=f"{len(runs)} training steps")
     section.table(software_table(content), text=2, folded="Versions of the software")
     shortened = hashes.assign(bytes=hashes["bytes"].astype(str))[["file", "sha256", "bytes"]]
     section.table(shortened, text=2, folded=f"Content of the {len(hashes)} files that this page was made from")
@@ -146,14 +146,18 @@ def _add_checklist(page: Page, table: pd.DataFrame) -> None:
         f"{states.get(AUTHOR, 0)} are the authors' to write. D: development, E: evaluation. Read the checklist itself "
         "before you send off a manuscript; a filled item says what was done, not that it was enough."
     )
-    shown_columns = {
-        "item": "item", "topic": "topic", "wanted": "asks for", "applies": "for", "state": "state",
-        "text": "from this run", "source": "where it is from", "authors": "authors write",
-    }  # fmt: skip
-    for name, part in table.groupby("section", sort=False):
-        rows = part[list(shown_columns)].rename(columns=shown_columns)
+    rows = pd.DataFrame(
+        {
+            "item": table["item"],
+            "asks for": table["topic"] + ": " + table["wanted"] + " (" + table["applies"] + ")",
+            "state": table["state"],
+            "from this run": [f"{t}\n[{s}]" if t else "" for t, s in zip(table["text"], table["source"], strict=True)],
+            "authors write": table["authors"],
+        }
+    )
+    for name, part in rows.groupby(table["section"], sort=False):
         section.heading(str(name))
-        section.table(rows, text=len(shown_columns), marks={FILLED: "mark", IN_PART: "mark", AUTHOR: "todo"})
+        section.table(part, text=5, marks={FILLED: "mark", IN_PART: "mark", AUTHOR: "todo"})
 
 
 def _page(content: Content, made: Path, tables: dict[str, pd.DataFrame]) -> str:

@@ -81,8 +81,8 @@ def checklist(content: Content) -> pd.DataFrame:
                 "state": state,
                 "text": found.text if found else "",
                 "source": found.source if found else "",
-                # What no run has told is theirs to tell, also where others tell it.
-                "authors": item.author if found or item.author else "All of it: this run does not tell it.",
+                # Where this run does not tell what others do, nothing of the item is told.
+                "authors": item.author if found or not filler else "All of it.",
             }
         )
     return pd.DataFrame(rows)

@@ -5,7 +5,19 @@ from dataclasses import dataclass
 
 from riskweave.page import SUPPRESSED
 
-__all__ = ["METRICS", "NOTHING", "Metric", "duration", "estimate", "interval", "number", "percent", "shown", "signed"]
+__all__ = [
+    "METRICS",
+    "NOTHING",
+    "Metric",
+    "duration",
+    "estimate",
+    "interval",
+    "number",
+    "percent",
+    "shown",
+    "signed",
+    "stacked",
+]
 
 NOTHING = "\u2013"
 """Stands for a value that there is not."""
@@ -69,9 +81,14 @@ def estimate(value: float, lower: float, upper: float, digits: int = 3, *, diffe
     return text if text == NOTHING or not bounds else f"{text} ({bounds})"
 
 
+def stacked(text: str) -> str:
+    """Put the interval below its estimate: a narrow cell."""
+    return text.replace(" (", "\n(", 1)
+
+
 def percent(value: float) -> str:
     """Spell a share as a percentage."""
-    return NOTHING if not math.isfinite(value) else f"{number(100 * value, 1)} %"
+    return NOTHING if not math.isfinite(value) else f"{100 * value:.4g} %"
 
 
 def duration(seconds: float) -> str:
