@@ -158,7 +158,7 @@ def missing_values(content: Content) -> Filled:
     text = (
         "Missing numbers are set to the median of the training rows of the fold, with an indicator column; missing is "
         "a category of its own in categorical columns; a modality that a subject lacks is masked and told apart. "
-        "Nobody is left out for missing predictors"
+        "Nobody at risk is left out for a missing predictor"
     )
     return Filled(sentences([text, largest]), "docs/methods.md, cohort/report/missingness.csv")
 
