@@ -26,6 +26,7 @@ EXPERIMENTS = {
 }  # fmt: skip
 COMPARISON = ["collect_runs tracking", "draw_evaluation evaluation/mace", "evaluate_endpoint evaluation/mace"]
 VERDICTS = "judge_objectives evaluation"
+EXPLANATIONS = [f"{rule} evaluation/mace/explain/age_sex.cox" for rule in ("explain_experiment", "draw_explanation")]
 
 
 def store(project) -> sqlite3.Connection:
@@ -363,7 +364,7 @@ def test_editing_the_cohort_reruns_the_whole_study(project):
 def test_editing_code_reruns_what_executes_it(project, module, expected):
     append_comment(project.root / module)
     if module.endswith("cox.py"):
-        expected = [*(experiment(name) for name in expected), *COMPARISON, VERDICTS]
+        expected = [*(experiment(name) for name in expected), *COMPARISON, VERDICTS, *EXPLANATIONS]
     assert project.planned() == sorted(expected)
 
 
