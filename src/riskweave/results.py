@@ -7,6 +7,7 @@ import pandas as pd
 import yaml
 
 from riskweave.errors import DataError, nearest
+from riskweave.parquet import read_frame
 
 __all__ = ["Results", "open_results"]
 
@@ -38,7 +39,7 @@ class Results:
                 f"has no evaluation in {self.folder}.{nearest(endpoint, self.endpoints)}",
                 f"Evaluated are: {', '.join(self.endpoints) or 'none; run snakemake first'}",
             )
-        return pd.read_parquet(self.folder / "evaluation" / endpoint / f"{table}.parquet")
+        return read_frame(self.folder / "evaluation" / endpoint / f"{table}.parquet")
 
     def leaderboard(self, endpoint: str) -> pd.DataFrame:
         """One row per experiment, best first: metrics at the last horizon with intervals, and differences."""
