@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from riskweave.errors import DataError, nearest
+from riskweave.parquet import read_frame
 from riskweave.study_folder import StudyFolder, read_text
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Results(StudyFolder):
         found = (self.folder / "evaluation" / endpoint / "explain").glob("*/importance.parquet")
         return sorted(path.parent.name for path in found)
 
-    def _explanation(self, endpoint: str, experiment: str, name: str, read: Callable = pd.read_parquet) -> Any:
+    def _explanation(self, endpoint: str, experiment: str, name: str, read: Callable = read_frame) -> Any:
         explained = self.explained(endpoint)
         if experiment not in explained:
             raise DataError(
@@ -167,7 +168,7 @@ class Results(StudyFolder):
             problem = "is not there: the concordance is divided where experiments cover all subsets of feature sets"
             remedy = "Give an experiment `all_subsets_of`, or name one in `evaluation.shapley`; run `snakemake explain`"
             raise DataError(self._shown(name), problem, remedy)
-        return pd.read_parquet(self.folder / name)
+        return read_frame(self.folder / name)
 
     # One subject: computed now, kept nowhere, and refused for real people unless the study allows it
 
@@ -264,9 +265,7 @@ class Results(StudyFolder):
     def events(self, person: str | None = None) -> pd.DataFrame:
         """Return the events of the source: all of them, or those of one person."""
         only = None if person is None else [("subject_id", "==", person)]
-        return self._read(
-            "cohort/source/events.parquet", "cohort", read=lambda path: pd.read_parquet(path, filters=only)
-        )
+        return self._read("cohort/source/events.parquet", "cohort", read=lambda path: read_frame(path, filters=only))
 
     def files(self, table: str) -> pd.DataFrame:
         """Return what recordings the source has of whom and when: ``recordings`` (ECGs), ``images`` or ``sounds``."""

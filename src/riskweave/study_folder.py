@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from riskweave.errors import DataError, nearest
+from riskweave.parquet import read_frame
 
 __all__ = ["StudyFolder", "read_text"]
 
@@ -83,7 +84,7 @@ class StudyFolder:
             remedy = f"{nearest(name, names)} It has: {', '.join(names) or 'none'}".lstrip()
             raise DataError(f"{what} {name!r}", f"is not in study {self.folder.name!r}", remedy)
 
-    def _read(self, name: str, goal: str, read: Callable = pd.read_parquet) -> Any:
+    def _read(self, name: str, goal: str, read: Callable = read_frame) -> Any:
         path = self.folder / name
         if not path.is_file():
             raise self._absent(name, goal)
@@ -95,11 +96,11 @@ class StudyFolder:
             name = f"{endpoint}/{name}"
         return self._read(f"cohort/report/{name}", "cohort", read)
 
-    def _evaluation(self, endpoint: str, name: str, read: Callable = pd.read_parquet) -> Any:
+    def _evaluation(self, endpoint: str, name: str, read: Callable = read_frame) -> Any:
         self._known(endpoint, self.endpoints, "endpoint")
         return self._read(f"evaluation/{endpoint}/{name}", "evaluate", read)
 
-    def _experiment(self, endpoint: str, experiment: str, name: str, read: Callable = pd.read_parquet) -> Any:
+    def _experiment(self, endpoint: str, experiment: str, name: str, read: Callable = read_frame) -> Any:
         known = self.experiments(endpoint)
         if known:
             self._known(experiment, known, f"experiment for {endpoint}")

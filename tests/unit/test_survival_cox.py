@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from lifelines import CoxPHFitter
+from lifelines import CoxPHFitter, NelsonAalenFitter
 
 from riskweave.errors import DataError
 from riskweave.survival import cox
@@ -168,12 +168,26 @@ def test_a_wide_ridge_is_that_of_lifelines_with_ties(monkeypatch):
     np.testing.assert_allclose(found.predict(parts[3], [3, 9, 20]), expected.predict(parts[3], [3, 9, 20]), atol=1e-5)
 
 
-def test_a_column_that_is_the_same_for_all_has_no_coefficient():
+@pytest.mark.parametrize("ratio", [0.0, 0.5])
+def test_a_column_that_is_the_same_in_all_training_rows_has_no_coefficient(ratio):
     x, time, event = cohort()
-    parts = split(np.hstack([x, np.full((400, 1), 7.0)]), time, event)
-    found = CauseSpecificCox(penalties=[0.01], l1_ratios=[0.5], causes=1).fit(*parts)
-    assert found.coefficients()["cause_1"].iloc[-1] == 0
-    assert np.isfinite(found.predict(parts[3], [100])).all()
+    parts = split(np.insert(x, 1, -0.3, axis=1), time, event)
+    found = CauseSpecificCox(penalties=[0.01], l1_ratios=[ratio], causes=1).fit(*parts)
+    assert found.coefficients()["cause_1"].iloc[1] == 0
+    without = CauseSpecificCox(penalties=[0.01], l1_ratios=[ratio], causes=1).fit(*split(x, time, event))
+    other = np.insert(x, 1, 5.0, axis=1)
+    np.testing.assert_allclose(found.predict(other, [100]), without.predict(x, [100]), atol=1e-12)
+    np.testing.assert_allclose(found.linear_predictor(other), without.linear_predictor(x), atol=1e-12)
+
+
+def test_without_a_column_that_differs_all_have_the_same_risk():
+    x, time, event = cohort()
+    found = CauseSpecificCox(penalties=[0.01], causes=1).fit(*split(np.ones((400, 1)), time, event))
+    part = split(x, time, event)
+    hazard = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(part[1], part[2]).cumulative_hazard_at_times(100)
+    np.testing.assert_allclose(
+        found.predict(np.ones((2, 1)), [100])[:, 0, 0], -np.expm1(-float(hazard.iloc[0])), rtol=1e-6
+    )
 
 
 def test_l1_ratio_is_chosen_with_the_penalty():

@@ -48,7 +48,7 @@ def told(chosen):
 def test_the_first_trial_is_the_models_own_values_and_the_best_is_chosen(tmp_path):
     chosen = run(tmp_path)
     first, values = chosen.trials[0], [trial.value for trial in chosen.trials]
-    assert first.params == {"learning_rate": 0.05, "max_depth": 3, "subsample": 0.5}
+    assert first.params == {"learning_rate": 0.05, "max_depth": 2, "subsample": 0.5}
     assert len(chosen.trials) == 12
     assert chosen.best.value == max(values) > first.value
     assert planted(chosen.model) == chosen.best.value

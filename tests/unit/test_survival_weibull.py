@@ -60,6 +60,15 @@ def test_many_columns_keep_their_order():
     np.testing.assert_allclose(np.array(effects[9:]) / SHAPES[0], SLOPES[0], atol=0.15)
 
 
+def test_a_column_that_is_the_same_in_all_training_rows_has_no_effect():
+    x, time, event = cohort()
+    found = CauseSpecificWeibull(penalties=[0.01], causes=1).fit(*split(np.insert(x, 1, -0.3, axis=1), time, event))
+    without = CauseSpecificWeibull(penalties=[0.01], causes=1).fit(*split(x, time, event))
+    other = np.insert(x, 1, 5.0, axis=1)
+    np.testing.assert_allclose(found.predict(other, [700]), without.predict(x, [700]), rtol=1e-6)
+    np.testing.assert_allclose(found.linear_predictor(other), without.linear_predictor(x), atol=1e-6)
+
+
 def test_penalty_is_the_one_with_the_best_validation_likelihood():
     x, time, event = cohort(n=120)
     noise = np.random.default_rng(5).normal(size=(120, 12))

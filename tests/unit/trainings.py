@@ -22,7 +22,11 @@ def cohort(n=300, p=3, seed=0, effect=1.0):
 
 def trained(*, kind="logistic_hazard", n=300, build=None, head=None, **arguments):
     x, time, event = cohort(n)
-    options = {"logistic_hazard": {"intervals": 6}, "cox_time": {"controls": 2, "hidden": 8, "dropout": 0.0}}
+    options = {
+        "logistic_hazard": {"intervals": 6},
+        "pmf": {"intervals": 6},
+        "cox_time": {"controls": 2, "hidden": 8, "dropout": 0.0},
+    }
     cut = n * 3 // 4
     return fit(
         build or (lambda: MLP(3, hidden=[8], dropout=0.1)),

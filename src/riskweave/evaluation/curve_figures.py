@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from riskweave.drawing import BLUE, COLOURS, GREY, ORANGE, STYLE, new_figure, save_figure
 from riskweave.evaluation.figures import panel_title
+from riskweave.parquet import read_frame
 
 __all__ = ["plot_decision_curves", "plot_smooth_calibration"]
 
@@ -45,7 +46,7 @@ def plot_decision_curves(*, decision_curve: Path, leaderboard: Path, output: Pat
     output : Path
         SVG file written (PNG by its suffix).
     """
-    table, board = pd.read_parquet(decision_curve), pd.read_parquet(leaderboard)
+    table, board = read_frame(decision_curve), read_frame(leaderboard)
     first = board.iloc[0]
     table = table[table["horizon"] == first["horizon"]]
     models, everybody = (table[table["strategy"] == name] for name in ("model", "treat all"))
@@ -84,7 +85,7 @@ def plot_smooth_calibration(*, calibration_curve: Path, leaderboard: Path, outpu
     output : Path
         SVG file written (PNG by its suffix).
     """
-    table, board = pd.read_parquet(calibration_curve), pd.read_parquet(leaderboard)
+    table, board = read_frame(calibration_curve), read_frame(leaderboard)
     largest = np.nanmax(table[["risk", "observed"]].to_numpy(float), initial=0.05)
     limit = min(1.0, float(np.ceil(largest * 20) / 20))
     with rc_context(STYLE):

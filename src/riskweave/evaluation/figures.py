@@ -8,6 +8,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 
 from riskweave.drawing import BLUE, COLOURS, GREY, STYLE, new_figure, save_figure
+from riskweave.parquet import read_frame
 
 __all__ = ["panel_title", "plot_calibration", "plot_leaderboard"]
 
@@ -49,7 +50,7 @@ def plot_leaderboard(*, leaderboard: Path, output: Path) -> None:
     output : Path
         SVG file written (PNG by its suffix).
     """
-    table = pd.read_parquet(leaderboard)
+    table = read_frame(leaderboard)
     reference = table["reference"].iloc[0]
     marked = (table["experiment"] == reference).to_numpy()
     first = table.iloc[0]
@@ -113,7 +114,7 @@ def plot_calibration(*, calibration: Path, leaderboard: Path, output: Path) -> N
     output : Path
         SVG file written (PNG by its suffix).
     """
-    table, board = pd.read_parquet(calibration), pd.read_parquet(leaderboard)
+    table, board = read_frame(calibration), read_frame(leaderboard)
     largest = np.nanmax(table[["expected", "upper", "observed"]].to_numpy(float), initial=0.05)
     limit = min(1.0, float(np.ceil(largest * 20) / 20))
     columns = min(4, len(board))

@@ -10,6 +10,7 @@ import pandas as pd
 from riskweave.cohort.tables import OUTCOMES, SUBJECTS, read_table
 from riskweave.errors import DataError
 from riskweave.evaluation.curves import Hazards, piecewise_hazards
+from riskweave.parquet import read_frame
 from riskweave.study.cohort import Endpoint
 from riskweave.survival.predictions import read_predictions, risk_columns
 
@@ -241,7 +242,7 @@ def availability_patterns(subject_id: np.ndarray, availability: dict[str, list[P
     has = {modality: np.zeros(len(subject_id), dtype=bool) for modality in availability}
     for modality, paths in availability.items():
         for path in paths:
-            members = pd.read_parquet(path, columns=["subject_id"])["subject_id"].astype(str).to_numpy()
+            members = read_frame(path, columns=["subject_id"])["subject_id"].astype(str).to_numpy()
             has[modality] |= np.isin(subject_id, members)
     return np.array(
         ["+".join(m for m, members in has.items() if members[i]) or "none" for i in range(len(subject_id))], dtype=str

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from riskweave.drawing import BLUE, GREEN, GREY, ORANGE, STYLE, new_figure, save_figure
+from riskweave.parquet import read_frame
 
 __all__ = ["MOST_COLUMNS", "MOST_CURVES", "draw_effects", "draw_importance", "draw_shapley"]
 
@@ -72,7 +73,7 @@ def draw_importance(*, importance: Path, output: Path, csv: Path) -> None:
     csv : Path
         The whole table, written as CSV.
     """
-    table = pd.read_parquet(importance)
+    table = read_frame(importance)
     last = table["horizon"].max()
     parts = {
         level: _ranked(table[(table["metric"] == "harrell_c") & (table["horizon"] == last)], level) for level in _LEVELS
@@ -136,7 +137,7 @@ def draw_effects(*, effects: Path, importance: Path, output: Path, csv: Path) ->
     csv : Path
         All curves, written as CSV.
     """
-    table, ranks = pd.read_parquet(effects), pd.read_parquet(importance)
+    table, ranks = read_frame(effects), read_frame(importance)
     last = ranks["horizon"].max()
     shown = table[(table["scale"] == "risk") & (table["horizon"] == last)]
     ranks = ranks[(ranks["metric"] == "harrell_c") & (ranks["horizon"] == last)]
@@ -182,7 +183,7 @@ def draw_shapley(*, shapley: Path, output: Path, csv: Path) -> None:
     csv : Path
         The whole table, written as CSV.
     """
-    table = pd.read_parquet(shapley)
+    table = read_frame(shapley)
     last = table["horizon"].max()
     parts = dict(list(table[table["horizon"] == last].groupby("experiment", sort=False)))
     with rc_context(STYLE):

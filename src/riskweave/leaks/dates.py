@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from riskweave.leaks.evidence import AtRisk, Evidence, FeatureColumn, SetRows, static_columns
 from riskweave.leaks.finding import Finding, count
 from riskweave.leaks.statistics import Ranked, auc, spearman
+from riskweave.parquet import read_frame
 
 __all__ = ["check_companions", "check_files", "check_index", "check_since"]
 
@@ -102,7 +103,7 @@ def check_files(evidence: Evidence, sets: dict[str, SetRows]) -> list[Finding]:
         ids = set(rows.ids)
         if name in evidence.indices:
             ids |= set(pq.read_table(evidence.indices[name], columns=["subject_id"]).column(0).to_pylist())
-        manifest = pd.read_parquet(evidence.manifests[kind], columns=["subject_id", "time"])
+        manifest = read_frame(evidence.manifests[kind], columns=["subject_id", "time"])
         manifest = manifest.rename(columns={"subject_id": "person_id"})
         files = evidence.subjects[["subject_id", "person_id", "index_time"]].merge(manifest, on="person_id")
         by_then = set(files.loc[files["time"] <= files["index_time"], "subject_id"])

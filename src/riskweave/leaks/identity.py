@@ -10,6 +10,7 @@ from riskweave.cohort.tables import SUBJECTS
 from riskweave.leaks.evidence import AtRisk, Evidence, FeatureColumn
 from riskweave.leaks.finding import Finding, count
 from riskweave.leaks.statistics import Ranked, auc, held_out_scores, spearman
+from riskweave.parquet import read_frame
 
 __all__ = ["DuplicateRows", "check_identifier_column", "check_identifiers", "check_people", "check_shared_files"]
 
@@ -70,7 +71,7 @@ def check_shared_files(evidence: Evidence) -> list[Finding]:
     fold = fold[~fold.index.duplicated()]
     findings = []
     for kind, path in sorted(evidence.manifests.items()):
-        manifest = pd.read_parquet(path, columns=["subject_id", "sha256"]).drop_duplicates()
+        manifest = read_frame(path, columns=["subject_id", "sha256"]).drop_duplicates()
         manifest = manifest[manifest["subject_id"].isin(fold.index)]
         shared = manifest[manifest.duplicated("sha256", keep=False)]
         if shared.empty:

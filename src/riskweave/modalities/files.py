@@ -11,6 +11,7 @@ import pandas as pd
 
 from riskweave.cohort.times import DAY, TICK
 from riskweave.errors import DataError
+from riskweave.parquet import read_frame
 
 __all__ = ["UnreadableFileError", "latest_files", "read_files"]
 
@@ -98,8 +99,8 @@ def latest_files(*, subjects: Path, manifest: Path, most: int = 1, window: int |
     DataError
         When no subject has a file at or before the index time, or in the window.
     """
-    index_times = pd.read_parquet(subjects, columns=["subject_id", "person_id", "index_time"])
-    listed = pd.read_parquet(manifest, columns=["subject_id", "time", "path"])
+    index_times = read_frame(subjects, columns=["subject_id", "person_id", "index_time"])
+    listed = read_frame(manifest, columns=["subject_id", "time", "path"])
     listed = listed.rename(columns={"subject_id": "person_id"})
     listed["row"] = np.arange(1, len(listed) + 1)
     files = listed[listed["person_id"].isin(index_times["person_id"])]

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from riskweave.cohort.tables import OUTCOMES, SUBJECTS, read_arrow
 from riskweave.errors import DataError, nearest
+from riskweave.parquet import read_frame
 from riskweave.report.curves import CENSORED, FREE
 from riskweave.report.disclosure import is_small
 from riskweave.study.cohort import CodesEndpoint, CohortReport, Endpoint
@@ -170,7 +171,7 @@ def _by_column(subjects: Path, column: str) -> np.ndarray:
         present = describable(subjects, [])
         remedy = f"Allowed: {', '.join(present)}.{nearest(column, present)}"
         raise DataError(f"{subjects}, report.by", f"there is no column {column!r}", remedy)
-    values = pd.read_parquet(subjects, columns=["subject_id", column]).sort_values("subject_id")[column]
+    values = read_frame(subjects, columns=["subject_id", column]).sort_values("subject_id")[column]
     if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
         values = values.astype("Int64")
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > 2 * MOST_GROUPS:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from riskweave.page import SUPPRESSED
+from riskweave.parquet import read_frame
 from riskweave.report.disclosure import Counts, is_small, protect_around
 from riskweave.report.inputs import EVENT, NO_EVENT, EndpointData
 from riskweave.report.population import Population, pairs
@@ -58,7 +59,7 @@ def read_variable(subjects: Path, column: str) -> Variable:
     Numbers with more than 8 different values stay numbers; all else is categories, the most frequent 12 of them, the
     others together.
     """
-    values = pd.read_parquet(subjects, columns=["subject_id", column]).sort_values("subject_id")[column]
+    values = read_frame(subjects, columns=["subject_id", column]).sort_values("subject_id")[column]
     values = values.reset_index(drop=True)
     numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     if numeric and values.nunique() > FEW_VALUES:

@@ -92,8 +92,8 @@ class Evaluation(Block):
     )
     relative_risk_reduction: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None,
-        description="Share of the events that the treatment in question prevents, from trials: 0.25 for a quarter. Adds "
-        "numbers needed to treat and to screen to the decision curves.",
+        description="Share of the events that the treatment in question prevents, from trials: 0.25 for a quarter. "
+        "Adds numbers needed to treat and to screen to the decision curves.",
     )
     recalibration: bool = Field(
         default=False,

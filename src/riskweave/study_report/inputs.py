@@ -12,6 +12,7 @@ import yaml
 
 from riskweave.cohort.version import read_data
 from riskweave.errors import DataError
+from riskweave.parquet import read_frame
 from riskweave.report.tables import findings_table
 from riskweave.study.cohort import Endpoint
 from riskweave.study.study import Study
@@ -61,7 +62,7 @@ class Files:
 
     def table(self, name: str) -> pd.DataFrame:
         """Read a Parquet table."""
-        return pd.read_parquet(self.path(name))
+        return read_frame(self.path(name))
 
     def text(self, name: str) -> pd.DataFrame:
         """Read a CSV file as text: numbers and the marks of those not shown stay as they are."""
@@ -140,7 +141,7 @@ class EndpointContent:
     def reclassification(self) -> pd.DataFrame | None:
         """Moves across stated thresholds; None where the study states none."""
         found = self.files.optional(f"evaluation/{self.name}/reclassification.parquet")
-        return None if found is None else pd.read_parquet(found)
+        return None if found is None else read_frame(found)
 
     @property
     def reference(self) -> str:

@@ -10,7 +10,7 @@ from lifelines import CoxPHFitter
 from riskweave.study.models import CoxModel
 from riskweave.survival.competing import one_cause
 from riskweave.survival.descent import DescentCox, fit_by_descent
-from riskweave.survival.penalised import DURATION, EVENT, Penalty, choose, quietly, table
+from riskweave.survival.penalised import DURATION, EVENT, Penalty, choose, names_of, quietly, table, varying
 from riskweave.survival.proportional import Baseline, proportional_incidence
 
 __all__ = ["CauseSpecificCox", "from_block"]
@@ -31,16 +31,19 @@ class _Hazard:
     baseline: Baseline
 
     @classmethod
-    def of(cls, model: CoxPHFitter | DescentCox) -> "_Hazard":
+    def of(cls, model: CoxPHFitter | DescentCox, fitted: pd.Index, columns: int) -> "_Hazard":
+        """Take what a model learnt of the columns `fitted`; the others have no effect."""
         if isinstance(model, DescentCox):
-            return cls(model.params_.to_numpy(), model.means, model.baseline)
-        # lifelines gives the times of censorings too, at which the hazard does not change.
-        cumulative = model.baseline_cumulative_hazard_.iloc[:, 0]
-        return cls(
-            model.params_.to_numpy(copy=True),
-            model._norm_mean.to_numpy(copy=True),
-            Baseline.of(cumulative.index.to_numpy(), cumulative.to_numpy()),
-        )
+            learnt, means, baseline = model.params_.to_numpy(), model.means, model.baseline
+        else:
+            learnt, means = model.params_.to_numpy(), model._norm_mean.to_numpy()
+            # lifelines gives the times of censorings too, at which the hazard does not change.
+            cumulative = model.baseline_cumulative_hazard_.iloc[:, 0]
+            baseline = Baseline.of(cumulative.index.to_numpy(), cumulative.to_numpy())
+        there = np.isin(names_of(columns), fitted)
+        coefficients, centres = np.zeros((2, columns))
+        coefficients[there], centres[there] = learnt, means
+        return cls(coefficients, centres, baseline)
 
     def log_ratio(self, x: np.ndarray) -> np.ndarray:
         """Return the log hazard ratio to the mean training subject, of shape (n,)."""
@@ -137,12 +140,15 @@ class CauseSpecificCox:
         self._names = list(names)
         self._fitted = []
         for cause in range(1, self.causes + 1):
-            train = table(x_train, time, one_cause(event, cause))
-            validation = table(x_val, time_val, one_cause(event_val, cause))
-            chosen = choose(train, validation, self._path(), fit=_fit, name="Cox model", cause=cause)
-            self._fitted.append(
-                _Cause() if chosen is None else _Cause(_Hazard.of(chosen.model), chosen.penalty, chosen.score)
+            train, validation = varying(
+                table(x_train, time, one_cause(event, cause)), table(x_val, time_val, one_cause(event_val, cause))
             )
+            chosen = choose(train, validation, self._path(), fit=_fit, name="Cox model", cause=cause)
+            if chosen is None:
+                self._fitted.append(_Cause())
+                continue
+            hazard = _Hazard.of(chosen.model, train.columns, x_train.shape[1])
+            self._fitted.append(_Cause(hazard, chosen.penalty, chosen.score))
         self.params, self.metrics = {}, {}
         for k, fitted in enumerate(self._fitted, start=1):
             self._describe(k, fitted)

@@ -12,7 +12,7 @@ from lifelines.exceptions import ConvergenceError, ConvergenceWarning
 
 from riskweave.errors import DataError
 
-__all__ = ["DURATION", "EVENT", "Chosen", "Penalty", "choose", "quietly", "table"]
+__all__ = ["DURATION", "EVENT", "Chosen", "Penalty", "choose", "names_of", "quietly", "table", "varying"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +46,24 @@ def table(x: np.ndarray, time: np.ndarray, event: np.ndarray) -> pd.DataFrame:
     Columns are named by their place, with leading zeros: lifelines sorts names, and takes some for its own.
     """
     x = np.asarray(x, dtype=np.float64)
-    frame = pd.DataFrame(x, columns=[f"x{i:06d}" for i in range(x.shape[1])])
+    frame = pd.DataFrame(x, columns=names_of(x.shape[1]))
     return frame.assign(**{DURATION: np.asarray(time, dtype=np.float64), EVENT: event})
+
+
+def names_of(columns: int) -> list[str]:
+    """Return the names of a table's columns."""
+    return [f"x{i:06d}" for i in range(columns)]
+
+
+def varying(train: pd.DataFrame, validation: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return both tables without the columns that are the same in all training rows.
+
+    Parts of the training rows, as an ensemble fits, have such columns where all rows together have none. They have no
+    effect, and lifelines would divide by their standard deviation.
+    """
+    columns = train.columns.drop([DURATION, EVENT])
+    constant = columns[(train[columns].max() == train[columns].min()).to_numpy()]
+    return train.drop(columns=constant), validation.drop(columns=constant)
 
 
 def quietly(fit: Callable[[], Any]) -> Any | None:

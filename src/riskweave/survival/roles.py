@@ -12,6 +12,7 @@ from lifelines.utils import concordance_index
 
 from riskweave.cohort.tables import FOLDS, OUTCOMES, ROLES, read_table
 from riskweave.errors import DataError
+from riskweave.parquet import read_frame
 
 __all__ = [
     "Roles",
@@ -161,7 +162,7 @@ def check_training(
         check_encoder_rows(
             roles=roles[endpoint],
             outcomes=rows[endpoint],
-            present=pd.Index(pd.read_parquet(present[feature_set], columns=["subject_id"])["subject_id"]),
+            present=pd.Index(read_frame(present[feature_set], columns=["subject_id"])["subject_id"]),
             endpoint=endpoint,
             feature_set=feature_set,
         )

@@ -9,7 +9,7 @@ from lifelines import WeibullAFTFitter
 
 from riskweave.study.models import WeibullAftModel
 from riskweave.survival.competing import at_times, cumulative_incidence, one_cause
-from riskweave.survival.penalised import DURATION, EVENT, Penalty, choose, quietly, table
+from riskweave.survival.penalised import DURATION, EVENT, Penalty, choose, names_of, quietly, table, varying
 from riskweave.survival.proportional import CELLS
 
 __all__ = ["CauseSpecificWeibull", "from_block"]
@@ -32,7 +32,8 @@ class _Cause:
     @classmethod
     def of(cls, model: WeibullAFTFitter, *, unit: float, means: np.ndarray, penalty: float, score: float | None):
         scale = model.params_["lambda_"]
-        slopes = scale.drop("Intercept").sort_index().to_numpy(copy=True)
+        # Columns that were the same in all training rows were not fitted: they have no effect.
+        slopes = scale.drop("Intercept").reindex(names_of(len(means)), fill_value=0.0).to_numpy(copy=True)
         shape = float(np.exp(model.params_["rho_"]["Intercept"]))
         return cls(float(scale["Intercept"] + np.log(unit)), slopes, shape, means, penalty, score)
 
@@ -104,8 +105,10 @@ class CauseSpecificWeibull:
         path = [Penalty(strength) for strength in reversed(self.penalties)]
         self._fitted: list[_Cause | None] = []
         for cause in range(1, self.causes + 1):
-            train = table(x_train, time / unit, one_cause(event, cause))
-            validation = table(x_val, time_val / unit, one_cause(event_val, cause))
+            train, validation = varying(
+                table(x_train, time / unit, one_cause(event, cause)),
+                table(x_val, time_val / unit, one_cause(event_val, cause)),
+            )
             chosen = choose(train, validation, path, fit=_fit, name="Weibull model", cause=cause)
             self._fitted.append(
                 None

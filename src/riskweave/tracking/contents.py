@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from riskweave.errors import DataError
+from riskweave.parquet import read_frame
 from riskweave.tracking.record import FoldRecord, RunRecord, TrialRecord
 
 __all__ = [
@@ -169,7 +170,7 @@ def read_evaluation(path: Path) -> dict[str, dict[str, float]]:
     import pandas as pd  # here, since jobs that only record stay light
 
     try:
-        table = pd.read_parquet(path)
+        table = read_frame(path)
         table = table[table["group"].isna() | table["group"].isin(["", "all", "overall"])]
         rows = list(table[["experiment", "metric", "horizon", "estimate", "lower", "upper"]].itertuples(index=False))
     except (OSError, ValueError, KeyError) as error:

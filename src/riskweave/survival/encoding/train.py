@@ -14,6 +14,7 @@ from riskweave.cohort.tables import FOLDS, OUTCOMES, read_table
 from riskweave.modalities.base import Column, replacing, write_features
 from riskweave.modalities.registry import find_modality
 from riskweave.networks.pooling import Pooled
+from riskweave.parquet import read_frame
 from riskweave.study.features import FeatureSet
 from riskweave.survival.encoding.fold import EncodedFold, train_fold
 from riskweave.survival.encoding.members import Job, Kept
@@ -181,7 +182,7 @@ def _job(
     roles = roles_at_risk(folds=division, outcomes=indexed, where=str(files.folds))
     present = pd.Index(stored.subjects)
     check_encoder_rows(roles=roles, outcomes=indexed, present=present, endpoint=endpoint, feature_set=feature_set)
-    persons = pd.read_parquet(files.subjects, columns=["subject_id", "person_id"]).set_index("subject_id")["person_id"]
+    persons = read_frame(files.subjects, columns=["subject_id", "person_id"]).set_index("subject_id")["person_id"]
     plan = rows_of_folds(
         stored.subjects,
         outcomes=outcomes[["subject_id", "time", "event"]],
