@@ -9,7 +9,7 @@ Reads a finished study of the synthetic cohort (`make demo`) and its truth, and 
 
 A study whose `cohort.noise` names a modality shows whether its share covers 0.
 
-    python benchmarks/explanations.py --study demo --experiment ehr+ecg+image.cox
+    python benchmarks/explanations.py --study demo --experiment ehr.cox
 """
 
 import argparse
@@ -135,7 +135,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of all results")
     parser.add_argument("--study", default="demo")
     parser.add_argument("--endpoint", default="mi")
-    parser.add_argument("--experiment", default="ehr+ecg+image.cox", help="explained, of all subsets")
+    parser.add_argument("--experiment", default="ehr.cox", help="explained: importance and effects")
+    parser.add_argument("--divided", default="ehr+ecg+image.cox", help="whose concordance is divided")
     options = parser.parse_args()
     if not (options.results / options.study / "evaluation" / options.endpoint / "shapley.parquet").is_file():
         print(f"{options.results / options.study} has no explanations: run snakemake first. Nothing was measured.")
@@ -149,7 +150,7 @@ def main() -> None:
     print_importance(results.importance(options.endpoint, options.experiment), columns, truth["log_hazard"])
     print_slopes(results.effects(options.endpoint, options.experiment), columns, truth["log_hazard"])
     noise = results.study["cohort"].get("noise", [])
-    print_shares(results.shapley(options.endpoint), outcomes, truth, noise=noise, experiment=options.experiment)
+    print_shares(results.shapley(options.endpoint), outcomes, truth, noise=noise, experiment=options.divided)
 
 
 if __name__ == "__main__":

@@ -74,9 +74,11 @@ def _numeric_steps(folds: Sequence[Explained], column: Column, edges: np.ndarray
         inside = np.flatnonzero((values >= edges[0]) & (values <= edges[-1]))
         # A bin holds its upper edge, the first one its lower edge too.
         step = np.clip(np.searchsorted(edges, values[inside], side="left") - 1, 0, None)
-        asked = fold.rows.take(inside)
-        lows.append(fold.predict(asked.with_values(column, edges[step])))
-        highs.append(fold.predict(asked.with_values(column, edges[step + 1])))
+        # Both edges in one call: most of a prediction's time is spent before the first row.
+        asked = fold.rows.take(np.tile(inside, 2))
+        risks = fold.predict(asked.with_values(column, edges[np.concatenate([step, step + 1])]))
+        lows.append(risks[: len(inside)])
+        highs.append(risks[len(inside) :])
         rows.append(fold.places[inside])
         steps.append(step)
     joined = [np.concatenate(parts) for parts in (rows, steps, lows, highs)]

@@ -31,6 +31,12 @@ __all__ = ["FEWEST", "METHODS", "permutation_importance", "predict_all", "shuffl
 FEWEST = 10
 """Fewest people of which anything is told."""
 
+MOST_ROWS = 20_000
+"""Rows that a model is asked about at once."""
+
+SAME = 1e-6
+"""Risks that differ by less are the same: networks round otherwise in batches of another size."""
+
 METHODS = ("marginal", "conditional")
 METRICS = ("harrell_c", "brier")
 
@@ -77,6 +83,11 @@ def shuffled(rows: Rows, unit: Unit, rng: np.random.Generator, strata: np.ndarra
     strata : (n,) array of int, optional
         Values change places within a stratum only.
     """
+    return _exchanged(rows, unit, [_donors(rows, unit, rng, strata)])
+
+
+def _donors(rows: Rows, unit: Unit, rng: np.random.Generator, strata: np.ndarray | None) -> np.ndarray:
+    """Return from which row each gets its values: (n,)."""
     has = np.column_stack([rows.present[name] for name in unit.sets])
     keys = has.astype(np.int64) if strata is None else np.column_stack([has, strata])
     group = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
@@ -84,8 +95,14 @@ def shuffled(rows: Rows, unit: Unit, rng: np.random.Generator, strata: np.ndarra
     for number in np.unique(group[has.any(axis=1)]):
         order = rng.permutation(np.flatnonzero(group == number))
         donors[order] = np.roll(order, 1)
-    everywhere = np.ones(len(rows), dtype=bool)
-    return rows.mixed(rows.take(donors), dict.fromkeys(unit.columns, everywhere))
+    return donors
+
+
+def _exchanged(rows: Rows, unit: Unit, donors: Sequence[np.ndarray]) -> Rows:
+    """Return the rows with the values of their donors, once for each of several exchanges, one under the other."""
+    everywhere = np.ones(len(rows) * len(donors), dtype=bool)
+    own = rows if len(donors) == 1 else rows.take(np.tile(np.arange(len(rows)), len(donors)))
+    return own.mixed(rows.take(np.concatenate(donors)), dict.fromkeys(unit.columns, everywhere))
 
 
 def _generator(seed: int, unit: Unit, *numbers: int) -> np.random.Generator:
@@ -109,16 +126,21 @@ def _lost(
     strata: list[np.ndarray | None] = [None] * len(folds)
     if method == "conditional":
         strata = [subgroups(fold.rows, unit, fold.background) for fold in folds]
-    total: dict[str, _Score] = {}
-    for repeat in range(repeats):
-        rows = [
-            shuffled(fold.rows, unit, _generator(seed, unit, repeat, fold.fold), stratum)
-            for fold, stratum in zip(folds, strata, strict=True)
+    # All permutations in one call: most of a prediction's time is spent before the first row.
+    found = np.full((repeats, *base.shape), np.nan)
+    for fold, stratum in zip(folds, strata, strict=True):
+        exchanges = [
+            _donors(fold.rows, unit, _generator(seed, unit, repeat, fold.fold), stratum) for repeat in range(repeats)
         ]
-        risks = predict_all(folds, rows, len(observed.time))
-        if np.array_equal(risks, base):
-            # What one permutation of all rows leaves as it is, the model does not use.
-            return None
+        at_once = max(1, MOST_ROWS // max(len(fold.rows), 1))
+        for start in range(0, repeats, at_once):
+            part = exchanges[start : start + at_once]
+            risks = fold.predict(_exchanged(fold.rows, unit, part))
+            found[start : start + len(part), fold.places] = risks.reshape(len(part), len(fold.rows), -1)
+    if np.abs(found - base).max() < SAME:
+        return None
+    total: dict[str, _Score] = {}
+    for risks in found:
         for metric, score in _scores(observed, risks, horizons).items():
             before = total.get(metric, _Score(np.zeros(len(horizons)), np.zeros(score.influence.shape)))
             total[metric] = _Score(
