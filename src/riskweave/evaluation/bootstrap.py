@@ -40,9 +40,10 @@ def resamples(*, people: np.ndarray, count: int, seed: int, batch: int = 100) ->
     rng = np.random.default_rng(seed)
     number = int(people.max()) + 1
     for start in range(0, count, batch):
-        size = min(batch, count - start)
-        drawn = [np.bincount(rng.integers(0, number, number), minlength=number)[people] for _ in range(size)]
-        yield np.stack(drawn).astype(np.int64)
+        rows = np.empty((min(batch, count - start), len(people)), np.int64)
+        for row in rows:
+            row[:] = np.bincount(rng.integers(0, number, number), minlength=number)[people]
+        yield rows
 
 
 def percentile_interval(values: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
