@@ -222,9 +222,12 @@ def measures(content: Content) -> Filled:
 
 
 def updating(content: Content) -> Filled:
-    """Item 12f: nothing is updated after the evaluation."""
-    del content
-    return Filled("No model was changed or recalibrated after it was evaluated.", "docs/methods.md")
+    """Item 12f: no model is changed after the evaluation; what recalibration would do may be looked at."""
+    looked = (
+        "What recalibration across folds would change was looked at" if content.study.evaluation.recalibration else ""
+    )
+    text = sentences(["No model was changed after it was evaluated", looked])
+    return Filled(text, "study.yaml: evaluation; docs/methods.md")
 
 
 def predictions(content: Content) -> Filled:

@@ -131,8 +131,10 @@ def between_clusters(content: Content) -> Filled | None:
 
 
 def updated(content: Content) -> Filled:
-    """Item 24: nothing is updated."""
-    del content
+    """Item 24: no model is updated; before and after of a recalibration that was looked at are in a table."""
+    if content.study.evaluation.recalibration:
+        text = "No model was updated; calibration before and after a recalibration across folds is in the table."
+        return Filled(text, "evaluation/*/recalibration.parquet")
     return Filled("Does not apply: no model was updated.", "docs/methods.md")
 
 
