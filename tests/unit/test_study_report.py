@@ -62,7 +62,7 @@ class Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    return write_results(tmp_path_factory.mktemp("study"), reclassification=[0.3])
+    return write_results(tmp_path_factory.mktemp("study"), reclassification=[0.3], recalibration=True)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def page(made):
 
 
 def test_it_writes_all_its_files_and_nothing_else(made):
-    of_endpoint = [*OF_ENDPOINT, "reclassification.csv"]
+    of_endpoint = [*OF_ENDPOINT, "reclassification.csv", "recalibration.csv"]
     assert {str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()} == {
         *OF_STUDY,
         *(f"mace/{file}" for file in of_endpoint),
@@ -137,6 +137,17 @@ def test_the_leaderboard_stands_in_its_order_and_says_what_is_in_the_table(root,
     values = [float(row[2].split()[0]) for row in rows]
     assert values == sorted(values, reverse=True)
     assert rows[1][-2] == "reference"
+
+
+def test_recalibration_is_told_before_and_after(root, page):
+    table = pd.read_parquet(root / "evaluation/mace/recalibration.parquet").set_index(
+        ["experiment", "metric", "horizon"]
+    )
+    rows = Reader(page).table("experiment", "metric")[1:]
+    found = table.loc[("true.cox", "calibration_slope", 360)]
+    (row,) = [row for row in rows if row[:2] == ["true.cox", "calibration slope"]]
+    assert row[2].startswith(f"{found['before']:.3f} (")
+    assert row[3].startswith(f"{found['after']:.3f} (")
 
 
 def test_differences_are_those_of_the_evaluation(root, made):

@@ -301,6 +301,7 @@ def study_tables():
     """Return the tables of the study report that have no page in the report of the workflow."""
     tables = ["differences", "subgroups", "calibration", "calibration_curve", "decision_curve", "folds"]
     tables += ["reclassification"] if STUDY.evaluation.reclassification else []
+    tables += ["recalibration"] if STUDY.evaluation.recalibration else []
     of_study = [f"{RESULTS}/report/{name}.csv" for name in ("objectives", "software", "inputs")]
     return of_study + [f"{RESULTS}/report/{e}/{name}.csv" for e in sorted(STUDY.endpoints) for name in tables]
 
@@ -315,6 +316,7 @@ def evaluation_tables():
     """Return the tables of each endpoint's evaluation that the study report reads."""
     tables = ["leaderboard", "metrics", "folds", "calibration", "calibration_curve", "decision_curve"]
     tables += ["reclassification"] if STUDY.evaluation.reclassification else []
+    tables += ["recalibration"] if STUDY.evaluation.recalibration else []
     return [f"{RESULTS}/evaluation/{e}/{name}.parquet" for e in sorted(STUDY.endpoints) for name in tables]
 
 

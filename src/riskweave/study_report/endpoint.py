@@ -93,6 +93,22 @@ def reclassification_table(endpoint: EndpointContent, experiment: str) -> pd.Dat
     return pd.DataFrame(rows)
 
 
+def recalibration_rows(endpoint: EndpointContent) -> pd.DataFrame:
+    """Return metrics before and after a recalibration across folds, at the last horizon, of two experiments."""
+    table = endpoint.recalibration
+    own = table[(table["horizon"] == endpoint.horizon) & table["experiment"].isin(shown_experiments(endpoint))]
+    parts = ("before", "after", "difference")
+    rows = [
+        {
+            "experiment": row["experiment"],
+            "metric": METRICS[row["metric"]].title if row["metric"] in METRICS else row["metric"].replace("_", " "),
+        }
+        | {part: estimate(*(row[f"{part}{end}"] for end in ("", "_lower", "_upper"))) for part in parts}
+        for _, row in own.iterrows()
+    ]
+    return pd.DataFrame(rows)
+
+
 def _add_cohort(section: Section, content: Content, endpoint: EndpointContent) -> None:
     folder, horizon = f"cohort/report/{endpoint.name}", endpoint.horizon
     section.heading("Who was studied")
@@ -158,6 +174,12 @@ def _add_calibration(section: Section, endpoint: EndpointContent) -> None:
     section.figure(files.path(f"{folder}/calibration.svg"), "Calibration by groups of predicted risk.")
     section.text("The same without groups, as a smooth curve with its band, where most predicted risks lie.")
     section.figure(files.path(f"{folder}/calibration_curve.svg"), "Smooth calibration curves.")
+    if endpoint.recalibration is not None:
+        section.text(
+            "What correcting the risks would change: the correction is learnt on the predictions of the other folds "
+            "and applied to each fold. The models above are without it."
+        )
+        section.table(recalibration_rows(endpoint), "Before and after recalibration", text=2)
     section.heading("Would acting on the risks be of use")
     section.text(
         "Suppose one acts from a certain risk upwards: that is the threshold, read across. The net benefit counts the "

@@ -143,6 +143,12 @@ class EndpointContent:
         found = self.files.optional(f"evaluation/{self.name}/reclassification.parquet")
         return None if found is None else read_frame(found)
 
+    @cached_property
+    def recalibration(self) -> pd.DataFrame | None:
+        """Calibration before and after a recalibration across folds; None where the study asks for none."""
+        found = self.files.optional(f"evaluation/{self.name}/recalibration.parquet")
+        return None if found is None else read_frame(found)
+
     @property
     def reference(self) -> str:
         """The experiment to which the others are compared."""

@@ -25,7 +25,8 @@ OF_ENDPOINT = (
     "differences.csv", "differences.svg", "subgroups.csv", "subgroups.svg", "calibration.csv", "calibration_curve.csv",
     "decision_curve.csv", "folds.csv",
 )  # fmt: skip
-"""Files of each endpoint, in a folder of its name; and ``reclassification.csv`` where the study states thresholds."""
+"""Files of each endpoint, in a folder of its name; and ``reclassification.csv`` where the study states thresholds,
+``recalibration.csv`` where it asks for it."""
 
 VERDICTS = {"met": "mark", "not met": "mark", "inconclusive": "mark"}
 
@@ -51,6 +52,8 @@ def _write_endpoint(endpoint: EndpointContent, folder: Path) -> None:
     }
     if endpoint.reclassification is not None:
         tables["reclassification"] = endpoint.reclassification
+    if endpoint.recalibration is not None:
+        tables["recalibration"] = endpoint.recalibration
     for name, table in tables.items():
         _write_csv(table, folder / f"{name}.csv")
 
