@@ -162,7 +162,7 @@ def draw_effects(*, effects: Path, importance: Path, output: Path, csv: Path) ->
             axes.set_axis_off()
         if not chosen:
             grid[0].text(0.5, 0.5, "no column whose values have a meaning", ha="center", color=GREY)
-        figure.supylabel("effect on the risk (percentage points; 0: mean)", fontsize=9)
+        figure.supylabel("effect on the risk\n(percentage points; 0: mean)", fontsize=9)
         figure.suptitle(
             _headline(ranks, f"effects on the risk at {last} days, {len(chosen)} of {len(curves)} columns"),
             fontsize=10,
