@@ -27,7 +27,7 @@ rule check_groups:
     log:
         f"{RESULTS}/logs/check_groups.log",
     # Training does not wait for it, or a new subgroup would train all again: it goes first as soon as there are
-    # subjects, and what it refuses stops the run before folds and features are made.
+    # subjects. Before a first training check_inputs refuses missing columns too, since a run goes on after a failure.
     priority: 100
     conda:
         "../../envs/riskweave.yaml"

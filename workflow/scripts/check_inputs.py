@@ -11,7 +11,11 @@ from riskweave.survival.roles import check_training
 with job_log(Path(snakemake.log[0])):
     endpoint, name = snakemake.wildcards.endpoint, snakemake.wildcards.used_set
     index = snakemake.input.get("index")
-    check_columns(subjects=Path(snakemake.input.subjects), study_columns=snakemake.params.columns)
+    # from the configuration and not from params: a new subgroup is no reason to check, and train, again
+    evaluation = snakemake.config["evaluation"]
+    groups = {f"evaluation.subgroups[{place}]": name for place, name in enumerate(evaluation.get("subgroups") or [])}
+    groups |= {"evaluation.age_bands": "age"} if evaluation.get("age_bands") else {}
+    check_columns(subjects=Path(snakemake.input.subjects), study_columns={**snakemake.params.columns, **groups})
     check_training(
         outcomes={endpoint: Path(snakemake.input.outcomes)},
         folds=Path(snakemake.input.folds),
