@@ -122,6 +122,13 @@ class Results(StudyFolder):
             raise DataError("evaluation.reclassification", problem, remedy)
         return self._evaluation(endpoint, "reclassification.parquet")
 
+    def recalibration(self, endpoint: str) -> pd.DataFrame:
+        """Metrics before and after a recalibration across folds, where the study asks for it."""
+        if not self.study["evaluation"].get("recalibration"):
+            problem, remedy = "the study does not ask for it", "Set it to true and run `snakemake evaluate`"
+            raise DataError("evaluation.recalibration", problem, remedy)
+        return self._evaluation(endpoint, "recalibration.parquet")
+
     def objectives(self) -> pd.DataFrame:
         """Return the study's objectives and the verdict on each."""
         return self._read("evaluation/objectives.csv", "evaluate", read=pd.read_csv)

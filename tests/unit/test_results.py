@@ -60,6 +60,7 @@ MISSING = [
     (lambda r: r.shapley("mace"), "results/tiny/evaluation/mace/shapley.parquet", "all_subsets_of"),
     (lambda r: r.importance("mace", "labs.cox"), "'labs.cox'", "Name it under evaluation.explain"),
     (lambda r: r.reclassification("mace"), "evaluation.reclassification", "no thresholds"),
+    (lambda r: r.recalibration("mace"), "evaluation.recalibration", "Set it to true"),
     (lambda r: r.leaderboard("mase"), "endpoint 'mase'", "Did you mean 'mace'? It has: mace"),
     (
         lambda r: r.predictions("mace", "lab.cox"),
