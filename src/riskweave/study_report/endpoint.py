@@ -8,7 +8,15 @@ from riskweave.study_report.figures import subgroups_table
 from riskweave.study_report.inputs import Content, EndpointContent
 from riskweave.study_report.words import METRICS, NOTHING, estimate, number, percent, shown, stacked
 
-__all__ = ["add_endpoint", "folds_table", "leaderboard_table", "reclassification_table", "subgroup_rows"]
+__all__ = [
+    "add_endpoint",
+    "folds_table",
+    "leaderboard_table",
+    "recalibration_rows",
+    "reclassification_table",
+    "shown_experiments",
+    "subgroup_rows",
+]
 
 DIGITS = {"observed_expected": 2, "calibration_slope": 2}
 COLUMNS = ("harrell_c", "auc", "ibs", "ipa", "observed_expected", "calibration_slope")

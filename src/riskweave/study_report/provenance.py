@@ -8,7 +8,7 @@ from riskweave.study_report.inputs import Content
 from riskweave.study_report.words import duration
 from riskweave.tracking.record import RunRecord, fingerprint
 
-__all__ = ["hardware", "runs_table", "short", "software_table"]
+__all__ = ["hardware", "other_data", "runs_shown", "runs_table", "short", "software_table"]
 
 SHOWN_DIGITS = 12
 
