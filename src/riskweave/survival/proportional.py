@@ -74,6 +74,7 @@ def proportional_incidence(
     jumps = [baseline.times for baseline in baselines if baseline is not None]
     # With one cause, 1 - exp(-A) needs the hazard at the wanted times only.
     grid = np.unique(times) if len(baselines) == 1 else np.unique(np.concatenate([*jumps, [0.0]]))
+    grid = grid[grid <= times.max(initial=0.0)]
     hazards = np.stack([np.zeros(len(grid)) if one is None else one.at(grid) for one in baselines])
     chunk = max(1, CELLS // max(1, hazards.size))
     found = np.zeros((len(ratios), len(baselines), len(times)))
