@@ -32,8 +32,8 @@ caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 th, td { text-align: left; padding: .18rem .9rem .18rem 0; border-bottom: 1px solid #e3e3e3; vertical-align: top; }
 thead th { border-bottom: 1.5px solid #555; } td.n, th.n { text-align: right; } td.n { white-space: nowrap; }
 tr.first td { border-top: 1px solid #999; } td.level { padding-left: 1.2rem; } .s { color: #666; }
-table.sortable { font-size: .78rem; }
-table.sortable td, table.sortable th { padding-right: .6rem; } td.wrap { max-width: 34rem; } td.long { overflow-wrap: anywhere; }
+table.sortable { font-size: .78rem; } table.sortable td, table.sortable th { padding-right: .6rem; }
+td.wrap { max-width: 34rem; } td.long { overflow-wrap: anywhere; }
 figure { margin: .8rem 0; } figure img { max-width: 100%; height: auto; } figcaption { font-size: .85rem; color: #444; }
 .note { font-size: .88rem; color: #444; } summary { cursor: pointer; margin: .5rem 0; }
 td.mark { font-weight: 600; } td.todo { background: #fff6d6; }
