@@ -25,6 +25,7 @@ EXPERIMENTS = {
     "pair.cox.late", "everything.logistic_hazard", "everything.logistic_hazard.attention",
 }  # fmt: skip
 COMPARISON = ["collect_runs tracking", "draw_evaluation evaluation/mace", "evaluate_endpoint evaluation/mace"]
+REPORT = ["report_study report", "report_study report/mace"]
 VERDICTS = "judge_objectives evaluation"
 EXPLANATIONS = [f"{rule} evaluation/mace/explain/age_sex.cox" for rule in ("explain_experiment", "draw_explanation")]
 
@@ -278,6 +279,7 @@ def test_a_new_feature_set_runs_itself_and_its_experiments(project):
             "save_study .",
             experiment("labs.cox"),
             *COMPARISON,
+            *REPORT,
         ]
     )
 
@@ -326,7 +328,7 @@ def test_editing_a_model_reruns_its_experiments_only(project):
     study["models"]["logistic_hazard"]["dropout"] = 0.3
     project.write_study(study)
     trained = [experiment(f"everything.logistic_hazard{fusion}") for fusion in ("", ".attention")]
-    assert project.planned() == sorted(["save_study .", *trained, *COMPARISON])
+    assert project.planned() == sorted(["save_study .", *trained, *COMPARISON, *REPORT])
 
 
 def test_swapping_two_values_counts_as_a_change(project):
@@ -352,19 +354,19 @@ def test_editing_the_cohort_reruns_the_whole_study(project):
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("src/riskweave/evaluation/figures.py", ["draw_evaluation evaluation/mace"]),
+        ("src/riskweave/evaluation/figures.py", ["draw_evaluation evaluation/mace", *REPORT]),
         (
             "src/riskweave/survival/cox.py",
             ["age_sex.cox", "audio.cox", "ecg.cox", "ehr.cox", "ehr.stacked", "image.cox", "pair.cox.late", "text.cox"],
         ),
         ("src/riskweave/tracking/store.py", []),
-        ("workflow/scripts/judge_objectives.py", ["collect_runs tracking", VERDICTS]),
+        ("workflow/scripts/judge_objectives.py", ["collect_runs tracking", VERDICTS, *REPORT]),
     ],
 )
 def test_editing_code_reruns_what_executes_it(project, module, expected):
     append_comment(project.root / module)
     if module.endswith("cox.py"):
-        expected = [*(experiment(name) for name in expected), *COMPARISON, VERDICTS, *EXPLANATIONS]
+        expected = [*(experiment(name) for name in expected), *COMPARISON, VERDICTS, *EXPLANATIONS, *REPORT]
     assert project.planned() == sorted(expected)
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from lifelines import CoxPHFitter
-from lifelines.exceptions import ConvergenceError
 from lifelines.utils import concordance_index
 
 from riskweave.cohort.tables import FOLDS, OUTCOMES, ROLES, read_table
 from riskweave.errors import DataError
 from riskweave.parquet import read_frame
+from riskweave.survival.penalised import quietly
 
 __all__ = [
     "Roles",
@@ -202,8 +202,5 @@ def association(*, time: np.ndarray, event: np.ndarray, risk: np.ndarray) -> flo
     if not event.any() or spread < 1e-12:
         return 0.0
     frame = pd.DataFrame({"time": time, "event": event.astype(int), "risk": (risk - np.mean(risk)) / spread})
-    try:
-        fitted = CoxPHFitter().fit(frame, duration_col="time", event_col="event")
-    except ConvergenceError:
-        return 0.0
-    return float(fitted.summary.loc["risk", "z"])
+    fitted = quietly(lambda: CoxPHFitter().fit(frame, duration_col="time", event_col="event"))
+    return 0.0 if fitted is None else float(fitted.summary.loc["risk", "z"])
