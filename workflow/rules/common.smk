@@ -330,6 +330,12 @@ def predictions_of(endpoint):
     return [prediction_table(endpoint, name) for name in sorted(e.name for e in STUDY.of_endpoint(endpoint))]
 
 
+def recalibration_table():
+    """Return the table of an endpoint before and after recalibration where the study asks for it, else nothing."""
+    path = f"{RESULTS}/evaluation/{{endpoint}}/recalibration.parquet"
+    return {"recalibration": path} if STUDY.evaluation.recalibration else {}
+
+
 def reclassification_table():
     """Return the table of reclassification of an endpoint where the study states thresholds for it, else nothing."""
     path = f"{RESULTS}/evaluation/{{endpoint}}/reclassification.parquet"

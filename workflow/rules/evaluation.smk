@@ -12,12 +12,6 @@ localrules:
     check_groups,
 
 
-def recalibration_table():
-    """Return the table of an endpoint before and after recalibration where the study asks for it, else nothing."""
-    path = f"{RESULTS}/evaluation/{{endpoint}}/recalibration.parquet"
-    return {"recalibration": path} if STUDY.evaluation.recalibration else {}
-
-
 rule check_groups:
     input:
         code=code("check_groups"),

@@ -68,8 +68,6 @@ rule report_study:
         f"{RESULTS}/benchmarks/report_study.tsv"
     conda:
         "../../envs/riskweave.yaml"
-    params:
-        root=RESULTS,
     message:
         "Report the study."
     script:
