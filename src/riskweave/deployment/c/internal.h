@@ -1,0 +1,112 @@
+/* What the parts of the module tell each other. model.c, which is generated, defines `rw_model` and what it points to. */
+#ifndef RISKWEAVE_INTERNAL_H
+#define RISKWEAVE_INTERNAL_H
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "riskweave.h"
+
+/* Inputs of the health record. */
+enum { RW_NUMBER, RW_CATEGORY, RW_EVENTS };
+typedef struct {
+  int kind;
+  int required;
+  double low, high;             /* hard limits, in the model's unit */
+  double usual_low, usual_high; /* 1st and 99th percentile of the training rows; infinite where unknown */
+  int units;                    /* value_in_model_unit = value * factor[unit] + offset[unit] */
+  const double *factor, *offset;
+  int categories;
+} rw_input;
+
+/* Columns of the feature tables, in the order of schema.json: first those of the health record, then the ECG's
+ * measurements, then the image's, then local ones of the image. */
+enum { RW_COL_STATIC, RW_COL_LAST, RW_COL_MEAN, RW_COL_MIN, RW_COL_MAX, RW_COL_SD, RW_COL_COUNT, RW_COL_SLOPE,
+       RW_COL_EVER, RW_COL_TIME_SINCE, RW_COL_ECG, RW_COL_IMAGE };
+typedef struct {
+  int kind;
+  int source;       /* number of the input, or place among the modality's measurements (ecg.c, image.c say the order) */
+  double window;    /* days; an event counts when days < window; INFINITY: whole history */
+  double low, high; /* values of events outside are events without a value */
+  int set;          /* number of the feature set */
+} rw_column;
+
+/* A feature set: who has a row in its table. */
+enum { RW_ALWAYS, RW_MEASURED, RW_HAS_ECG, RW_HAS_IMAGE };
+typedef struct { int presence; int modality; } rw_set;
+
+/* One column of a member's design: (value - mean) / scale of present modalities, 0 of absent ones. */
+enum { RW_TERM_NUMBER, RW_TERM_MISSING, RW_TERM_CATEGORY };
+typedef struct {
+  int kind;
+  int modality;
+  int column;            /* >= 0: of the feature tables; < 0: -1 - place in the member's embeddings */
+  double lower, upper;   /* winsorising, before imputation */
+  double fill;           /* training median */
+  int categories;        /* RW_TERM_CATEGORY: bit i set: category i of the input counts as this one; bit 31: missing;
+                            bit 30: any that is not listed */
+  double mean, scale;
+} rw_term;
+
+/* Encoders: from a prepared recording to the fold's embedding columns. NULL where no encoder has signal. */
+typedef struct {
+  int modality;                 /* the set's */
+  int recording;                /* RW_HAS_ECG or RW_HAS_IMAGE */
+  int first, count;             /* places in the member's embeddings */
+  void (*run)(const float *input, float *output);
+} rw_encoder;
+
+enum { RW_MODEL_COX, RW_MODEL_DISCRETE, RW_MODEL_OTHER };
+/* Step function: cumulative hazard from each of its times on. */
+typedef struct { int steps; const double *times, *cumulative; } rw_baseline;
+
+typedef struct rw_member {
+  int terms; const rw_term *term;      /* design columns before the masks */
+  int masks; const int *mask;          /* modalities whose presence is a column, after the terms */
+  int embeddings;                      /* width of all embeddings */
+  int encoders; const rw_encoder *encoder;
+  /* From the design (double[terms + masks]) to cumulative incidences double[causes][times]. */
+  void (*predict)(const struct rw_member *, const double *design, double *risks);
+  const void *parameters;              /* of predict */
+} rw_member;
+
+/* Parameters of rw_predict_cox: cause-specific proportional hazards. */
+typedef struct {
+  const double *coefficients;          /* [causes][design] */
+  const double *means;                 /* [causes][design] */
+  const rw_baseline *baseline;         /* [causes]; steps 0: never happens */
+} rw_cox;
+/* Parameters of rw_predict_discrete: a network's outputs are logits (or rates, log rates ...) of intervals. */
+typedef struct {
+  void (*run)(const float *design, float *output); /* float[design] -> float[causes * intervals] */
+  int intervals; const double *cuts;   /* [intervals + 1], days */
+  int kind;                            /* how outputs become hazards */
+} rw_discrete;
+
+typedef struct {
+  int inputs; const rw_input *input;
+  int columns; const rw_column *column;
+  int sets; const rw_set *set;
+  int modalities;
+  int causes; int times; const double *time; /* days */
+  int members; const rw_member *member;
+  int ecg, image;                      /* whether recordings are read */
+  double ecg_rate, ecg_seconds, ecg_low, ecg_high; /* Hz, s, band in Hz */
+  int ecg_measured;                    /* whether columns of the ECG's measurements are wanted */
+  int image_size;
+  int image_measured, image_local;
+} rw_description;
+extern const rw_description rw_model;
+
+void rw_predict_cox(const rw_member *, const double *design, double *risks);
+void rw_predict_discrete(const rw_member *, const double *design, double *risks);
+
+/* ecg.c: from raw leads (overwritten) to what the encoder reads and the measurements and quality, in the order of
+ * riskweave.modalities.ecg: MEASUREMENTS (24 numbers), then QUALITY (duration, missing_leads, flat_leads, clipped_leads,
+ * noise). Returns 0 or a code of riskweave.h. `prepared` is float[12][round(seconds * target)]. */
+int rw_ecg_read(double *leads, int samples, double rate, float *prepared, double *measured);
+/* image.c: greys float[height][width] (overwritten) to float[size][size] and measurements in the order of MEASUREMENTS,
+ * then LOCAL_MEASUREMENTS. */
+int rw_image_read(float *grey, int width, int height, float *prepared, double *measured);
+void rw_image_grey(const uint8_t *pixels, int count, int stride, float *grey); /* ITU-R 601 as PIL: (19595 R + 38470 G + 7471 B + 32768) >> 16 */
+#endif
