@@ -37,14 +37,15 @@ typedef struct { int presence; int modality; } rw_set;
 
 /* One column of a member's design: (value - mean) / scale of present modalities, 0 of absent ones. */
 enum { RW_TERM_NUMBER, RW_TERM_MISSING, RW_TERM_CATEGORY };
+#define RW_MISSING_CATEGORY -1
 typedef struct {
   int kind;
   int modality;
   int column;            /* >= 0: of the feature tables; < 0: -1 - place in the member's embeddings */
   double lower, upper;   /* winsorising, before imputation */
   double fill;           /* training median */
-  int categories;        /* RW_TERM_CATEGORY: bit i set: category i of the input counts as this one; bit 31: missing;
-                            bit 30: any that is not listed */
+  int categories;        /* RW_TERM_CATEGORY: the places of the input's categories that count as this one, */
+  const int *category;   /* RW_MISSING_CATEGORY and RW_OTHER among them */
   double mean, scale;
 } rw_term;
 
@@ -56,7 +57,6 @@ typedef struct {
   void (*run)(const float *input, float *output);
 } rw_encoder;
 
-enum { RW_MODEL_COX, RW_MODEL_DISCRETE, RW_MODEL_OTHER };
 /* Step function: cumulative hazard from each of its times on. */
 typedef struct { int steps; const double *times, *cumulative; } rw_baseline;
 
@@ -82,6 +82,12 @@ typedef struct {
   int intervals; const double *cuts;   /* [intervals + 1], days */
   int kind;                            /* how outputs become hazards */
 } rw_discrete;
+enum { RW_LOGISTIC_HAZARD, RW_PC_HAZARD, RW_PMF, RW_MTLR }; /* DeepHit's outputs are those of PMF */
+/* Parameters of rw_predict_deep_surv: a network's outputs are log hazard ratios. */
+typedef struct {
+  void (*run)(const float *design, float *output); /* float[design] -> float[causes] */
+  const rw_baseline *baseline;         /* [causes] */
+} rw_deep_surv;
 
 typedef struct {
   int inputs; const rw_input *input;
@@ -91,6 +97,10 @@ typedef struct {
   int causes; int times; const double *time; /* days */
   int members; const rw_member *member;
   int ecg, image;                      /* whether recordings are read */
+  /* rw_ecg_read, rw_image_read and rw_image_grey where they are: what is not pointed to is not in the module. */
+  int (*read_ecg)(double *leads, int samples, double rate, float *prepared, double *measured);
+  int (*read_image)(float *grey, int width, int height, float *prepared, double *measured);
+  void (*grey)(const uint8_t *pixels, int count, int stride, float *grey);
   double ecg_rate, ecg_seconds, ecg_low, ecg_high; /* Hz, s, band in Hz */
   int ecg_measured;                    /* whether columns of the ECG's measurements are wanted */
   int image_size;
@@ -98,8 +108,35 @@ typedef struct {
 } rw_description;
 extern const rw_description rw_model;
 
+/* Room for one patient: model.c, which knows the sizes, holds it. */
+typedef struct {
+  double *number;                      /* [inputs]: value in the model's unit, or place of the category; NaN: missing */
+  double *column;                      /* [columns] */
+  unsigned char *present;              /* [modalities] */
+  double *ecg_measured, *image_measured;
+  float *ecg_prepared, *image_prepared;
+  float *embedding;                    /* [embeddings of all members, one after the other] */
+  double *design;                      /* [terms + masks], of the widest member */
+  float *single, *output;              /* the design as networks read it; their outputs, of the largest */
+  double *scratch;                     /* [3 * outputs + 5 * (intervals + 1)], of the largest network */
+  double *risks, *member_risks;        /* [causes][times]; [members][causes][times] */
+} rw_room;
+extern const rw_room rw_memory;
+
+/* An event as the pipeline has it at the index time. */
+typedef struct { int input; double days, value; } rw_dated;
+/* events.c: an aggregate of the events of a column's input, sorted by days (undated last) and value (none last). */
+double rw_aggregate(const rw_column *, const rw_dated *first, const rw_dated *end);
+double rw_without_events(int kind);    /* what it is where there is none */
+int rw_compare_events(const void *, const void *); /* for qsort: by input, days, value */
+/* design.c */
+void rw_make_present(int ecg, int image); /* modalities from the columns, and from whether recordings were read */
+void rw_make_design(const rw_member *, const float *embedding, int ecg, int image);
+
+/* survival.c: from a design to risks[causes][times]. */
 void rw_predict_cox(const rw_member *, const double *design, double *risks);
 void rw_predict_discrete(const rw_member *, const double *design, double *risks);
+void rw_predict_deep_surv(const rw_member *, const double *design, double *risks);
 
 /* ecg.c: from raw leads (overwritten) to what the encoder reads and the measurements and quality, in the order of
  * riskweave.modalities.ecg: MEASUREMENTS (24 numbers), then QUALITY (duration, missing_leads, flat_leads, clipped_leads,

@@ -36,11 +36,13 @@ enum {
 
 #define RW_MAX_EVENTS 20000
 #define RW_LEADS 12
+#define RW_OTHER -2 /* a category that the list lacks; the model treats it as it did rare ones */
 
 int rw_abi(void);
 void rw_reset(void);
 
-/* Static inputs. `unit` is the place of the unit in the schema's list; the first is the model's own. */
+/* Static inputs. `unit` is the place of the unit in the schema's list; the first is the model's own. A value that is
+ * refused changes nothing: an earlier one stays. Rare categories may be RW_OTHER. */
 int rw_number(int input, double value, int unit);
 int rw_category(int input, int category);
 /* A dated event: days before the index time (>= 0; NaN: undated), its value or NaN. `unit` is looked at only when there
@@ -52,10 +54,12 @@ int rw_clear(int input);
 int rw_check(int input, double value, int unit);
 
 /* Room for a recording of 12 leads in the order I, II, III, aVR, aVL, aVF, V1..V6: double[12][samples] in mV, NaN where
- * there is none. The host fills it. 0 when the size is refused (samples < 1, or more than 1,800,000 in all). */
+ * there is none. The host fills it; rw_encode uses it up. 0 when the size is refused (samples < 1, or more than 1,800,000
+ * in all 12 leads) or the model reads no ECG. */
 double *rw_ecg(int samples, double rate);
 /* Room for a picture. format 0: float[height][width], greys of any unit, larger is brighter; 1: unsigned char
- * [height][width][3], red green blue; 2: with a fourth byte that is not looked at. 0 when the size is refused. */
+ * [height][width][3], red green blue; 2: with a fourth byte that is not looked at. The host fills it; rw_encode uses it up. 0 when
+ * the size is refused (more than 16,384 pixels in one direction, too little memory) or the model reads no image. */
 void *rw_image(int width, int height, int format);
 /* Whether the recording takes part in the prediction (1 after rw_ecg or rw_image). It stays in memory. */
 void rw_use_ecg(int use);
@@ -66,6 +70,8 @@ int rw_encode(void);
 int rw_predict(void);
 /* The number of the first required input that is missing, or -1. */
 int rw_missing(void);
+/* Whether the patient had this modality (its place in the schema's list) in the last rw_predict. */
+int rw_present(int modality);
 
 /* Cumulative incidences double[causes][times], the target's first; per member: double[members][causes][times]. */
 const double *rw_risks(void);
