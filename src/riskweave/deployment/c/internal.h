@@ -142,8 +142,11 @@ void rw_predict_deep_surv(const rw_member *, const double *design, double *risks
  * riskweave.modalities.ecg: MEASUREMENTS (24 numbers), then QUALITY (duration, missing_leads, flat_leads, clipped_leads,
  * noise). Returns 0 or a code of riskweave.h. `prepared` is float[12][round(seconds * target)]. */
 int rw_ecg_read(double *leads, int samples, double rate, float *prepared, double *measured);
-/* image.c: greys float[height][width] (overwritten) to float[size][size] and measurements in the order of MEASUREMENTS,
- * then LOCAL_MEASUREMENTS. */
+/* image.c: greys float[height][width] (overwritten) to float[size][size] and measurements: always room for
+ * RW_IMAGE_MEASUREMENTS in the order of MEASUREMENTS and RW_IMAGE_LOCAL in that of LOCAL_MEASUREMENTS; NaN what the model
+ * does not ask for. */
+enum { RW_IMAGE_LEAST = 2, RW_IMAGE_MOST = 16384, RW_IMAGE_MEASUREMENTS = 21, RW_IMAGE_LOCAL = 112 };
 int rw_image_read(float *grey, int width, int height, float *prepared, double *measured);
-void rw_image_grey(const uint8_t *pixels, int count, int stride, float *grey); /* ITU-R 601 as PIL: (19595 R + 38470 G + 7471 B + 32768) >> 16 */
+/* ITU-R 601 as PIL: (19595 R + 38470 G + 7471 B + 32768) >> 16. `pixels` may be the last bytes of `grey`. */
+void rw_image_grey(const uint8_t *pixels, int count, int stride, float *grey);
 #endif
