@@ -6,6 +6,7 @@
 #   results/<study>/experiments/<endpoint>/<experiment>/...      predictions, models, run records
 #   results/<study>/evaluation/<endpoint>/...                    metrics, comparisons, figures
 #   results/<study>/report/...                                   the study on one page, its tables and figures
+#   results/<study>/bundle/<endpoint>/<experiment>/...           models that run anywhere (`snakemake deploy`)
 from snakemake.utils import min_version
 
 min_version("9.25")
@@ -35,6 +36,7 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/explain.smk"
 include: "workflow/rules/tracking.smk"
 include: "workflow/rules/study_report.smk"
+include: "workflow/rules/deployment.smk"
 
 
 rule all:

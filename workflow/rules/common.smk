@@ -242,6 +242,14 @@ def experiment_embeddings(wildcards):
     return [f"{RESULTS}/features/{name}/{endpoint}/embeddings.parquet" for name in experiment_encoders(wildcards)]
 
 
+def refitted(file):
+    """Return which file of each encoder, trained on everybody, an experiment uses that becomes a bundle."""
+    folder = f"{RESULTS}/deployment/{{endpoint}}/encoders"
+    return lambda wildcards: [
+        f"{folder}/{name}/{file}".format(endpoint=wildcards.endpoint) for name in experiment_encoders(wildcards)
+    ]
+
+
 def of_all_endpoints(file):
     """Return a file of an experiment that is trained for all endpoints at once, for each of them."""
     return [f"{RESULTS}/experiments/{endpoint}/{{shared_experiment}}/{file}" for endpoint in sorted(STUDY.endpoints)]

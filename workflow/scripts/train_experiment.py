@@ -27,7 +27,7 @@ with job_log(Path(snakemake.log[0])):
         times=snakemake.params.times,
         seed=snakemake.params.seed,
         threads=snakemake.threads,
-        predictions=Path(snakemake.output.predictions),
+        predictions=Path(predictions) if (predictions := snakemake.output.get("predictions")) else None,
         models=Path(snakemake.output.models),
         record=Path(snakemake.output.record),
         curves=Path(snakemake.output.curves),

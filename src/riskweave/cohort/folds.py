@@ -23,11 +23,11 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 
-from riskweave.cohort.tables import FOLDS, OUTCOMES, SUBJECTS, read_table, write_table
+from riskweave.cohort.tables import FINAL, FOLDS, OUTCOMES, SUBJECTS, read_table, write_table
 from riskweave.errors import DataError, nearest
 from riskweave.study.cohort import Folds
 
-__all__ = ["assign_folds"]
+__all__ = ["assign_folds", "divide_everybody"]
 
 _LOG = logging.getLogger(__name__)
 _NOT_AT_RISK = -1
@@ -180,3 +180,35 @@ def assign_folds(*, subjects: Path, outcomes: Path, folds: Folds, output: Path) 
         _check_roles(roles, strata, fold, folds)
         frames.append(pd.DataFrame({"subject_id": table["subject_id"], "fold": np.int16(fold), "role": roles[person]}))
     write_table(pd.concat(frames, ignore_index=True), output, FOLDS, {"validation": drawn_by})
+
+
+def divide_everybody(*, subjects: Path, outcomes: Path, folds: Folds, validation: float, output: Path) -> None:
+    """Divide all subjects for a final fit, which nobody is left to test: most train, a share validates.
+
+    Validation rows choose penalties and stop the training, as in the folds; they are drawn stratified by event.
+
+    Parameters
+    ----------
+    subjects : Path
+        Canonical subject table.
+    outcomes : Path
+        Outcomes of the endpoint that is fitted.
+    folds : Folds
+        The study's block: its seed.
+    validation : float
+        Share of the people, 0 to 1.
+    output : Path
+        Parquet, as from `assign_folds`: one row per subject, fold `FINAL`, role train or validation.
+
+    Raises
+    ------
+    DataError
+        When there are fewer target events than folds.
+    """
+    table = read_table(subjects, SUBJECTS)
+    person, _ = pd.factorize(table["person_id"])
+    strata = _strata(table, read_table(outcomes, OUTCOMES), person, folds)
+    held_out = _stratified_part(strata, validation, np.random.default_rng([folds.seed, FINAL]))
+    roles = np.where(held_out, "validation", "train")[person]
+    frame = pd.DataFrame({"subject_id": table["subject_id"], "fold": np.int16(FINAL), "role": roles})
+    write_table(frame, output, FOLDS, {"validation": "stratified"})

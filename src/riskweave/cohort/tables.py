@@ -18,6 +18,7 @@ from riskweave.errors import DataError, nearest
 
 __all__ = [
     "EVENTS",
+    "FINAL",
     "FOLDS",
     "IMAGES",
     "OUTCOMES",
@@ -37,6 +38,9 @@ __all__ = [
 
 TIME = pa.timestamp("us")
 ROLES = ("train", "validation", "test")
+
+FINAL = 1000
+"""Number of the fold of a final fit, in which nobody is tested; studies have 20 folds at most."""
 _PREFIX = "riskweave."
 
 

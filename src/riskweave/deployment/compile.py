@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
-
 __all__ = ["FLAGS", "CompileError", "compile_wasm", "library"]
 
 FLAGS = (

@@ -1,7 +1,7 @@
 """What a module is made of: the inputs, the columns and the fitted parts of an experiment, as plain values.
 
-The recipe is what generation, schema and card share. It is read from the stored models once (`riskweave.deployment.read`);
-nothing in it knows of files, pandas or scikit-learn.
+The recipe is what generation, schema and card share. It is read from the stored models once
+(`riskweave.deployment.read`); nothing in it knows of files, pandas or scikit-learn.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,19 @@ from riskweave.study.features import EcgFeatures, ImageFeatures
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Aggregate", "Column", "Cox", "Encoder", "FeatureSet", "Input", "Member", "Network", "Recipe", "Term", "Unit"]
+__all__ = [
+    "Aggregate",
+    "Column",
+    "Cox",
+    "Encoder",
+    "FeatureSet",
+    "Input",
+    "Member",
+    "Network",
+    "Recipe",
+    "Term",
+    "Unit",
+]
 
 Aggregate = Literal["last", "mean", "min", "max", "sd", "count", "slope", "ever", "time_since"]
 

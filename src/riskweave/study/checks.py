@@ -11,6 +11,7 @@ from riskweave.errors import nearest
 from riskweave.study.codes import within
 from riskweave.study.cohort import CodesEndpoint, ColumnsEndpoint, DaysEndpoint
 from riskweave.study.combinations import check_combinations
+from riskweave.study.deployment import check_deployment
 from riskweave.study.ensembles import check_extras, check_members
 from riskweave.study.fusions import BUILT_IN
 from riskweave.study.meeting import check_fusions
@@ -36,6 +37,7 @@ def check_study(study: "Study") -> list[str]:
             check_combinations,
             check_extras,
             check_scores,
+            check_deployment,
             _check_leaks,
             _check_contradictions,
         )

@@ -11,6 +11,7 @@ from riskweave.study.base import Block, Name
 from riskweave.study.checks import check_study
 from riskweave.study.codes import resolve_lists
 from riskweave.study.cohort import Allowed, CohortReport, Endpoint, Folds
+from riskweave.study.deployment import Deployment
 from riskweave.study.evaluation import Evaluation, Objective
 from riskweave.study.experiments import Experiment, ExperimentBlock, expand
 from riskweave.study.explain import explain
@@ -56,6 +57,7 @@ class Study(Block):
         description="What is trained and compared, by name."
     )
     evaluation: Evaluation = Field(description="How experiments are compared.")
+    deployment: Deployment = Field(default=Deployment(), description="Which experiments become bundles.")
     allow: list[Allowed] = Field(default=[], description="Findings of the leak gates that may pass, with reasons.")
     report: CohortReport = Field(default=CohortReport(), description="What is reported about the cohort.")
 
@@ -134,6 +136,10 @@ class Study(Block):
     def explained(self) -> list[tuple[str, str]]:
         """Return the (endpoint, experiment) of each experiment that is explained, sorted."""
         return sorted({(e.endpoint, e.name) for e in self.matrix() if e.name in self.evaluation.explain})
+
+    def deployed(self) -> list[tuple[str, str]]:
+        """Return the (endpoint, experiment) of each experiment that becomes a bundle, sorted."""
+        return sorted({(e.endpoint, e.name) for e in self.matrix() if e.name in self.deployment.experiments})
 
     def concerns(self, entry: Allowed, endpoint: str, feature_set: str) -> bool:
         """Tell whether an allowed finding may be one about this feature set and endpoint, or about the whole cohort."""

@@ -202,7 +202,7 @@ def train_experiment(
     times: list[int],
     seed: int,
     threads: int,
-    predictions: Path,
+    predictions: Path | None,
     models: Path,
     record: Path,
     curves: Path,
@@ -239,7 +239,8 @@ def train_experiment(
     threads : int
         Threads of numerical libraries and forests.
     predictions, models, record, curves, trials : path
-        Files to write: prediction table; fitted models and preprocessing of all folds (joblib, a dictionary with its
+        Files to write: prediction table (None in a final fit, which tests nobody); fitted models and preprocessing of
+        all folds (joblib, a dictionary with its
         format version; each fold with a digest of its training rows, see `riskweave.survival.fits`); run record;
         training curves (CSV: fold, epoch, metric, value); trials of the search (`riskweave.survival.tuning`).
     context : mapping

@@ -74,11 +74,13 @@ class FoldResult:
 
     Attributes
     ----------
+    predictions : DataFrame or None
+        Of the test rows; None where there are none.
     fitted_on : str
         Digest of the subjects that everything was fitted on; see `riskweave.survival.fits`.
     """
 
-    predictions: pd.DataFrame
+    predictions: pd.DataFrame | None
     preprocessing: Preprocessing
     fused: FusedModel
     tuned: Tuned
@@ -105,34 +107,42 @@ def result_of(
         When a prediction is no finite number.
     """
     test, validation = rows["test"], rows["validation"]
-    risks = np.asarray(fused.predict(test.design, task.times), dtype=np.float64)
-    lost = int((~np.isfinite(risks)).any(axis=(1, 2)).sum())
-    if lost:
-        problem = f"{lost} of {len(risks)} predictions are no finite numbers: the training diverged"
-        raise DataError(f"model {task.experiment['model']}", problem, "Lower its learning rate, or raise its penalty")
-    predictions = prediction_frame(
-        subjects=test.design.subjects,
-        experiment=task.experiment["name"],
-        endpoint=task.endpoint,
-        fold=fold,
-        modalities=test.design.patterns(),
-        linear_predictor=fused.linear_predictor(test.design),
-        risks=risks,
-        times=task.times,
-    )
     last = np.asarray(fused.predict(validation.design, task.times[-1:]), dtype=np.float64)[:, 0, -1]
-    metrics = {
-        "validation_harrell_c": concordance(time=validation.time, event=validation.event, risk=last),
-        "test_harrell_c": concordance(time=test.time, event=test.event, risk=risks[:, 0, -1]),
-        **getattr(fused, "metrics", {}),
-    }
+    metrics = {"validation_harrell_c": concordance(time=validation.time, event=validation.event, risk=last)}
+    predictions = None
+    if len(test.design):
+        predictions, risk = _predictions(task, fold, test.design, fused)
+        metrics["test_harrell_c"] = concordance(time=test.time, event=test.event, risk=risk)
+    else:
+        metrics["test_harrell_c"] = float("nan")
+    metrics |= getattr(fused, "metrics", {})
     counts = {"columns": len(preprocessing.columns_)}
     for role in ROLES:
         counts[f"{role}_subjects"] = len(rows[role].design)
         counts |= {f"{role}_events_cause_{k}": int((rows[role].event == k).sum()) for k in range(1, task.causes + 1)}
-        if hasattr(fused, "counts"):
+        if hasattr(fused, "counts") and len(rows[role].design):
             counts |= {f"{role}_{what}": number for what, number in fused.counts(rows[role].design).items()}
     return FoldResult(predictions, preprocessing, fused, tuned, metrics, counts, fitted_on)
+
+
+def _predictions(task: Task, fold: int, design: Design, fused: FusedModel) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the prediction table of test rows, and their risk of the target at the last time."""
+    risks = np.asarray(fused.predict(design, task.times), dtype=np.float64)
+    lost = int((~np.isfinite(risks)).any(axis=(1, 2)).sum())
+    if lost:
+        problem = f"{lost} of {len(risks)} predictions are no finite numbers: the training diverged"
+        raise DataError(f"model {task.experiment['model']}", problem, "Lower its learning rate, or raise its penalty")
+    table = prediction_frame(
+        subjects=design.subjects,
+        experiment=task.experiment["name"],
+        endpoint=task.endpoint,
+        fold=fold,
+        modalities=design.patterns(),
+        linear_predictor=fused.linear_predictor(design),
+        risks=risks,
+        times=task.times,
+    )
+    return table, risks[:, 0, -1]
 
 
 def add_folds(run: RunRecord, results: Mapping[int, FoldResult], *, trials: bool = True) -> None:
@@ -153,13 +163,16 @@ def write_results(
     sets: list[StoredSet],
     results: Mapping[int, FoldResult],
     *,
-    predictions: Path,
+    predictions: Path | None,
     models: Path,
     curves: Path,
     trials: Path,
 ) -> None:
-    """Write the prediction table, the models and preprocessing of all folds, the training curves and the trials."""
-    write_predictions(pd.concat([result.predictions for result in results.values()], ignore_index=True), predictions)
+    """Write models and preprocessing of all folds, curves and trials, and the prediction table where there is one."""
+    if predictions is not None:
+        write_predictions(
+            pd.concat([result.predictions for result in results.values()], ignore_index=True), predictions
+        )
     Path(models).parent.mkdir(parents=True, exist_ok=True)
     content = {
         "format": MODELS_FORMAT,

@@ -9,7 +9,7 @@ import pandas as pd
 from lifelines import CoxPHFitter
 from lifelines.utils import concordance_index
 
-from riskweave.cohort.tables import FOLDS, OUTCOMES, ROLES, read_table
+from riskweave.cohort.tables import FINAL, FOLDS, OUTCOMES, ROLES, read_table
 from riskweave.errors import DataError
 from riskweave.parquet import read_frame
 from riskweave.survival.penalised import quietly
@@ -45,10 +45,10 @@ def roles_at_risk(*, folds: pd.DataFrame, outcomes: pd.DataFrame, where: str) ->
     Raises
     ------
     DataError
-        When a subject at risk is not tested exactly once.
+        When a subject at risk is not tested exactly once; in a final fit (`riskweave.cohort.tables.FINAL`) nobody is.
     """
     folds = folds[folds["subject_id"].isin(outcomes.index)]
-    tested = folds.loc[folds["role"] == "test", "subject_id"]
+    tested = folds.loc[(folds["role"] == "test") | (folds["fold"] == FINAL), "subject_id"]
     wrong = len(outcomes) - int((tested.value_counts() == 1).sum())
     if wrong:
         raise DataError(
@@ -60,7 +60,7 @@ def roles_at_risk(*, folds: pd.DataFrame, outcomes: pd.DataFrame, where: str) ->
         int(fold): {role: pd.Index(rows.loc[rows["role"] == role, "subject_id"], dtype=object) for role in ROLES}
         for fold, rows in folds.groupby("fold", sort=True)
     }
-    for fold in [fold for fold, subjects in roles.items() if not len(subjects["test"])]:
+    for fold in [fold for fold, subjects in roles.items() if not len(subjects["test"]) and fold != FINAL]:
         logger.warning("fold %d is not trained: no subject at risk is in its test rows", fold)
         del roles[fold]
     return roles

@@ -1,0 +1,255 @@
+"""What a bundle asks of the health record: the inputs behind the columns of the feature tables."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from riskweave.cohort.codes import matches
+from riskweave.deployment.recipe import Column, Input, Unit
+from riskweave.deployment.units import known_units, ucum_of
+from riskweave.modalities.base import Column as Described
+from riskweave.modalities.ehr.aggregates import VALUED
+from riskweave.study.deployment import DeployedInput
+from riskweave.study.ehr import EhrFeatures, EventFeatures
+
+__all__ = ["PER_YEAR", "Asked", "usual_range"]
+
+PER_YEAR = " per year"
+OLDEST = 120.0
+"""Highest age in years that is taken for one."""
+
+FEWEST = 10
+"""People beyond a percentile that is told: fewer would be about single ones."""
+
+
+def usual_range(values: pd.Series) -> tuple[float, float]:
+    """Return the 1st and 99th percentile of a column, or those with ten people beyond; infinite where there are few."""
+    known = values.dropna().to_numpy(dtype=np.float64)
+    share = max(0.01, FEWEST / max(len(known), 1))
+    if share > 0.1:
+        return -np.inf, np.inf
+    low, high = np.quantile(known, [share, 1.0 - share])
+    return float(low), float(high)
+
+
+def _median(values: pd.Series) -> float:
+    known = values.dropna().to_numpy(dtype=np.float64)
+    return float(np.median(known)) if len(known) >= 2 * FEWEST else np.nan
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Which events of which block make a column.
+
+    Attributes
+    ----------
+    stem : str
+        Name of the group of codes.
+    aggregate : str
+    window : float
+        Days; infinite: the whole history.
+    codes : tuple of str
+        Patterns; a whole code ends in ``$``.
+    """
+
+    block: EventFeatures
+    stem: str
+    aggregate: str
+    window: float
+    codes: tuple[str, ...]
+
+
+def _suffixes(block: EventFeatures) -> list[tuple[str, str, float]]:
+    """Return the ends of the names of a block's columns, with the aggregate and the window that they mean."""
+    windows = tuple(block.windows) or (block.window,)
+    return [
+        (f":{name}" + ("" if window is None else f"@{window}d"), name, np.inf if window is None else float(window))
+        for name in block.aggregates
+        for window in windows
+    ]
+
+
+def _source(name: str, blocks: Sequence[EventFeatures]) -> _Source:
+    """Return what a column of events was made of; the names are unique, as the feature set was made."""
+    for block in blocks:
+        for suffix, aggregate, window in _suffixes(block):
+            stem = name.removesuffix(suffix)
+            if stem == name:
+                continue
+            if not block.by_code:
+                if stem == (block.name or block.codes[0].removesuffix("$")):
+                    return _Source(block, stem, aggregate, window, tuple(block.codes))
+            elif matches(pd.Series([stem]), block.codes).iloc[0]:
+                return _Source(block, stem, aggregate, window, (f"{stem}$",))
+    raise ValueError(f"column {name!r} is of no block of its feature set")
+
+
+class Asked:
+    """Collects the inputs of several feature sets: one that several columns need is asked for once.
+
+    Parameters
+    ----------
+    told : mapping of str to DeployedInput
+        The study's ``deployment.inputs``.
+
+    Attributes
+    ----------
+    inputs : list of Input
+    """
+
+    def __init__(self, told: Mapping[str, DeployedInput]):
+        self.told = told
+        self.inputs: list[Input] = []
+        self._place: dict[tuple[str, ...], int] = {}
+
+    def columns(
+        self,
+        name: str,
+        *,
+        place: int,
+        block: EhrFeatures,
+        described: Sequence[Described],
+        table: pd.DataFrame,
+        kept: Mapping[str, Sequence[str]],
+    ) -> list[Column]:
+        """Return the columns of a feature set, and ask for what they are made of.
+
+        Parameters
+        ----------
+        name : str
+            Feature set.
+        place : int
+            Its place among the experiment's.
+        block : EhrFeatures
+        described : sequence of Column
+            The columns of its table.
+        table : DataFrame
+            Rows of the people whose ranges are told.
+        kept : mapping of column ``<set>.<column>`` to categories
+            What the models know; other values are never named.
+        """
+        made = []
+        for column in described:
+            full, values = f"{name}.{column.name}", table[column.name]
+            if column.name in block.static and column.kind == "categorical":
+                source = self._category(column, values, kept.get(full, ()))
+                made.append(Column(full, place, source, "static", categories=self.inputs[source].categories))
+                continue
+            usual = usual_range(values)
+            if column.name in block.static:
+                source, aggregate, window, limits = self._number(column, values, usual), "static", np.inf, None
+            else:
+                found = _source(column.name, block.events)
+                source, aggregate, window = self._events(found, column, values, usual), found.aggregate, found.window
+                limits = found.block.range if aggregate in VALUED else None
+            limits = limits or (-np.inf, np.inf)
+            made.append(
+                Column(full, place, source, aggregate, window, limits, column.unit, column.description, usual=usual)
+            )
+        return made
+
+    def _texts(self, name: str) -> tuple[dict[str, str], dict[str, str]]:
+        given = self.told.get(name, DeployedInput())
+        english = given.label.get("en", _readable(name))
+        label = {"en": english, "de": given.label.get("de", english)}
+        return label, dict(given.description)
+
+    def _keep(self, key: tuple[str, ...], made: Input) -> int:
+        self._place[key] = len(self.inputs)
+        self.inputs.append(made)
+        return self._place[key]
+
+    def _category(self, column: Described, values: pd.Series, kept: Sequence[str]) -> int:
+        key = ("static", column.name)
+        if key in self._place:
+            return self._place[key]
+        label, description = self._texts(column.name)
+        # A value that few people have is none that a model knows; whoever has one is "other".
+        names = (*sorted(kept), "other") if not set(values.dropna().map(str)) <= set(kept) else tuple(sorted(kept))
+        return self._keep(
+            key,
+            Input(column.name, "category", label, description, required=bool(values.notna().all()), categories=names),
+        )
+
+    def _number(self, column: Described, values: pd.Series, usual: tuple[float, float]) -> int:
+        key = ("static", column.name)
+        if key in self._place:
+            return self._place[key]
+        label, description = self._texts(column.name)
+        unit = self._unit(column.name, column.unit or ("years" if column.name == "age" else ""))
+        return self._keep(
+            key,
+            Input(
+                column.name,
+                "number",
+                label,
+                description,
+                units=self._units(column.name, unit, {}),
+                limits=self._limits(column.name, usual, None),
+                usual=usual,
+                typical=_median(values),
+                required=bool(values.notna().all()),
+            ),
+        )
+
+    def _events(self, found: _Source, column: Described, values: pd.Series, usual: tuple[float, float]) -> int:
+        key = ("events", *found.codes)
+        valued = found.aggregate in VALUED
+        if key not in self._place:
+            label, description = self._texts(found.stem)
+            name = found.stem if all(found.stem != each.name for each in self.inputs) else f"{found.stem} (events)"
+            self._keep(key, Input(name, "events", label, description, codes=found.codes, window=found.window))
+        place = self._place[key]
+        asked = replace(self.inputs[place], window=max(self.inputs[place].window, found.window))
+        # The last value tells what one reading is like; a mean or an extreme will do where it is not asked for.
+        better = found.aggregate == "last" or (found.aggregate in {"mean", "min", "max"} and np.isnan(asked.typical))
+        if valued and not asked.values:  # noqa: PD011 - of an Input
+            unit = self._unit(found.stem, column.unit.removesuffix(PER_YEAR))
+            asked = replace(asked, values=True, units=self._units(found.stem, unit, found.block.convert))
+        if valued and better:
+            limits = self._limits(found.stem, usual, found.block.range)
+            asked = replace(asked, usual=usual, typical=_median(values), limits=limits)
+        self.inputs[place] = asked
+        return place
+
+    def _unit(self, name: str, found: str) -> str:
+        """Return the unit of the data, or what the study says where they tell none."""
+        return found or self.told.get(name, DeployedInput()).unit or ""
+
+    def _units(self, name: str, own: str, convert: Mapping[str, float]) -> tuple[Unit, ...]:
+        """Return the model's own unit, those that the study names, and those that mean the same for any quantity."""
+        given = self.told.get(name, DeployedInput())
+        first = Unit(own, given.ucum if given.ucum is not None else ucum_of(own))
+        further = {**{unit: factor for unit, factor in convert.items() if unit}, **given.units}
+        made = [first, *(Unit(unit, ucum_of(unit), float(factor)) for unit, factor in further.items())]
+        labels = {unit.label for unit in made}
+        return (*made, *(unit for unit in known_units(own) if unit.label not in labels))
+
+    def _limits(
+        self, name: str, usual: tuple[float, float], plausible: tuple[float, float] | None
+    ) -> tuple[float, float]:
+        """Return the study's limits, else the plausible range, else what no slip of the decimal point passes.
+
+        Without either, ten times the 99th percentile is too much, and below zero is impossible where the 1st is above.
+        """
+        given = self.told.get(name, DeployedInput()).limits
+        if given is not None or plausible is not None:
+            return given if given is not None else plausible
+        if name == "age":
+            return 0.0, OLDEST
+        low, high = usual
+        if not np.isfinite(high) or high <= 0 or low < 0:
+            return -np.inf, np.inf
+        return 0.0, 10.0 * high
+
+
+def _readable(name: str) -> str:
+    """Return a name as people read it: ``LAB//CREATININE`` is ``Creatinine`` where nothing else is told."""
+    last = name.rsplit("//", 1)[-1].replace("_", " ")
+    head = name.split("//", 1)[0]
+    # Codes of diagnoses and drugs stay with their vocabulary: I10 alone says little.
+    if "//" in name and head in {"LAB", "VITAL"}:
+        return last if len(last) <= 4 else last.capitalize()
+    return name.replace("//", " ") if "//" in name else name.replace("_", " ").capitalize()

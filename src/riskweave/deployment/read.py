@@ -1,0 +1,236 @@
+"""The recipe of an experiment, read from what its training stored."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from riskweave.deployment.inputs import Asked, usual_range
+from riskweave.deployment.recipe import Column, Cox, Encoder, FeatureSet, Member, Network, Recipe, Term
+from riskweave.errors import DataError
+from riskweave.modalities.registry import find_modality
+from riskweave.study.study import Study
+from riskweave.survival.preprocessing import MISSING, OTHER, DesignMatrix
+from riskweave.survival.results import MODELS_FORMAT
+from riskweave.survival.sets import StoredSet
+
+__all__ = ["read_recipe"]
+
+_INDICATOR = "missingindicator_"
+
+
+def read_recipe(
+    study: Study,
+    *,
+    endpoint: str,
+    experiment: str,
+    models: Path,
+    sets: Sequence[StoredSet],
+    encoders: Mapping[str, Path],
+    subjects: pd.Index,
+) -> Recipe:
+    """Return the recipe of an experiment whose models are stored.
+
+    Parameters
+    ----------
+    study : Study
+    endpoint, experiment : str
+        Names in the study.
+    models : Path
+        ``models.joblib``. It is a pickle: open none that others made.
+    sets : sequence of StoredSet
+        The feature sets, in the experiment's order; embeddings are not looked at.
+    encoders : mapping of feature set to Path
+        ``encoder.pt`` of those that have one.
+    subjects : Index of subject_id
+        People whose usual values are told, at risk.
+
+    Raises
+    ------
+    DataError
+        When the models are of another format or experiment, or of a kind that cannot be deployed.
+    """
+    stored = joblib.load(models)
+    told = study.experiment(endpoint, experiment)
+    if stored.get("format") != MODELS_FORMAT or list(stored["experiment"]["feature_sets"]) != list(told.feature_sets):
+        raise DataError(str(models), "it holds another experiment or format", "Train the experiment again")
+    names = list(told.feature_sets)
+    blocks = {name: study.feature_sets[name] for name in names}
+    modalities = tuple(dict.fromkeys(block.modality for block in blocks.values()))
+    preprocessings = [fold["preprocessing"] for fold in stored["folds"].values()]
+    inputs, columns = _columns(study, sets, blocks, preprocessings, subjects)
+    places = {column.name: place for place, column in enumerate(columns)}
+    members = tuple(
+        _member(content, fold, sets=sets, encoders=encoders, columns=columns, places=places, modalities=modalities)
+        for fold, content in stored["folds"].items()
+    )
+    by_modality = {block.modality: block for block in blocks.values()}
+    causes = (endpoint, *(f"competing_{k}" for k in range(1, stored["causes"])))
+    return Recipe(
+        study=study.study,
+        endpoint=endpoint,
+        experiment=experiment,
+        causes=causes,
+        times=tuple(float(time) for time in stored["times"]),
+        horizons=tuple(float(time) for time in sorted(study.endpoints[endpoint].horizons)),
+        inputs=tuple(inputs),
+        columns=tuple(columns),
+        feature_sets=tuple(FeatureSet(name, blocks[name].modality, _presence(blocks[name])) for name in names),
+        modalities=modalities,
+        members=members,
+        ecg=by_modality.get("ecg"),
+        image=by_modality.get("image"),
+    )
+
+
+def _presence(block: Any) -> str:
+    if block.modality == "ehr":
+        return "always" if block.rows == "all" else "measured"
+    return block.modality
+
+
+def _columns(
+    study: Study,
+    sets: Sequence[StoredSet],
+    blocks: Mapping[str, Any],
+    preprocessings: Sequence[DesignMatrix],
+    subjects: pd.Index,
+) -> tuple[list[Any], list[Column]]:
+    """Return what is asked for and the columns of all feature tables: the record's first, then ECG, then image."""
+    asked, record, measured = Asked(study.deployment.inputs), [], {"ecg": [], "image": []}
+    kept: dict[str, set[str]] = {}
+    for preprocessing in preprocessings:
+        for of_modality in preprocessing.categories_.values():
+            for column, names in of_modality.items():
+                kept.setdefault(column, set()).update(set(names) - {MISSING, OTHER})
+    for place, stored in enumerate(sets):
+        block, table = blocks[stored.name], stored.table.loc[stored.table.index.intersection(subjects)]
+        if block.modality == "ehr":
+            record += asked.columns(
+                stored.name, place=place, block=block, described=stored.table_columns, table=table, kept=kept
+            )
+            continue
+        order = {column.name: number for number, column in enumerate(_all_measurements(block))}
+        measured[block.modality] += [
+            Column(
+                f"{stored.name}.{column.name}",
+                place,
+                order[column.name],
+                block.modality,
+                unit=column.unit,
+                description=column.description,
+                usual=usual_range(table[column.name]),
+            )
+            for column in stored.table_columns
+        ]
+    return asked.inputs, [*record, *measured["ecg"], *measured["image"]]
+
+
+def _all_measurements(block: Any) -> list[Any]:
+    """Return everything that a modality measures, whatever the block asks for, in the order of the C library."""
+    wanted = {"measurements": True}
+    if hasattr(block, "local_measurements"):
+        wanted["local_measurements"] = True
+    return find_modality(block.modality).columns(block.model_copy(update=wanted))
+
+
+def _member(
+    content: Mapping[str, Any],
+    fold: int,
+    *,
+    sets: Sequence[StoredSet],
+    encoders: Mapping[str, Path],
+    columns: Sequence[Column],
+    places: Mapping[str, int],
+    modalities: Sequence[str],
+) -> Member:
+    """Return one fold's preprocessing, encoders and model."""
+    preprocessing, embedded, found = content["preprocessing"], {}, []
+    for stored in sets:
+        if stored.name not in encoders:
+            continue
+        from riskweave.survival.encoding.network import load_encoder, read_encoder
+
+        first, names = len(embedded), read_encoder(encoders[stored.name])["columns"]
+        embedded |= {f"{stored.name}.{name}": -1 - (first + place) for place, name in enumerate(names)}
+        module = load_encoder(encoders[stored.name], fold=fold)
+        modality = stored.columns[0].modality
+        if module.signal:
+            found.append(Encoder(modality, modalities.index(modality), first, len(names), module))
+    terms = _terms(preprocessing, {**places, **embedded}, columns, modalities)
+    masks = tuple(modalities.index(modality) for modality in preprocessing.masks_)
+    return Member(terms, masks, len(embedded), tuple(found), _model(content["model"], len(terms) + len(masks)))
+
+
+def _terms(
+    preprocessing: DesignMatrix, places: Mapping[str, int], columns: Sequence[Column], modalities: Sequence[str]
+) -> tuple[Term, ...]:
+    """Return the columns of the design, less the masks, in its order."""
+    made = []
+    for group in preprocessing.groups_:
+        pipeline = preprocessing.transformers_.get(group.modality)
+        if pipeline is None:
+            continue
+        parts, scaler = pipeline["columns"], pipeline["scale"]
+        numbers, kept = parts.named_transformers_["numbers"], preprocessing.categories_[group.modality]
+        bounds, imputer = numbers["winsorise"], numbers["impute"]
+        medians = dict(zip(imputer.feature_names_in_, imputer.statistics_, strict=True))
+        of_category = {f"{column}={name}": (column, name) for column in kept for name in (*kept[column], OTHER)}
+        names = pipeline["redundant"].get_feature_names_out()
+        for place, name in enumerate(names):
+            shared = {
+                "modality": modalities.index(group.modality),
+                "mean": float(scaler.mean_[place]),
+                "scale": float(scaler.scale_[place]),
+            }
+            if name.startswith(_INDICATOR):
+                made.append(Term("missing", column=places[name.removeprefix(_INDICATOR)], **shared))
+            elif name in of_category:
+                column, category = of_category[name]
+                counted = _counted(columns[places[column]].categories, category, kept[column])
+                made.append(Term("category", column=places[column], categories=counted, **shared))
+            else:
+                made.append(
+                    Term(
+                        "number",
+                        column=places[name],
+                        lower=float(bounds.lower_[name]),
+                        upper=float(bounds.upper_[name]),
+                        fill=float(medians[name]),
+                        **shared,
+                    )
+                )
+    return tuple(made)
+
+
+def _counted(listed: Sequence[str], category: str, kept: Sequence[str]) -> tuple[int, ...]:
+    """Return the places of the categories that one column of the design stands for; -1 is a missing one."""
+    names = [(-1, MISSING), *enumerate(listed)]
+    if category != OTHER:
+        return tuple(place for place, name in names if name == category)
+    return tuple(place for place, name in names if name not in kept)
+
+
+def _model(fused: Any, columns: int) -> Cox | Network:
+    """Return what an early fusion's estimator learnt, as plain values."""
+    estimator = fused.estimator
+    fitted = getattr(estimator, "_fitted", None)
+    if fitted is not None and hasattr(estimator, "l1_ratios"):
+        zeros, nothing = np.zeros(columns), (np.zeros(0), np.zeros(0))
+        hazards = [cause.hazard for cause in fitted]
+        return Cox(
+            np.stack([zeros if hazard is None else hazard.coefficients for hazard in hazards]),
+            np.stack([zeros if hazard is None else hazard.means for hazard in hazards]),
+            [nothing if each is None else (each.baseline.times, each.baseline.cumulative) for each in hazards],
+        )
+    network = getattr(estimator, "network", None)
+    if network is not None and "cuts" in network[1].learnt:
+        return Network(network.eval(), network[1].kind, network[1].cuts, dict(network[1].learnt))
+    raise DataError(
+        "models.joblib",
+        f"a model of kind {type(estimator).__name__} cannot be deployed",
+        "Deploy a Cox model, or a network with hazards of intervals; a fold without any usable column has no model",
+    )
