@@ -8,7 +8,7 @@
 #define RISKWEAVE_H
 
 #define RW_ABI 1
-#define RW_EXPORT(name) __attribute__((export_name(#name), used)) name
+#define RW_EXPORT(name) __attribute__((export_name(#name), used))
 
 /* What setters and rw_check answer. Only RW_OK and RW_UNUSUAL store the value. */
 enum {
