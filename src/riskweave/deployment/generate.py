@@ -244,24 +244,28 @@ def _cox(recipe: Recipe, model: Cox, place: int) -> Iterator[str]:
 
 
 def _baselines(recipe: Recipe, baselines: Sequence[tuple[np.ndarray, np.ndarray]], place: int) -> Iterator[str]:
-    """Yield the baseline hazards: no steps after the last time, and of one cause its values at the times alone.
-
-    The steps are the days of single people's events: the module has no more of them than its risks need.
-    """
+    """Yield the baseline hazards, cause by cause."""
     if len(baselines) != len(recipe.causes):
         raise ValueError("a member has a baseline for each cause")
     records = []
-    for cause, (times, cumulative) in enumerate(baselines):
-        times, cumulative = np.asarray(times, dtype=np.float64), np.asarray(cumulative, dtype=np.float64)
-        if len(recipe.causes) == 1 and len(times):
-            wanted = np.asarray(recipe.times, dtype=np.float64)
-            cumulative = np.concatenate([[0.0], cumulative])[np.searchsorted(times, wanted, side="right")]
-            times = wanted
-        kept = times <= recipe.times[-1]
-        yield from _numbers(f"days_{place}_{cause}", times[kept])
-        yield from _numbers(f"hazards_{place}_{cause}", cumulative[kept])
-        records.append([str(int(kept.sum())), f"days_{place}_{cause}", f"hazards_{place}_{cause}"])
+    for cause, baseline in enumerate(baselines):
+        days, hazards = _needed(recipe, *(np.asarray(values, dtype=np.float64) for values in baseline))
+        yield from _numbers(f"days_{place}_{cause}", days)
+        yield from _numbers(f"hazards_{place}_{cause}", hazards)
+        records.append([str(len(days)), f"days_{place}_{cause}", f"hazards_{place}_{cause}"])
     yield from _records("rw_baseline", f"baselines_{place}", records, recipe.causes)
+
+
+def _needed(recipe: Recipe, days: np.ndarray, hazards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the steps of a baseline hazard that the risks need: none after the last time; of one cause the times alone.
+
+    The steps are the days of single people's events, which a module need not tell.
+    """
+    if len(recipe.causes) == 1 and len(days):
+        wanted = np.asarray(recipe.times, dtype=np.float64)
+        return wanted, np.concatenate([[0.0], hazards])[np.searchsorted(days, wanted, side="right")]
+    kept = days <= recipe.times[-1]
+    return days[kept], hazards[kept]
 
 
 def _network(recipe: Recipe, model: Network, place: int) -> Iterator[str]:
