@@ -111,6 +111,14 @@ def test_one_noisy_lead_does_not_change_the_rate():
     np.testing.assert_allclose(detect_beats(signal, sampling_rate=500) / 500, beats, atol=0.02)
 
 
+def test_a_silent_stretch_leaves_the_other_beats():
+    signal = synthetic_ecg(np.arange(0.4, 9.7, 0.8), noise=0.0)
+    signal[:, 3000:4500] = 0.0
+    found = detect_beats(bandpass(signal, (0.5, 40.0), 500.0), sampling_rate=500.0) / 500
+    assert np.abs(found[found < 5.9] - np.arange(0.4, 5.9, 0.8)).max() < 0.01
+    assert not ((found > 6.2) & (found < 8.9)).any()
+
+
 def test_filter_response_is_that_of_a_butterworth_run_both_ways():
     rate, band = 100.0, (0.5, 40.0)
     time = np.arange(0, 120, 1 / rate)

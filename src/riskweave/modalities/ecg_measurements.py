@@ -112,7 +112,8 @@ def detect_beats(signal: np.ndarray, *, sampling_rate: float) -> np.ndarray:
     coarse = signal[:, ::step]
     qrs = scipy.signal.sosfiltfilt(sections, coarse, axis=-1, padlen=min(coarse.shape[1] - 1, round(rate / 2)))
     window = max(round(0.12 * rate), 1)
-    energy = scipy.ndimage.uniform_filter1d(np.gradient(qrs, axis=-1) ** 2, window, axis=-1)
+    # The moving sum of a silent stretch (a pause, a loose cable) may round to below zero.
+    energy = np.maximum(scipy.ndimage.uniform_filter1d(np.gradient(qrs, axis=-1) ** 2, window, axis=-1), 0.0)
     scale = _typical_peak(energy, rate)
     known = scale > 0
     if not known.any():
