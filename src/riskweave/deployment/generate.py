@@ -94,11 +94,10 @@ def build_module(recipe: Recipe, folder: Path) -> bytes:
     CompileError
         When the compiler refuses the sources.
     """
-    from riskweave.deployment.networks import network_source
+    from riskweave.deployment.networks import networks_source
 
-    networks = {
-        f"{name}.c": network_source(module, shape, name) for name, (module, shape) in network_modules(recipe).items()
-    }
+    modules = network_modules(recipe)
+    networks = {"networks.c": networks_source(modules)} if modules else {}
     return compile_wasm({**library(), **generate(recipe, networks)}, folder)
 
 
@@ -257,9 +256,10 @@ def _baselines(recipe: Recipe, baselines: Sequence[tuple[np.ndarray, np.ndarray]
 
 
 def _needed(recipe: Recipe, days: np.ndarray, hazards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the steps of a baseline hazard that the risks need: none after the last time; of one cause the times alone.
+    """Return the steps of a baseline hazard that the risks need.
 
-    The steps are the days of single people's events, which a module need not tell.
+    None after the last time; of one cause, those at the times alone. Steps are the days of single people's events,
+    which a module need not tell.
     """
     if len(recipe.causes) == 1 and len(days):
         wanted = np.asarray(recipe.times, dtype=np.float64)

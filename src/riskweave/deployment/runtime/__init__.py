@@ -1,0 +1,1 @@
+"""What runs a bundle: Python with numpy and wasmtime, and no library of machine learning."""
