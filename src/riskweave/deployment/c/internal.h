@@ -139,7 +139,7 @@ void rw_predict_discrete(const rw_member *, const double *design, double *risks)
 void rw_predict_deep_surv(const rw_member *, const double *design, double *risks);
 
 /* ecg.c: from raw leads (overwritten) to what the encoder reads and the measurements and quality, in the order of
- * riskweave.modalities.ecg: MEASUREMENTS (24 numbers), then QUALITY (duration, missing_leads, flat_leads, clipped_leads,
+ * riskweave.modalities.ecg: MEASUREMENTS (18 numbers), then QUALITY (duration, missing_leads, flat_leads, clipped_leads,
  * noise). Returns 0 or a code of riskweave.h. `prepared` is float[12][round(seconds * target)]. */
 int rw_ecg_read(double *leads, int samples, double rate, float *prepared, double *measured);
 /* image.c: greys float[height][width] (overwritten) to float[size][size] and measurements: always room for
