@@ -170,7 +170,7 @@ def parse(text: str) -> Program:
     return Program(constants, helpers, functions, temporaries, tuple(calls), _arrays(entry[1]))
 
 
-_SPACING = str.maketrans({space: None for space in " \n{}"})
+_SPACING = str.maketrans(dict.fromkeys(" \n{}"))
 
 
 def _items(text: str) -> Iterator[tuple[re.Pattern[str], re.Match[str]]]:
