@@ -79,6 +79,66 @@ use rule train_experiment as refit_experiment with:
         "Fit {wildcards.experiment} for {wildcards.endpoint} once more, on everybody."
 
 
+rule compile_model:
+    input:
+        # Models are unpickled: what they execute is what their training did.
+        code=lambda wildcards: code("compile_model", *implementations_of(wildcards)),
+        models=deployed_models,
+        tables=experiment_tables,
+        recorded=deployed_recordings,
+        outcomes=rules.define_outcomes.output.outcomes,
+    output:
+        wasm=f"{RESULTS}/deployment/{{endpoint}}/{{experiment}}/model.wasm",
+        onnx=f"{RESULTS}/deployment/{{endpoint}}/{{experiment}}/model.onnx",
+        schema=f"{RESULTS}/deployment/{{endpoint}}/{{experiment}}/schema.json",
+        golden=f"{RESULTS}/deployment/{{endpoint}}/{{experiment}}/golden.json",
+    log:
+        f"{RESULTS}/logs/compile_model/{{endpoint}}/{{experiment}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compile_model/{{endpoint}}/{{experiment}}.tsv"
+    conda:
+        "../../envs/riskweave.yaml"
+    resources:
+        mem_mb=3000,
+    params:
+        order=order_of,
+    message:
+        "Compile {wildcards.experiment} for {wildcards.endpoint} into WebAssembly."
+    script:
+        "../scripts/compile_model.py"
+
+
+rule check_model:
+    input:
+        code=lambda wildcards: code("check_model", *implementations_of(wildcards)),
+        models=deployed_models,
+        tables=experiment_tables,
+        recorded=deployed_recordings,
+        outcomes=rules.define_outcomes.output.outcomes,
+        subjects=rules.select_cohort.output.subjects,
+        events=rules.ingest.output.events,
+        recordings=rules.ingest.output.recordings,
+        images=rules.ingest.output.images,
+        wasm=rules.compile_model.output.wasm,
+        schema=rules.compile_model.output.schema,
+    output:
+        parity=f"{RESULTS}/deployment/{{endpoint}}/{{experiment}}/parity.json",
+    log:
+        f"{RESULTS}/logs/check_model/{{endpoint}}/{{experiment}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/check_model/{{endpoint}}/{{experiment}}.tsv"
+    conda:
+        "../../envs/riskweave.yaml"
+    resources:
+        mem_mb=3000,
+    params:
+        order=order_of,
+    message:
+        "Compare the module of {wildcards.experiment} for {wildcards.endpoint} with the pipeline on every subject."
+    script:
+        "../scripts/check_model.py"
+
+
 rule deploy:
     input:
-        [f"{RESULTS}/deployment/{endpoint}/{name}/models.joblib" for endpoint, name in STUDY.deployed()],
+        [f"{RESULTS}/deployment/{endpoint}/{name}/parity.json" for endpoint, name in STUDY.deployed()],

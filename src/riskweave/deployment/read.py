@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from riskweave.deployment.inputs import Asked, usual_range
+from riskweave.deployment.order import Order
 from riskweave.deployment.recipe import Column, Cox, Encoder, FeatureSet, Member, Network, Recipe, Term
 from riskweave.errors import DataError
 from riskweave.modalities.registry import find_modality
-from riskweave.study.study import Study
 from riskweave.survival.preprocessing import MISSING, OTHER, DesignMatrix
 from riskweave.survival.results import MODELS_FORMAT
 from riskweave.survival.sets import StoredSet
@@ -23,10 +23,8 @@ _INDICATOR = "missingindicator_"
 
 
 def read_recipe(
-    study: Study,
+    order: Order,
     *,
-    endpoint: str,
-    experiment: str,
     models: Path,
     sets: Sequence[StoredSet],
     encoders: Mapping[str, Path],
@@ -36,9 +34,7 @@ def read_recipe(
 
     Parameters
     ----------
-    study : Study
-    endpoint, experiment : str
-        Names in the study.
+    order : Order
     models : Path
         ``models.joblib``. It is a pickle: open none that others made.
     sets : sequence of StoredSet
@@ -54,28 +50,26 @@ def read_recipe(
         When the models are of another format or experiment, or of a kind that cannot be deployed.
     """
     stored = joblib.load(models)
-    told = study.experiment(endpoint, experiment)
-    if stored.get("format") != MODELS_FORMAT or list(stored["experiment"]["feature_sets"]) != list(told.feature_sets):
+    names, blocks = list(order.feature_sets), order.feature_sets
+    if stored.get("format") != MODELS_FORMAT or list(stored["experiment"]["feature_sets"]) != names:
         raise DataError(str(models), "it holds another experiment or format", "Train the experiment again")
-    names = list(told.feature_sets)
-    blocks = {name: study.feature_sets[name] for name in names}
     modalities = tuple(dict.fromkeys(block.modality for block in blocks.values()))
     preprocessings = [fold["preprocessing"] for fold in stored["folds"].values()]
-    inputs, columns = _columns(study, sets, blocks, preprocessings, subjects)
+    inputs, columns = _columns(order, sets, preprocessings, subjects)
     places = {column.name: place for place, column in enumerate(columns)}
     members = tuple(
         _member(content, fold, sets=sets, encoders=encoders, columns=columns, places=places, modalities=modalities)
         for fold, content in stored["folds"].items()
     )
     by_modality = {block.modality: block for block in blocks.values()}
-    causes = (endpoint, *(f"competing_{k}" for k in range(1, stored["causes"])))
+    causes = (order.endpoint, *(f"competing_{k}" for k in range(1, stored["causes"])))
     return Recipe(
-        study=study.study,
-        endpoint=endpoint,
-        experiment=experiment,
+        study=order.study,
+        endpoint=order.endpoint,
+        experiment=order.experiment,
         causes=causes,
         times=tuple(float(time) for time in stored["times"]),
-        horizons=tuple(float(time) for time in sorted(study.endpoints[endpoint].horizons)),
+        horizons=tuple(float(time) for time in sorted(order.outcome.horizons)),
         inputs=tuple(inputs),
         columns=tuple(columns),
         feature_sets=tuple(FeatureSet(name, blocks[name].modality, _presence(blocks[name])) for name in names),
@@ -93,21 +87,20 @@ def _presence(block: Any) -> str:
 
 
 def _columns(
-    study: Study,
+    order: Order,
     sets: Sequence[StoredSet],
-    blocks: Mapping[str, Any],
     preprocessings: Sequence[DesignMatrix],
     subjects: pd.Index,
 ) -> tuple[list[Any], list[Column]]:
     """Return what is asked for and the columns of all feature tables: the record's first, then ECG, then image."""
-    asked, record, measured = Asked(study.deployment.inputs), [], {"ecg": [], "image": []}
+    asked, record, measured = Asked(order.deployment.inputs), [], {"ecg": [], "image": []}
     kept: dict[str, set[str]] = {}
     for preprocessing in preprocessings:
         for of_modality in preprocessing.categories_.values():
             for column, names in of_modality.items():
                 kept.setdefault(column, set()).update(set(names) - {MISSING, OTHER})
     for place, stored in enumerate(sets):
-        block, table = blocks[stored.name], stored.table.loc[stored.table.index.intersection(subjects)]
+        block, table = order.feature_sets[stored.name], stored.table.loc[stored.table.index.intersection(subjects)]
         if block.modality == "ehr":
             record += asked.columns(
                 stored.name, place=place, block=block, described=stored.table_columns, table=table, kept=kept

@@ -1,7 +1,7 @@
 """What the Python pipeline predicts with the models of a bundle: what the module has to agree with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,32 +9,14 @@ import joblib
 import numpy as np
 import pandas as pd
 
+from riskweave.deployment.order import Recorded
 from riskweave.modalities.registry import find_modality
 from riskweave.survival.preprocessing import FeatureTable
 from riskweave.survival.sets import StoredSet
 
-__all__ = ["Recorded", "reference_risks"]
+__all__ = ["reference_risks"]
 
 BATCH = 256
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """The files of a feature set with an encoder.
-
-    Attributes
-    ----------
-    modality : str
-    weights : Path
-        ``encoder.pt``.
-    inputs, index : Path
-        What reading the feature set wrote.
-    """
-
-    modality: str
-    weights: Path
-    inputs: Path
-    index: Path
 
 
 def reference_risks(

@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
+from riskweave.deployment.order import Order
 from riskweave.deployment.recipe import Column, Input, Recipe, Unit
 from riskweave.modalities.ecg import LEADS
-from riskweave.study.study import Study
 
 __all__ = ["ABI", "SCHEMA_FORMAT", "schema_of"]
 
@@ -22,16 +22,16 @@ _GERMAN = {
 """What names mean that need no study to tell them."""
 
 
-def schema_of(recipe: Recipe, study: Study) -> dict[str, Any]:
+def schema_of(recipe: Recipe, order: Order) -> dict[str, Any]:
     """Return the content of ``schema.json``: plain values, null for what is infinite or unknown.
 
     Parameters
     ----------
     recipe : Recipe
-    study : Study
+    order : Order
         Its block ``deployment`` gives the texts.
     """
-    told, endpoint = study.deployment, study.endpoints[recipe.endpoint]
+    told, endpoint = order.deployment, order.outcome
     english = told.target.get("en", _described(endpoint.description) or recipe.endpoint)
     target = {"en": english, "de": told.target.get("de", english)}
     title = told.title.get("en", f"Risk of {recipe.endpoint}")
@@ -42,7 +42,7 @@ def schema_of(recipe: Recipe, study: Study) -> dict[str, Any]:
         "endpoint": recipe.endpoint,
         "experiment": recipe.experiment,
         "title": {"en": title, "de": told.title.get("de", title)},
-        "question": study.question,
+        "question": order.question,
         "intended_use": dict(told.intended_use),
         "not_for": dict(told.not_for),
         "target": target,

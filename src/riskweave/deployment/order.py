@@ -1,0 +1,109 @@
+"""What a bundle is made of, as a rule hands it over: the parts of the study that it depends on, and no others."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import TypeAdapter
+
+from riskweave.cohort.tables import OUTCOMES, read_table
+from riskweave.study.cohort import Endpoint
+from riskweave.study.deployment import Deployment
+from riskweave.study.features import FeatureSet
+
+__all__ = ["Fitted", "Order", "Recorded"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """An experiment that becomes a bundle.
+
+    Attributes
+    ----------
+    study, question : str
+    endpoint, experiment : str
+        Names in the study.
+    outcome : Endpoint
+        Block of the endpoint.
+    feature_sets : mapping of str to FeatureSet
+        Blocks of those that the experiment uses, in its order.
+    deployment : Deployment
+        Block of the study.
+    """
+
+    study: str
+    question: str
+    endpoint: str
+    experiment: str
+    outcome: Endpoint
+    feature_sets: Mapping[str, FeatureSet]
+    deployment: Deployment
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Order":
+        """Return the order of plain values, checked."""
+        return cls(
+            outcome=TypeAdapter(Endpoint).validate_python(values["outcome"]),
+            feature_sets=TypeAdapter(dict[str, FeatureSet]).validate_python(values["feature_sets"]),
+            deployment=Deployment.model_validate(values["deployment"]),
+            **{key: values[key] for key in ("study", "question", "endpoint", "experiment")},
+        )
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The files of a feature set with an encoder.
+
+    Attributes
+    ----------
+    modality : str
+    weights : Path
+        ``encoder.pt``.
+    inputs, index : Path
+        What reading the feature set wrote.
+    """
+
+    modality: str
+    weights: Path
+    inputs: Path
+    index: Path
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What the training of an experiment stored.
+
+    Attributes
+    ----------
+    models : Path
+        ``models.joblib``. It is a pickle: open none that others made.
+    tables : mapping of feature set to Path
+        In the experiment's order.
+    recorded : mapping of feature set to Recorded
+        Those with an encoder.
+    outcomes : Path
+        Of the endpoint: who was at risk.
+    """
+
+    models: Path
+    tables: Mapping[str, Path]
+    recorded: Mapping[str, Recorded]
+    outcomes: Path
+
+    @classmethod
+    def of(
+        cls, order: Order, *, models: str, tables: Sequence[str], recorded: Sequence[str], outcomes: str
+    ) -> "Fitted":
+        """Return the files of an order: a table for each feature set, and three files for each that has an encoder."""
+        encoded = [name for name, block in order.feature_sets.items() if getattr(block, "encoder", None) is not None]
+        files = {
+            name: Recorded(order.feature_sets[name].modality, *map(Path, recorded[3 * place : 3 * place + 3]))
+            for place, name in enumerate(encoded)
+        }
+        return cls(Path(models), dict(zip(order.feature_sets, map(Path, tables), strict=True)), files, Path(outcomes))
+
+    def subjects(self) -> pd.Index:
+        """Return who was at risk, sorted."""
+        return pd.Index(sorted(read_table(self.outcomes, OUTCOMES)["subject_id"]), dtype=object)
