@@ -162,8 +162,7 @@ class Term:
     lower, upper, fill : float
         Bounds of the winsorising (before the imputation) and the median.
     categories : tuple of int
-        Places in the input's categories that count; ``MISSING`` (-1) and ``OTHER`` (-2: any that is not listed) among
-        them.
+        Places in the input's categories that count; -1, a missing one, may be among them.
     mean, scale : float
     """
 

@@ -81,7 +81,7 @@ RW_EXPORT(rw_category) int rw_category(int input, int category) {
   begin();
   const rw_input *known = input_of(input, RW_CATEGORY);
   if (!known) return RW_NO_INPUT;
-  if (category != RW_OTHER && (category < 0 || category >= known->categories)) return RW_NO_CATEGORY;
+  if (category < 0 || category >= known->categories) return RW_NO_CATEGORY;
   rw_memory.number[input] = category;
   return RW_OK;
 }

@@ -44,8 +44,8 @@ typedef struct {
   int column;            /* >= 0: of the feature tables; < 0: -1 - place in the member's embeddings */
   double lower, upper;   /* winsorising, before imputation */
   double fill;           /* training median */
-  int categories;        /* RW_TERM_CATEGORY: the places of the input's categories that count as this one, */
-  const int *category;   /* RW_MISSING_CATEGORY and RW_OTHER among them */
+  int categories;        /* RW_TERM_CATEGORY: the places of the input's categories that count as this one; */
+  const int *category;   /* RW_MISSING_CATEGORY may be among them */
   double mean, scale;
 } rw_term;
 

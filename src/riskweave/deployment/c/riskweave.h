@@ -36,13 +36,12 @@ enum {
 
 #define RW_MAX_EVENTS 20000
 #define RW_LEADS 12
-#define RW_OTHER -2 /* a category that the list lacks; the model treats it as it did rare ones */
 
 int rw_abi(void);
 void rw_reset(void);
 
 /* Static inputs. `unit` is the place of the unit in the schema's list; the first is the model's own. A value that is
- * refused changes nothing: an earlier one stays. Rare categories may be RW_OTHER. */
+ * refused changes nothing: an earlier one stays. */
 int rw_number(int input, double value, int unit);
 int rw_category(int input, int category);
 /* A dated event: days before the index time (>= 0; NaN: undated), its value or NaN. `unit` is looked at only when there
