@@ -85,7 +85,7 @@ def calls_of(
         for key in patient
         if key not in {"values", "events"}
     ]
-    values, events = patient.get("values") or {}, patient.get("events") or []
+    values, events = patient.get("values", {}), patient.get("events", [])
     if not isinstance(values, Mapping) or not isinstance(events, Sequence) or isinstance(events, str):
         return [], [*problems, Problem(None, "`values` is an object by the names of inputs, `events` a list")], []
     calls: list[Call] = []

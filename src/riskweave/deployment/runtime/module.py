@@ -308,6 +308,7 @@ class Module:
                 self.host.call(f"rw_use_{name}", 0)
                 found.append((self.schema[name]["modality"], self._change(risks, last)))
                 self.host.call(f"rw_use_{name}", 1)
+        self._run()
         return found
 
     def _change(self, risks: np.ndarray, place: int) -> float:
