@@ -83,6 +83,7 @@ rule compile_model:
     input:
         # Models are unpickled: what they execute is what their training did.
         code=lambda wildcards: code("compile_model", *implementations_of(wildcards)),
+        library=package_data("deployment/c"),
         models=deployed_models,
         tables=experiment_tables,
         recorded=deployed_recordings,
@@ -139,6 +140,45 @@ rule check_model:
         "../scripts/check_model.py"
 
 
+rule bundle_model:
+    input:
+        code=code("bundle_model"),
+        wasm=rules.compile_model.output.wasm,
+        onnx=rules.compile_model.output.onnx,
+        schema=rules.compile_model.output.schema,
+        golden=rules.compile_model.output.golden,
+        # The comparison ends with an error where the module is not the model: there is no bundle then.
+        parity=rules.check_model.output.parity,
+        metrics=rules.evaluate_endpoint.output.metrics,
+        calibration=rules.evaluate_endpoint.output.calibration,
+        outcomes=rules.define_outcomes.output.outcomes,
+        data=rules.ingest.output.data,
+        licence="LICENSE",
+        page=package_data("deployment/page"),
+    output:
+        manifest=f"{RESULTS}/bundle/{{endpoint}}/{{experiment}}/manifest.json",
+        files=multiext(
+            f"{RESULTS}/bundle/{{endpoint}}/{{experiment}}/",
+            "model.wasm",
+            "model.onnx",
+            "schema.json",
+            "golden.json",
+            "card.json",
+            "card.html",
+            "index.html",
+            "LICENSE",
+            "NOTICES",
+        ),
+    log:
+        f"{RESULTS}/logs/bundle_model/{{endpoint}}/{{experiment}}.log",
+    conda:
+        "../../envs/riskweave.yaml"
+    message:
+        "Put the bundle of {wildcards.experiment} for {wildcards.endpoint} together."
+    script:
+        "../scripts/bundle_model.py"
+
+
 rule deploy:
     input:
-        [f"{RESULTS}/deployment/{endpoint}/{name}/parity.json" for endpoint, name in STUDY.deployed()],
+        [f"{RESULTS}/bundle/{endpoint}/{name}/manifest.json" for endpoint, name in STUDY.deployed()],
