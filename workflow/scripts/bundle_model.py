@@ -16,7 +16,6 @@ with job_log(Path(snakemake.log[0])):
         "calibration",
         "outcomes",
         "data",
-        "record",
         "licence",
     )
     write_bundle(

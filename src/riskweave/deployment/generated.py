@@ -5,7 +5,7 @@ new version of the generator is then a failing test, not a wrong model.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -109,13 +109,13 @@ class Program:
     parameters: tuple[Array, ...]
 
 
-def generate(model: "onnx.ModelProto") -> Program:
-    """Return a network in C, all weights in the text.
+def generate(models: "Iterable[onnx.ModelProto]") -> list[Program]:
+    """Return networks in C, all weights in the text.
 
     Raises
     ------
     UnsupportedOpError
-        Of emx_onnx_cgen, when it does not know an operator of the network.
+        Of emx_onnx_cgen, when it does not know an operator of a network.
     GeneratedError
         When it wrote something that is not known here.
     """
@@ -125,7 +125,8 @@ def generate(model: "onnx.ModelProto") -> Program:
     # A threshold of 0 keeps weights in the text, which would otherwise go to a file that the module cannot open, and
     # temporaries out of malloc.
     options = CompilerOptions(model_name=ENTRY, large_weight_threshold=0, large_temp_threshold_bytes=0)
-    return parse(Compiler(options).compile(model))
+    compiler = Compiler(options)  # one for all: it reads its templates once
+    return [parse(compiler.compile(model)) for model in models]
 
 
 def parse(text: str) -> Program:

@@ -95,7 +95,7 @@ def _events(schema: Mapping[str, Any], rng: np.random.Generator, share: float) -
 def _ecg(rng: np.random.Generator, *, short: bool) -> dict[str, Any]:
     """Return a recording in whole microvolts; the short one lacks a lead and a second of another."""
     state = Ecg(*rng.normal(size=3), fibrillation=bool(rng.random() < 0.2))
-    signal = np.rint(1000.0 * synthesise(ecg=state, rng=rng)).clip(-32767, 32767).astype("<i2")
+    signal = np.rint(1000.0 * synthesise(ecg=state, rng=rng).T).clip(-32767, 32767).astype("<i2")
     if short:
         signal = signal[:, :3000].copy()
         signal[7] = MISSING_SAMPLE

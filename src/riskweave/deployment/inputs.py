@@ -31,12 +31,17 @@ def usual_range(values: pd.Series) -> tuple[float, float]:
     if share > 0.1:
         return -np.inf, np.inf
     low, high = np.quantile(known, [share, 1.0 - share])
-    return float(low), float(high)
+    return _rounded(low), _rounded(high)
+
+
+def _rounded(value: float) -> float:
+    """Return a number with four digits: what is told of a distribution needs no more."""
+    return float(f"{value:.4g}")
 
 
 def _median(values: pd.Series) -> float:
     known = values.dropna().to_numpy(dtype=np.float64)
-    return float(np.median(known)) if len(known) >= 2 * FEWEST else np.nan
+    return _rounded(np.median(known)) if len(known) >= 2 * FEWEST else np.nan
 
 
 @dataclass(frozen=True)
@@ -242,7 +247,7 @@ class Asked:
         low, high = usual
         if not np.isfinite(high) or high <= 0 or low < 0:
             return -np.inf, np.inf
-        return 0.0, 10.0 * high
+        return 0.0, _rounded(10.0 * high)
 
 
 def _readable(name: str) -> str:

@@ -49,8 +49,8 @@ def networks_source(
     plain : bool
         Leave convolutions as emx-onnx-cgen wrote them, see `riskweave.deployment.loops`.
     """
-    programs = {name: generate(to_onnx(module, [shape])) for name, (module, shape) in networks.items()}
-    return link(programs, prefix=prefix, plain=plain)
+    programs = generate(to_onnx(module, [shape]) for module, shape in networks.values())
+    return link(dict(zip(networks, programs, strict=True)), prefix=prefix, plain=plain)
 
 
 def to_onnx(

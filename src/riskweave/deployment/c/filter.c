@@ -119,30 +119,33 @@ int rw_filtfilt(const rw_section *sections, int count, int padding, double *sign
   return 0;
 }
 
-static void swap(double *a, double *b) {
-  double kept = *a;
-  *a = *b;
-  *b = kept;
+/* Move values below the pivot (or, with `equal`, those that equal it) to the front of values[low..high]; where the others
+ * begin. Without a branch on the values: which way one goes is anybody's guess. */
+static int part(double *values, int low, int high, double pivot, int equal) {
+  int next = low;
+  for (int i = low; i <= high; i++) {
+    double value = values[i];
+    values[i] = values[next];
+    values[next] = value;
+    next += equal ? value == pivot : value < pivot;
+  }
+  return next;
 }
+
+static double middle_of(double a, double b, double c) { return fmax(fmin(a, b), fmin(fmax(a, b), c)); }
 
 /* Quickselect: afterwards values[rank] is in its place, lower ones before and higher ones behind it. */
 static void put_in_place(double *values, int count, int rank) {
   int low = 0, high = count - 1;
   while (high - low > 12) {
-    int middle = low + (high - low) / 2;
-    if (values[middle] < values[low]) swap(values + middle, values + low);
-    if (values[high] < values[low]) swap(values + high, values + low);
-    if (values[high] < values[middle]) swap(values + high, values + middle);
-    double pivot = values[middle];
-    int i = low, j = high;
-    while (i <= j) {
-      while (values[i] < pivot) i++;
-      while (pivot < values[j]) j--;
-      if (i <= j) swap(values + i++, values + j--);
+    double pivot = middle_of(values[low], values[low + (high - low) / 2], values[high]);
+    int from = part(values, low, high, pivot, 0);
+    if (rank < from) {
+      high = from - 1;
+    } else {
+      low = part(values, from, high, pivot, 1);
+      if (rank < low) return;
     }
-    if (rank <= j) high = j;
-    else if (rank >= i) low = i;
-    else return;
   }
   for (int i = low + 1; i <= high; i++) {
     double value = values[i];
