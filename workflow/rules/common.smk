@@ -256,6 +256,18 @@ def deployed_models(wildcards):
     return f"{RESULTS}/{stage}/{wildcards.endpoint}/{wildcards.experiment}/models.joblib"
 
 
+def deployed_recordings(wildcards):
+    """Return encoder, inputs and index of each feature set of a bundle that has an encoder."""
+    found = []
+    for name in experiment_encoders(wildcards):
+        folder = f"{RESULTS}/features/{name}"
+        weights = f"{folder}/{wildcards.endpoint}/encoder.pt"
+        if STUDY.deployment.model == "refit":
+            weights = f"{RESULTS}/deployment/{wildcards.endpoint}/encoders/{name}/encoder.pt"
+        found += [weights, f"{folder}/inputs.npy", f"{folder}/index.parquet"]
+    return found
+
+
 def package_data(folder):
     """Return the files of a folder of the package that no module imports: they are compared by content too."""
     return sorted(str(path) for path in (BASE / "src/riskweave" / folder).iterdir() if path.suffix != ".py")
