@@ -1,0 +1,70 @@
+// From a user's files to the twelve leads that the module reads, in mV.
+import { readCsv } from "./csv.js";
+import { checkFiles } from "./files.js";
+import { Refusal } from "./wasm.js";
+import { readWfdb } from "./wfdb.js";
+
+export const LEADS = ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"];
+const MILLIVOLTS = { v: 1e3, mv: 1, uv: 1e-3, "µv": 1e-3, "μv": 1e-3, nv: 1e-6 };
+// Measurements are made from ten seconds whatever encoders read, and filters need some signal behind the end.
+const MEASURED_SECONDS = 10;
+const MARGIN_SECONDS = 2;
+
+const leadName = (name) => name.toLowerCase().replace("lead", "").replace("_", " ").trim();
+
+/**
+ * Choose the standard leads and bring them to mV.
+ *
+ * Returns {rate, samples, leads: 12 Float64Array (NaN where there is nothing), present: names, missing: names,
+ * seconds: of the whole recording, notes: keys of the texts}.
+ */
+export function standardLeads({ rate, signals }, seconds) {
+  if (!(rate >= 50 && rate <= 10000)) throw new Refusal("status.33", { rate });
+  const samples = signals[0]?.values.length ?? 0;
+  if (samples < rate) throw new Refusal("status.32");
+  const kept = Math.min(samples, Math.ceil((Math.max(seconds, MEASURED_SECONDS) + MARGIN_SECONDS) * rate));
+  let named = 0;
+  const present = [];
+  const notes = new Set();
+  const leads = LEADS.map((lead) => {
+    const signal = signals.find(({ name }) => leadName(name) === lead.toLowerCase());
+    if (!signal) return new Float64Array(kept).fill(NaN);
+    const factor = MILLIVOLTS[signal.unit.trim().toLowerCase()];
+    if (!factor) throw new Refusal("ecg.unit", { lead, unit: signal.unit });
+    named += 1;
+    if (signal.differs) notes.add("ecg.checksum");
+    const values = Float64Array.from(signal.values.subarray(0, kept), (value) => {
+      const millivolts = value * factor;
+      return Number.isFinite(millivolts) ? millivolts : NaN;
+    });
+    if (values.some(Number.isFinite)) present.push(lead);
+    return values;
+  });
+  if (!named) throw new Refusal("ecg.noLeads");
+  if (!present.length) throw new Refusal("status.34");
+  const missing = LEADS.filter((lead) => !present.includes(lead));
+  return { rate, samples: kept, leads, present, missing, seconds: samples / rate, notes: [...notes] };
+}
+
+const suffix = (name) => name.slice(name.lastIndexOf(".") + 1).toLowerCase();
+
+async function readFiles(files, settings) {
+  const header = files.find((file) => suffix(file.name) === "hea");
+  if (header) {
+    if (files.filter((file) => suffix(file.name) === "hea").length > 1) throw new Refusal("wfdb.several");
+    const others = files.filter((file) => file !== header);
+    const contents = await Promise.all(others.map(async (file) => new Uint8Array(await file.arrayBuffer())));
+    return readWfdb(await header.text(), new Map(others.map((file, place) => [file.name, contents[place]])));
+  }
+  if (files.length === 1 && ["csv", "tsv", "txt"].includes(suffix(files[0].name))) {
+    return readCsv(await files[0].text(), settings);
+  }
+  if (files.some((file) => ["dat", "mat"].includes(suffix(file.name)))) throw new Refusal("wfdb.noHeader");
+  throw new Refusal("ecg.kind");
+}
+
+/** Read the files that a user chose: a WFDB record or a table. `seconds`: of the recording that the model reads. */
+export async function readEcg(files, settings, seconds) {
+  checkFiles(files);
+  return { ...standardLeads(await readFiles(files, settings), seconds), file: files.map((file) => file.name).join(", ") };
+}

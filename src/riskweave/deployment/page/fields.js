@@ -1,0 +1,243 @@
+// One control for each input of the schema. A field shows its own messages and says what a patient.json would hold.
+import { h, newId, say } from "./dom.js";
+import { duration, language, local, nameOf, number, t } from "./texts.js";
+import { TimeField } from "./times.js";
+import { owner, STATUS, unitPlace } from "./wasm.js";
+
+/** Read what a user wrote as a number: {value}, {} where it is empty, or {problem}. */
+export function parseNumber(text) {
+  const plain = text.trim().replace(/^[\u2212\u2013]/, "-");
+  if (plain === "") return {};
+  const ambiguous = language() === "en" && /^-?\d{1,3},\d{3}$/.exec(plain);
+  if (ambiguous) {
+    const [one, other] = [plain.replace(",", ""), plain.replace(",", ".")];
+    return { problem: t("number.separator", { one, other }) };
+  }
+  const value = Number(plain.replace(",", "."));
+  const good = Number.isFinite(value) && /^[-+.,\deE]+$/.test(plain);
+  return good ? { value } : { problem: t("number.text") };
+}
+
+// Bounds as the user's unit has them.
+function inUnit([low, high], unit) {
+  const turn = (value, none) => (value === null ? none : number((value - (unit?.offset ?? 0)) / (unit?.factor ?? 1)));
+  return { low: turn(low, "−∞"), high: turn(high, "∞"), unit: unit?.label ?? "" };
+}
+
+const bounded = (range) => (range ?? []).some((bound) => bound !== null);
+
+/** What the module says to a value: {problem} or {warning} or neither. */
+export function judge(model, input, value, place) {
+  const status = model.check(input.name, value, place);
+  const unit = input.units[place];
+  if (status === STATUS.impossible) return { problem: t("status.2", inUnit(input.limits, unit)) };
+  if (status === STATUS.unusual) return { warning: t("warning.unusual", inUnit(input.usual, unit)) };
+  return status === STATUS.ok ? {} : { problem: t(`status.${status}`, { input: nameOf(input), unit: "", units: "" }) };
+}
+
+/** A choice of units; a plain word where there is only one. */
+export function unitPicker(input, label, changed) {
+  if (input.units.length < 2) {
+    return { element: h("span", { class: "unit" }, input.units[0]?.label ?? ""), place: () => 0, choose: () => {} };
+  }
+  const element = h("select", { class: "unit", "aria-label": label, onchange: changed },
+    input.units.map((unit, place) => h("option", { value: place }, unit.label)));
+  return { element, place: () => Number(element.value), choose: (place) => { element.value = place; } };
+}
+
+const withUnit = (input, value, place) => (
+  input.units[place]?.label ? { value, unit: input.units[place].label } : { value });
+
+/** What fields have in common: a frame with a label, a hint and a place for messages. */
+export class Field {
+  constructor(input, model, kind) {
+    this.input = input;
+    this.model = model;
+    this.id = newId("input");
+    this.note = h("p", { id: `${this.id}-note`, class: "message", hidden: true });
+    this.element = h("div", { class: `field ${kind}` });
+    this.problem = null;
+  }
+
+  title(tag = "label") {
+    const { input, id } = this;
+    const code = nameOf(input) === input.name ? "" : input.name;
+    return h(tag, tag === "label" ? { for: id, title: code } : { id: `${id}-title`, title: code }, () => nameOf(input),
+      input.required && [" ", h("span", { class: "required" }, () => t("form.required"))]);
+  }
+
+  hint(text) {
+    return h("p", { class: "hint", id: `${this.id}-hint` }, text);
+  }
+
+  usual(place) {
+    return bounded(this.input.usual) ? t("form.usual", inUnit(this.input.usual, this.input.units[place()])).trim() : "";
+  }
+
+  describe() {
+    const description = local(this.input.description);
+    return description && description !== nameOf(this.input) ? description : "";
+  }
+
+  show({ problem = null, warning = null }, control) {
+    this.problem = problem;
+    say(this.note, problem ? "error" : "warning", problem ?? warning);
+    if (problem) control?.setAttribute("aria-invalid", "true");
+    else control?.removeAttribute("aria-invalid");
+    return !problem;
+  }
+
+  /** The events of a patient that are entered here. */
+  eventsOf({ events }) {
+    return (events ?? []).filter(({ code }) => owner(this.model.schema.inputs, code) === this.input);
+  }
+
+  matches(words) {
+    const text = [this.input.name, ...Object.values(this.input.label ?? {}), ...Object.values(this.input.description ?? {})]
+      .join(" ").toLowerCase();
+    return words.every((word) => text.includes(word));
+  }
+}
+
+export class NumberField extends Field {
+  constructor(input, model) {
+    super(input, model, "number");
+    this.control = h("input", {
+      id: this.id, type: "text", inputmode: "decimal", autocomplete: "off", "aria-required": input.required && "true",
+      "aria-describedby": `${this.id}-hint ${this.id}-note`, onchange: () => this.check(),
+    });
+    this.unit = unitPicker(input, () => t("form.unit", { input: nameOf(input) }), () => {
+      this.usualHint.textContent = this.usual(this.unit.place);
+      this.check();
+    });
+    this.usualHint = h("span", {}, () => this.usual(this.unit.place));
+    this.element.append(this.title(), h("div", { class: "entry" }, this.control, this.unit.element),
+      this.hint([() => this.describe(), " ", this.usualHint]), this.note);
+  }
+
+  parse() {
+    const parsed = parseNumber(this.control.value);
+    if (parsed.value === undefined) return parsed;
+    return { ...parsed, ...judge(this.model, this.input, parsed.value, this.unit.place()) };
+  }
+
+  check(whole = false) {
+    const parsed = this.parse();
+    const missing = whole && this.input.required && parsed.value === undefined && !parsed.problem;
+    return this.show(missing ? { problem: t("number.missing") } : parsed, this.control);
+  }
+
+  read(patient) {
+    const { value } = this.parse();
+    if (value !== undefined) patient.values[this.input.name] = withUnit(this.input, value, this.unit.place());
+  }
+
+  load({ values }) {
+    const given = values?.[this.input.name];
+    const value = typeof given === "object" ? given?.value : given;
+    this.control.value = value === undefined || value === null ? "" : String(value);
+    this.unit.choose(unitPlace(this.input, given?.unit));
+    this.check();
+  }
+
+  focus() {
+    this.control.focus();
+  }
+}
+
+export class CategoryField extends Field {
+  constructor(input, model) {
+    super(input, model, "category");
+    this.control = h("select", {
+      id: this.id, "aria-required": input.required && "true", "aria-describedby": `${this.id}-hint ${this.id}-note`,
+      onchange: () => this.check(),
+    }, h("option", { value: "" }, () => t(input.required ? "form.chooseRequired" : "form.choose")),
+    input.categories.map((one) => h("option", { value: one.name }, () => nameOf(one))));
+    this.element.append(this.title(), h("div", { class: "entry" }, this.control), this.hint(() => this.describe()),
+      this.note);
+  }
+
+  check(whole = false) {
+    const missing = whole && this.input.required && this.control.value === "";
+    return this.show(missing ? { problem: t("number.missing") } : {}, this.control);
+  }
+
+  read(patient) {
+    if (this.control.value !== "") patient.values[this.input.name] = this.control.value;
+  }
+
+  load({ values }) {
+    const given = values?.[this.input.name];
+    this.control.value = (typeof given === "object" ? given?.value : given) ?? "";
+    if (this.control.selectedIndex < 0) this.control.value = "";
+    this.check();
+  }
+
+  focus() {
+    this.control.focus();
+  }
+}
+
+// The code under which an input's own events are written down.
+export const codeOf = (input) => input.codes[0].replace(/\$$/, "");
+
+// A moment that the model does not look at would count for nothing, without a word.
+export function undated(input, days) {
+  return days === null && input.window !== null && input.window !== undefined ? input.window : null;
+}
+
+/** Events without values: there or not, and when. */
+export class ConditionField extends Field {
+  constructor(input, model, moment) {
+    super(input, model, "condition");
+    this.code = codeOf(input);
+    this.earlier = [];
+    this.control = h("input", { id: this.id, type: "checkbox", "aria-describedby": `${this.id}-note`,
+      onchange: () => this.check() });
+    this.time = new TimeField(moment, {
+      days: () => t("form.daysOfCondition", { input: nameOf(input) }),
+      date: () => t("form.dateOfCondition", { input: nameOf(input) }),
+    }, () => this.check());
+    this.further = h("span", { class: "hint" }, () => (this.earlier.length ? t("form.earlier", { n: this.earlier.length }) : ""));
+    this.element.append(h("div", { class: "tick" }, this.control, this.title()), this.time.element, this.further, this.note);
+    this.check();
+  }
+
+  check() {
+    this.time.element.hidden = !this.control.checked;
+    this.further.hidden = !this.control.checked;
+    if (!this.control.checked) return this.show({}, this.time.control);
+    const { days, problem } = this.time.read();
+    const { window } = this.input;
+    const vague = !problem && undated(this.input, days) !== null;
+    return this.show({ problem: vague ? t("date.needed", { time: duration(window) }) : problem }, this.time.control);
+  }
+
+  read(patient) {
+    if (!this.control.checked) return;
+    patient.events.push({ code: this.code, days_before: this.time.read().days }, ...this.earlier);
+  }
+
+  // The latest event can be edited; those before it, which only a file can hold, stay as they are.
+  load(patient) {
+    const days = (event) => event.days_before ?? Infinity;
+    const [latest, ...earlier] = this.eventsOf(patient).sort((one, other) => days(one) - days(other));
+    this.earlier = earlier.map(({ code, days_before: before }) => ({ code, days_before: before ?? null }));
+    this.code = latest?.code ?? codeOf(this.input);
+    this.control.checked = latest !== undefined;
+    this.time.write(latest?.days_before ?? null);
+    this.check();
+  }
+
+  focus() {
+    (this.problem ? this.time.control : this.control).focus();
+  }
+}
+
+/** Build the field of an input. */
+export function fieldOf(input, model, moment, ReadingsField) {
+  if (input.kind === "number") return new NumberField(input, model);
+  if (input.kind === "category") return new CategoryField(input, model);
+  return new (input.values ? ReadingsField : ConditionField)(input, model, moment);
+}
+

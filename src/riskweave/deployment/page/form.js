@@ -1,0 +1,132 @@
+// The form: a field for each input of the schema, in sections, with a search where there are many.
+import { h, newId } from "./dom.js";
+import { fieldOf } from "./fields.js";
+import { ReadingsField } from "./readings.js";
+import { nameOf, t } from "./texts.js";
+import { Moment } from "./times.js";
+import { STATUS } from "./wasm.js";
+
+// From so many inputs on there is a search box, and long sections can be folded.
+const MANY = 12;
+
+const SECTIONS = [
+  ["form.static", (input) => input.kind !== "events"],
+  ["form.measured", (input) => input.kind === "events" && input.values],
+  ["form.conditions", (input) => input.kind === "events" && !input.values],
+];
+
+export class Form {
+  /** `changed` is called after each change of an entry. */
+  constructor(model, changed) {
+    this.model = model;
+    this.schema = model.schema;
+    this.moment = new Moment();
+    this.fields = this.schema.inputs.map((input) => fieldOf(input, model, this.moment, ReadingsField));
+    this.errors = h("div", { class: "errors", role: "alert", tabindex: "-1", hidden: true });
+    this.sections = SECTIONS.map(([key, belongs]) => this.section(key, belongs)).filter(Boolean);
+    const dated = this.schema.inputs.some(({ kind }) => kind === "events");
+    this.element = h("div", { class: "form", onchange: changed, oninput: changed },
+      this.errors,
+      this.schema.inputs.some(({ required }) => required) && h("p", { class: "hint" }, () => t("form.requiredNote")),
+      dated && this.moment.element,
+      this.schema.inputs.length > MANY && this.search(),
+      this.sections.map(({ element }) => element));
+  }
+
+  section(key, belongs) {
+    const fields = this.fields.filter(({ input }) => belongs(input));
+    if (!fields.length) return null;
+    const element = h("section", { class: `inputs ${key.split(".")[1]}` }, h("h3", {}, () => t(key)),
+      h("div", { class: "fields" }, fields.map((field) => field.element)));
+    return { element, fields };
+  }
+
+  search() {
+    const id = newId("search");
+    const found = h("span", { class: "hint", role: "status" });
+    const filter = (event) => {
+      // Typing here changes no input.
+      event.stopPropagation();
+      const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let shown = 0;
+      for (const { element, fields } of this.sections) {
+        for (const field of fields) {
+          field.element.hidden = !field.matches(words);
+          shown += !field.element.hidden;
+        }
+        element.hidden = fields.every((field) => field.element.hidden);
+      }
+      found.textContent = words.length ? t("form.found", { n: shown, all: this.fields.length }) : "";
+    };
+    return h("div", { class: "search" }, h("label", { for: id }, () => t("form.search")),
+      h("input", { type: "search", id, autocomplete: "off", oninput: filter, onchange: (event) => event.stopPropagation() }),
+      found);
+  }
+
+  /** Check all fields. Shows what is wrong and returns false, or returns true. */
+  check() {
+    const wrong = this.fields.filter((field) => !field.check(true));
+    this.errors.hidden = !wrong.length;
+    this.errors.replaceChildren();
+    if (!wrong.length) return true;
+    const links = wrong.map((field) => h("li", {}, h("button", {
+      type: "button", class: "link", onclick: () => this.show(field),
+    }, `${nameOf(field.input)}: ${field.problem}`)));
+    this.errors.append(h("p", {}, () => t("form.errors")), h("ul", {}, links));
+    this.errors.focus();
+    return false;
+  }
+
+  show(field) {
+    field.element.hidden = false;
+    field.element.closest("section").hidden = false;
+    field.focus();
+  }
+
+  hideErrors() {
+    this.errors.hidden = true;
+  }
+
+  /** Write the messages of all fields again, in the language of now. */
+  retell() {
+    this.hideErrors();
+    this.fields.forEach((field) => field.check());
+  }
+
+  /** The content of patient.json. */
+  patient() {
+    const patient = { values: {}, events: [] };
+    this.fields.forEach((field) => field.read(patient));
+    return patient;
+  }
+
+  /** What is unusual: [{input, message}]. */
+  warnings() {
+    return this.fields.filter((field) => !field.note.hidden && field.problem === null)
+      .map((field) => ({ input: field.input.name, message: field.note.textContent }));
+  }
+
+  load(patient) {
+    this.hideErrors();
+    this.fields.forEach((field) => field.load(patient));
+  }
+
+  clear() {
+    this.load({ values: {}, events: [] });
+  }
+}
+
+/** Whether something is a patient.json for this model: the module itself is asked. */
+export function accepts(model, patient) {
+  const isObject = patient !== null && typeof patient === "object" && !Array.isArray(patient);
+  const known = isObject && Object.keys(patient).every((key) => ["values", "events"].includes(key));
+  if (!known || !Array.isArray(patient.events ?? [])) return false;
+  try {
+    model.setPatient(patient);
+    return true;
+  } catch (error) {
+    return error.key === `status.${STATUS.impossible}`;
+  } finally {
+    model.c.rw_reset();
+  }
+}
