@@ -183,6 +183,23 @@ def test_what_is_no_patient_is_told(module, patient):
         module.set_patient(patient)
 
 
+def test_numbers_without_end_are_none(module):
+    for value in (10**400, np.inf, np.nan, -(10**400)):
+        with pytest.raises(PatientError, match="no finite number"):
+            module.set_patient({"values": {"age": value}})
+        with pytest.raises(PatientError, match="`days_before`"):
+            module.set_patient({"events": [{"code": "ICD10//I10", "days_before": abs(value)}]})
+
+
+def test_more_events_than_there_is_room_for(module):
+    some = [{"code": "LAB//CREATININE", "days_before": day, "value": 5.0 + day / 1e6} for day in range(20_001)]
+    warnings = module.set_patient({"values": {"age": 60}, "events": some[:-1]})
+    assert module.predict(contributions=False).columns[2] == 5.0
+    assert len(warnings) == len({each.message for each in warnings})
+    with pytest.raises(PatientError, match="patient: there are more than 20000 events"):
+        module.set_patient({"values": {"age": 60}, "events": some})
+
+
 def test_null_is_missing(module):
     module.set_patient({"values": {"age": 60, "sex": None}, "events": []})
     assert module.predict().imputed == ("sex", "creatinine")

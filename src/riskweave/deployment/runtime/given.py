@@ -1,18 +1,21 @@
 """What a patient's file says, as calls of the module: inputs by name, units by label, events by code."""
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from riskweave.errors import nearest
 
-__all__ = ["Call", "PatientError", "Problem", "calls_of", "judged", "span"]
+__all__ = ["Call", "PatientError", "PatientReader", "Problem", "judged", "span"]
 
 OK, UNUSUAL, IMPOSSIBLE, NO_INPUT, NO_UNIT, NO_CATEGORY, NO_TIME, TOO_MANY = range(8)
 """Answers of setters, as in ``c/riskweave.h``."""
 
 MAX_EVENTS = 20_000
+SHOWN = 20
+"""Problems that the text of an error names; it has all of them as objects."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,10 @@ class PatientError(ValueError):
 
     def __init__(self, problems: Sequence[Problem]):
         self.problems = tuple(problems)
-        super().__init__("\n".join(f"{each.input or 'patient'}: {each.message}" for each in self.problems))
+        lines = [f"{each.input or 'patient'}: {each.message}" for each in self.problems[:SHOWN]]
+        if len(self.problems) > SHOWN:
+            lines.append(f"and {len(self.problems) - SHOWN} more")
+        super().__init__("\n".join(lines))
 
     def __reduce__(self):
         return type(self), (self.problems,)
@@ -66,90 +72,125 @@ class Call:
     unit: Mapping[str, Any] | None = None
 
 
-def calls_of(
-    patient: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]
-) -> tuple[list[Call], list[Problem], list[Problem]]:
-    """Return the calls that give a patient to the module, the problems that prevent it, and warnings.
+class PatientReader:
+    """Turns what ``patient.json`` holds into calls of the module.
 
     Parameters
     ----------
-    patient : mapping
-        The content of ``patient.json``: ``values`` by the names of inputs, and ``events``.
     inputs : sequence of mapping
         Of the schema.
     """
-    if not isinstance(patient, Mapping):
-        return [], [Problem(None, "a patient is an object with `values` and `events`")], []
-    problems = [
-        Problem(None, f"{key!r} is unknown; a patient has `values` and `events`.{nearest(key, ['values', 'events'])}")
-        for key in patient
-        if key not in {"values", "events"}
-    ]
-    values, events = patient.get("values", {}), patient.get("events", [])
-    if not isinstance(values, Mapping) or not isinstance(events, Sequence) or isinstance(events, str):
-        return [], [*problems, Problem(None, "`values` is an object by the names of inputs, `events` a list")], []
-    calls: list[Call] = []
-    for name, value in values.items():
-        _collect(_static(name, value, inputs), calls, problems)
-    unused = 0
-    for event in events:
-        before = len(calls), len(problems)
-        _collect(_event(event, inputs), calls, problems)
-        unused += before == (len(calls), len(problems))
-    warnings = [Problem(None, f"{unused} event(s) have codes that the model does not use")] if unused else []
-    return calls, problems, warnings
 
+    def __init__(self, inputs: Sequence[Mapping[str, Any]]):
+        self.inputs = inputs
+        self._places = {each["name"]: place for place, each in enumerate(inputs) if each["kind"] != "events"}
+        self._whole: dict[str, list[int]] = {}
+        self._starts: list[tuple[str, int]] = []
+        for place, each in enumerate(inputs):
+            for code in each["codes"] if each["kind"] == "events" else ():
+                if code.endswith("$"):
+                    self._whole.setdefault(code[:-1], []).append(place)
+                else:
+                    self._starts.append((code, place))
 
-def _collect(found: Iterator[Call | Problem], calls: list[Call], problems: list[Problem]) -> None:
-    for each in found:
-        (calls if isinstance(each, Call) else problems).append(each)
+    def read(self, patient: Mapping[str, Any]) -> tuple[list[Call], list[Problem], list[Problem]]:
+        """Return the calls that give a patient to the module, the problems that prevent it, and warnings."""
+        if not isinstance(patient, Mapping):
+            return [], [Problem(None, "a patient is an object with `values` and `events`")], []
+        known = ["values", "events"]
+        problems = [
+            Problem(None, f"{key!r} is unknown; a patient has `values` and `events`.{nearest(key, known)}")
+            for key in patient
+            if key not in known
+        ]
+        values, events = patient.get("values", {}), patient.get("events", [])
+        if not isinstance(values, Mapping) or not isinstance(events, Sequence) or isinstance(events, str):
+            return [], [*problems, Problem(None, "`values` is an object by the names of inputs, `events` a list")], []
+        found = [each for name, value in values.items() for each in self._static(name, value)]
+        unused = 0
+        for event in events:
+            made = list(self._event(event))
+            unused += not made
+            found += made
+        calls = [each for each in found if isinstance(each, Call)]
+        problems += dict.fromkeys(each for each in found if isinstance(each, Problem))
+        warnings = [Problem(None, f"{unused} event(s) have codes that the model does not use")] if unused else []
+        return calls, problems, warnings
 
-
-def _static(name: str, given: Any, inputs: Sequence[Mapping[str, Any]]) -> Iterator[Call | Problem]:
-    """Yield the call of a number or a category; none for null, which means missing."""
-    places = {each["name"]: place for place, each in enumerate(inputs) if each["kind"] != "events"}
-    if name not in places:
-        events = any(each["name"] == name for each in inputs)
-        remedy = " It is one of events: list them under `events`." if events else nearest(name, places)
-        yield Problem(name, f"the model has no such value.{remedy} Known are: {', '.join(places)}")
-        return
-    place = places[name]
-    asked = inputs[place]
-    if asked["kind"] == "number":
-        yield from _valued(place, asked, given, "rw_number", ())
-    elif given is not None:
-        names = [each["name"] for each in asked["categories"]]
-        if given in names:
-            yield Call(place, "rw_category", (names.index(given),))
-        else:
-            yield Problem(name, f"{given!r} is none of: {', '.join(names)}.{nearest(given, names)}")
-
-
-def _valued(
-    place: int, asked: Mapping[str, Any], given: Any, function: str, before: tuple[float, ...]
-) -> Iterator[Call | Problem]:
-    """Yield the call with a number and its unit: a number, or an object with `value` and `unit`."""
-    name, unit = asked["name"], None
-    if isinstance(given, Mapping):
-        if set(given) - {"value", "unit"}:
-            yield Problem(name, "a value is a number, or an object with `value` and `unit`")
+    def _static(self, name: str, given: Any) -> Iterator[Call | Problem]:
+        """Yield the call of a number or a category; none for null, which means missing."""
+        if name not in self._places:
+            events = any(each["name"] == name for each in self.inputs)
+            remedy = " It is one of events: list them under `events`." if events else nearest(name, self._places)
+            yield Problem(name, f"the model has no such value.{remedy} Known are: {', '.join(self._places)}")
             return
-        given, unit = given.get("value"), given.get("unit")
-    if given is None:
-        # An event has happened all the same.
-        if function == "rw_event":
-            yield Call(place, function, (*before, math.nan, 0))
-        return
-    if not isinstance(given, int | float) or not math.isfinite(given):
-        yield Problem(name, f"{given!r} is no finite number")
-        return
-    units = asked["units"]
-    number = _unit_number(unit, units)
-    if number is None:
-        known = ", ".join(dict.fromkeys(label for each in units for label in (each["label"], each["ucum"]) if label))
-        yield Problem(name, f"the unit {unit!r} is unknown. Known are: {known or 'none'}")
-        return
-    yield Call(place, function, (*before, float(given), number), float(given), units[number])
+        place = self._places[name]
+        asked = self.inputs[place]
+        if asked["kind"] == "number":
+            yield from self._valued(place, given, "rw_number", ())
+        elif given is not None:
+            names = [each["name"] for each in asked["categories"]]
+            if given in names:
+                yield Call(place, "rw_category", (names.index(given),))
+            else:
+                yield Problem(name, f"{given!r} is none of: {', '.join(names)}.{nearest(given, names)}")
+
+    def _event(self, event: Any) -> Iterator[Call | Problem]:
+        """Yield the calls of an event: one for each input that its code belongs to."""
+        if not isinstance(event, Mapping) or not isinstance(event.get("code"), str) or "days_before" not in event:
+            form = "an event has a `code` and `days_before` (null: undated), and may have `value` and `unit`"
+            yield Problem(None, form)
+            return
+        if unknown := sorted(set(event) - {"code", "days_before", "value", "unit"}):
+            yield Problem(event["code"], f"an event has no {', '.join(map(repr, unknown))}")
+            return
+        days = math.nan if event["days_before"] is None else _finite(event["days_before"])
+        if days is None or days < 0:
+            given = event["days_before"]
+            yield Problem(event["code"], f"`days_before` is {given!r}; it is 0 or more, or null for an undated event")
+            return
+        for place in self._takers(event["code"]):
+            # Where no values are asked for, one does no harm.
+            valued = self.inputs[place]["values"]
+            given = {"value": event.get("value"), "unit": event.get("unit")} if valued else None
+            yield from self._valued(place, given, "rw_event", (days,))
+
+    def _takers(self, code: str) -> list[int]:
+        """Return the inputs that a code counts for, each once."""
+        places = {*self._whole.get(code, ()), *(place for start, place in self._starts if code.startswith(start))}
+        return sorted(places)
+
+    def _valued(self, place: int, given: Any, function: str, before: tuple[float, ...]) -> Iterator[Call | Problem]:
+        """Yield the call with a number and its unit: a number, or an object with `value` and `unit`."""
+        asked, unit = self.inputs[place], None
+        if isinstance(given, Mapping):
+            if set(given) - {"value", "unit"}:
+                yield Problem(asked["name"], "a value is a number, or an object with `value` and `unit`")
+                return
+            given, unit = given.get("value"), given.get("unit")
+        if given is None:
+            # An event has happened all the same.
+            if function == "rw_event":
+                yield Call(place, function, (*before, math.nan, 0))
+            return
+        value = _finite(given)
+        if value is None:
+            yield Problem(asked["name"], f"{given!r} is no finite number")
+            return
+        units = asked["units"]
+        number = _unit_number(unit, units)
+        if number is None:
+            known = dict.fromkeys(label for each in units for label in (each["label"], each["ucum"]) if label)
+            yield Problem(asked["name"], f"the unit {unit!r} is unknown. Known are: {', '.join(known) or 'none'}")
+            return
+        yield Call(place, function, (*before, value, number), value, units[number])
+
+
+def _finite(given: Any) -> float | None:
+    """Return a number, None for what is none or not finite; JSON has whole numbers of any size."""
+    if not isinstance(given, int | float) or abs(given) > sys.float_info.max:
+        return None
+    return None if math.isnan(given) else float(given)
 
 
 def _unit_number(unit: str | None, units: Sequence[Mapping[str, Any]]) -> int | None:
@@ -161,32 +202,6 @@ def _unit_number(unit: str | None, units: Sequence[Mapping[str, Any]]) -> int | 
             if each[key] == unit:
                 return place
     return None
-
-
-def _event(event: Any, inputs: Sequence[Mapping[str, Any]]) -> Iterator[Call | Problem]:
-    """Yield the calls of an event: one for each input that its code belongs to."""
-    if not isinstance(event, Mapping) or not isinstance(event.get("code"), str) or "days_before" not in event:
-        yield Problem(None, "an event has a `code` and `days_before` (null: undated), and may have `value` and `unit`")
-        return
-    if unknown := sorted(set(event) - {"code", "days_before", "value", "unit"}):
-        yield Problem(event["code"], f"an event has no {', '.join(map(repr, unknown))}")
-        return
-    days = event["days_before"]
-    if days is not None and (not isinstance(days, int | float) or not math.isfinite(days) or days < 0):
-        yield Problem(event["code"], f"`days_before` is {days!r}; it is 0 or more, or null for an undated event")
-        return
-    days = math.nan if days is None else float(days)
-    for place, asked in enumerate(inputs):
-        if asked["kind"] != "events" or not _takes(asked["codes"], event["code"]):
-            continue
-        # Where no values are asked for, one does no harm.
-        given = {"value": event.get("value"), "unit": event.get("unit")} if asked["values"] else None
-        yield from _valued(place, asked, given, "rw_event", (days,))
-
-
-def _takes(codes: Sequence[str], code: str) -> bool:
-    """Tell whether a code is one of these: by prefix, or as a whole where the pattern ends in ``$``."""
-    return any(code == each[:-1] if each.endswith("$") else code.startswith(each) for each in codes)
 
 
 def span(low: float | None, high: float | None, unit: Mapping[str, Any] | None) -> str:

@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from riskweave.deployment.runtime.given import UNUSUAL, Call, PatientError, Problem, calls_of, judged, span
+from riskweave.deployment.runtime.given import (
+    TOO_MANY,
+    UNUSUAL,
+    Call,
+    PatientError,
+    PatientReader,
+    Problem,
+    judged,
+    span,
+)
 from riskweave.deployment.runtime.host import Host, ModuleError
 
 __all__ = ["Module", "ModuleError", "PatientError", "Problem", "Result"]
@@ -109,6 +118,7 @@ class Module:
         if schema.get("format") != SCHEMA_FORMAT:
             raise ModuleError(f"schema.json is of format {schema.get('format')}, this host reads {SCHEMA_FORMAT}")
         self.schema = schema
+        self._reader = PatientReader(schema["inputs"])
         self.host = Host(wasm)
         self.reset()
 
@@ -148,18 +158,20 @@ class Module:
             With all that is wrong. The module is then without a patient.
         """
         self.reset()
-        inputs = self.schema["inputs"]
-        calls, problems, warnings = calls_of(patient, inputs)
+        calls, problems, warnings = self._reader.read(patient)
+        refused, unusual = dict.fromkeys(problems), dict.fromkeys(warnings)
         for call in calls:
             answer = self._give(call)
-            remark = judged(call, answer, inputs[call.input])
-            if remark is not None and remark not in (*problems, *warnings):
-                (warnings if answer == UNUSUAL else problems).append(remark)
-        if problems:
+            remark = judged(call, answer, self.schema["inputs"][call.input])
+            if remark is not None:
+                (unusual if answer == UNUSUAL else refused)[remark] = None
+            if answer == TOO_MANY:
+                break
+        if refused:
             self.reset()
-            raise PatientError(problems)
-        self._calls, self._warnings = calls, warnings
-        return tuple(warnings)
+            raise PatientError(list(refused))
+        self._calls, self._warnings = calls, list(unusual)
+        return tuple(unusual)
 
     def _give(self, call: Call) -> int:
         return self.host.call(call.function, call.input, *call.arguments)
@@ -180,6 +192,8 @@ class Module:
             When the model reads no ECG or the array is none of one.
         """
         leads = np.asarray(leads, dtype=np.float64)
+        if not np.isfinite(rate):
+            raise PatientError([Problem("ecg", "its sampling rate is not a finite number")])
         if leads.ndim != 2 or len(leads) != LEADS or not leads.size or np.isinf(leads).any():
             raise PatientError([Problem("ecg", "an ECG is an array of 12 leads by samples, in mV, NaN for missing")])
         pointer = self.host.call("rw_ecg", leads.shape[1], float(rate)) if self.schema["ecg"] else 0
