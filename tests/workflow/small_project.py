@@ -15,7 +15,7 @@ __all__ = ["REPOSITORY", "SMALL", "Project", "copy_project"]
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = Path(__file__).with_name("small.yaml")
-PARTS = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
+PARTS = ("LICENSE", "Snakefile", "config", "envs", "profiles", "src", "workflow")
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,7 @@ rule bundle_model:
         calibration=rules.evaluate_endpoint.output.calibration,
         outcomes=rules.define_outcomes.output.outcomes,
         data=rules.ingest.output.data,
-        licence="LICENSE",
+        licence=str(BASE / "LICENSE"),
         page=package_data("deployment/page"),
     output:
         manifest=f"{RESULTS}/bundle/{{endpoint}}/{{experiment}}/manifest.json",

@@ -1,0 +1,137 @@
+"""The goal `deploy`: from a study to bundles that are the models, made again the same, and of nothing but their parts."""
+
+import hashlib
+import json
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_project import SMALL, Project, copy_project
+
+from riskweave.deployment.runtime.golden import check_golden
+from riskweave.deployment.runtime.module import Module
+
+pytestmark = pytest.mark.workflow
+
+BUNDLE = "bundle/mace/trio.logistic_hazard"
+
+
+def study_of(project: Project) -> dict:
+    """Return the small study with the record, ECG and image alone, and their bundle."""
+    study = project.study()
+    study["cohort"].pop("also")
+    study["feature_sets"] = {name: study["feature_sets"][name] for name in ("age_sex", "ehr", "ecg", "image")}
+    study["feature_sets"]["image"] |= {"measurements": True}
+    study["feature_sets"]["image"]["encoder"]["architecture"] = "small"
+    study["models"] = {name: study["models"][name] for name in ("cox", "logistic_hazard")}
+    study["experiments"] = {
+        "age_sex": {"feature_sets": ["age_sex"], "models": ["cox"]},
+        "trio": {"feature_sets": ["ehr", "ecg", "image"], "models": ["logistic_hazard"]},
+    }
+    study |= {"objectives": {}, "fusions": {}}
+    study["evaluation"] = {"reference": "age_sex.cox", "bootstrap": 100}
+    study["deployment"] = {"experiments": ["trio.logistic_hazard"]}
+    return study
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory) -> Project:
+    project = copy_project(tmp_path_factory.mktemp("deployed"), SMALL)
+    project.write_study(study_of(project))
+    done = project.snakemake("deploy")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-8000:]
+    return project
+
+
+def jobs(done) -> set[str]:
+    assert done.returncode == 0, done.stdout + done.stderr
+    return set(re.findall(r"^(\w+) +\d+$", done.stdout + done.stderr, flags=re.MULTILINE))
+
+
+def test_the_bundle_is_whole_and_tells_what_it_is(deployed):
+    folder = deployed.results / BUNDLE
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert {path.name for path in folder.iterdir()} == {*manifest["files"], "manifest.json"}
+    for name, told in manifest["files"].items():
+        content = (folder / name).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (told["bytes"], told["sha256"])
+    data = json.loads((deployed.results / "cohort/source/data.json").read_text())
+    assert manifest["data"] == data["fingerprint"]
+    module = Module.open(folder)
+    check_golden(module, json.loads((folder / "golden.json").read_text()))
+    assert module.schema["modalities"] == ["ehr", "ecg", "image"]
+
+
+def test_every_subject_gets_the_pipelines_risk(deployed):
+    parity = json.loads((deployed.results / "deployment/mace/trio.logistic_hazard/parity.json").read_text())
+    outcomes = pd.read_parquet(deployed.results / "cohort/outcomes/mace.parquet")
+    assert parity["subjects"] == len(outcomes)
+    assert parity["refused"] == 0
+    assert parity["largest_difference"] < 1e-6
+
+
+def test_no_identifier_and_no_path_is_in_the_bundle(deployed):
+    ids = set(pd.read_parquet(deployed.results / "cohort/source/subjects.parquet")["subject_id"])
+    for path in (deployed.results / BUNDLE).iterdir():
+        content = path.read_bytes()
+        words = set(re.findall(rb"[A-Za-z0-9_-]{5,}", content))
+        assert not {word.decode() for word in words} & ids, path.name
+        assert str(deployed.root).encode() not in content, path.name
+
+
+def test_the_same_parts_give_the_same_bytes(deployed, tmp_path):
+    root = tmp_path / "again"
+    shutil.copytree(deployed.root, root, copy_function=shutil.copy2, symlinks=True)
+    again = Project(root)
+    assert jobs(again.snakemake("deploy", "--dry-run")) == set()
+    shutil.rmtree(again.results / "bundle")
+    shutil.rmtree(again.results / "deployment/mace/trio.logistic_hazard")
+    done = again.snakemake("deploy")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-8000:]
+    for path in (deployed.results / BUNDLE).iterdir():
+        assert (again.results / BUNDLE / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_an_edit_makes_nothing_again_but_what_depends_on_it(deployed, tmp_path):
+    root = tmp_path / "edited"
+    shutil.copytree(deployed.root, root, copy_function=shutil.copy2, symlinks=True)
+    project, study = Project(root), study_of(deployed)
+    study["experiments"]["further"] = {"feature_sets": ["ehr"], "models": ["cox"]}
+    project.write_study(study)
+    assert not {"compile_model", "check_model", "refit_experiment"} & jobs(project.snakemake("deploy", "--dry-run"))
+    study = study_of(deployed)
+    study["deployment"]["title"] = {"en": "Another name"}
+    project.write_study(study)
+    planned = jobs(project.snakemake("deploy", "--dry-run"))
+    assert "compile_model" in planned
+    assert not {"refit_experiment", "refit_encoder", "train_experiment"} & planned
+
+
+def test_an_ensemble_is_the_mean_of_the_folds(deployed, tmp_path):
+    root = tmp_path / "ensemble"
+    shutil.copytree(deployed.root, root, copy_function=shutil.copy2, symlinks=True)
+    project, study = Project(root), study_of(deployed)
+    study["deployment"] |= {"model": "ensemble"}
+    project.write_study(study)
+    done = project.snakemake("deploy")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-8000:]
+    module = Module.open(project.results / BUNDLE)
+    assert module.schema["members"] == 2
+    golden = json.loads((project.results / BUNDLE / "golden.json").read_text())["patients"][1]
+    module.set_patient(golden["patient"])
+    found = module.predict()
+    np.testing.assert_allclose(found.risks, found.members.mean(axis=0), rtol=1e-15)
+
+
+def test_what_cannot_be_deployed_is_said_before_anything_runs(tmp_path):
+    project = copy_project(tmp_path, SMALL)
+    study = project.study()
+    study["deployment"] = {"experiments": ["ehr.forest", "pair.cox.late", "everything.logistic_hazard", "ehr.coxx"]}
+    project.write_study(study)
+    done = project.snakemake("deploy", "--dry-run")
+    assert done.returncode != 0
+    text = done.stdout + done.stderr
+    for part in ("'random_survival_forest'", "fused by 'late'", "modality 'text'", "Did you mean 'ehr.cox'"):
+        assert part in text
