@@ -1,4 +1,4 @@
-"""The goal `deploy`: from a study to bundles that are the models, made again the same, and of nothing but their parts."""
+"""The goal `deploy`: from a study to bundles that are the models, made again the same, of nothing but their parts."""
 
 import hashlib
 import json
