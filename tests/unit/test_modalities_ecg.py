@@ -119,6 +119,13 @@ def test_a_silent_stretch_leaves_the_other_beats():
     assert not ((found > 6.2) & (found < 8.9)).any()
 
 
+def test_a_lead_that_carries_only_drift_does_not_move_the_beats():
+    signal = synthetic_ecg(np.arange(0.4, 9.7, 0.8))
+    signal[4] = 0.3 * np.sin(1.2 * np.pi * np.arange(5000) / 500) + np.random.default_rng(0).normal(0, 1e-5, 5000)
+    found = detect_beats(bandpass(signal, (0.5, 40.0), 500.0), sampling_rate=500.0) / 500
+    assert np.abs(found - np.arange(0.4, 9.7, 0.8)).max() < 0.01
+
+
 def test_filter_response_is_that_of_a_butterworth_run_both_ways():
     rate, band = 100.0, (0.5, 40.0)
     time = np.arange(0, 120, 1 / rate)

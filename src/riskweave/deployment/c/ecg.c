@@ -102,8 +102,8 @@ static int quality(double *leads, int stride, int samples, double rate, int usab
   measured[RW_MISSING_LEADS] = missing;
   measured[RW_FLAT_LEADS] = flat;
   measured[RW_CLIPPED_LEADS] = clipped;
-  /* Python reads such recordings as zeros, since a study drops no subject for one of them. A risk from zeros would look
-   * like that of an ECG that was read: who predicts for one patient is told instead, and may leave the recording out. */
+  /* Python reads such recordings as zeros, since a study drops no subject for one of them. A risk from zeros would
+   * look like that of an ECG that was read: who predicts for one patient is told, and may leave the recording out. */
   if (missing == RW_LEADS) return RW_ECG_EMPTY;
   return missing + flat == RW_LEADS ? RW_ECG_FLAT : 0;
 }

@@ -54,7 +54,10 @@ static double typical_peak(const double *values, int columns, search *s) {
   for (int b = 0; b < blocks; b++) {
     const double *at = values + (size_t)b * (size_t)block * (size_t)columns;
     double highest = at[0];
-    for (int i = 1; i < block; i++) highest = at[(size_t)i * (size_t)columns] > highest ? at[(size_t)i * (size_t)columns] : highest;
+    for (int i = 1; i < block; i++) {
+      at += columns;
+      highest = *at > highest ? *at : highest;
+    }
     s->room[b] = highest;
   }
   return rw_median(s->room, blocks);
@@ -65,17 +68,24 @@ static double typical_peak(const double *values, int columns, search *s) {
 static int find_activity(search *s, const int usable[RW_LEADS]) {
   rw_section bandpass[2];
   rw_butter_bandpass(5, fmin(18, 0.45 * s->rate), s->rate, bandpass);
-  if (rw_filtfilt(bandpass, 2, rw_min(s->samples - 1, rw_round(s->rate / 2)), s->filtered, s->samples)) return RW_MEMORY;
+  int padding = rw_min(s->samples - 1, rw_round(s->rate / 2));
+  if (rw_filtfilt(bandpass, 2, padding, s->filtered, s->samples)) return RW_MEMORY;
   rw_gradient(s->filtered, s->samples, s->energy);
   size_t size = (size_t)s->samples * RW_LEADS;
   for (size_t i = 0; i < size; i++) s->filtered[i] = s->energy[i] * s->energy[i];
   rw_smooth(s->filtered, s->samples, RW_LEADS, rw_max(rw_round(0.12 * s->rate), 1), s->energy);
   /* The moving sum of a silent stretch may round to below zero. */
   for (size_t i = 0; i < size; i++) s->energy[i] = s->energy[i] > 0 ? s->energy[i] : 0;
+  double highest = 0;
   int known[RW_LEADS], leads = 0;
   for (int l = 0; l < RW_LEADS; l++) {
     s->scale[l] = usable[l] ? typical_peak(s->energy + l, RW_LEADS, s) : 0;
-    if (s->scale[l] > 0) known[leads++] = l;
+    highest = fmax(highest, s->scale[l]);
+  }
+  /* A thousandth of the highest amplitude is no beat, but the rounding errors of a silent lead. */
+  for (int l = 0; l < RW_LEADS; l++) {
+    if (s->scale[l] > 1e-6 * highest) known[leads++] = l;
+    else s->scale[l] = 0;
   }
   if (!leads) return -1;
   for (int i = 0; i < s->samples; i++) {
@@ -107,8 +117,9 @@ static int local_maxima(search *s, double height) {
  * a recording has few peaks, and the later of equals first. */
 static int thin_out(search *s, int count, int distance) {
   for (int i = 0; i < count; i++) {
+    double height = s->activity[s->peaks[i]];
     int j = i;
-    for (; j > 0 && s->activity[s->peaks[s->found[j - 1]]] <= s->activity[s->peaks[i]]; j--) s->found[j] = s->found[j - 1];
+    for (; j > 0 && s->activity[s->peaks[s->found[j - 1]]] <= height; j--) s->found[j] = s->found[j - 1];
     s->found[j] = i;
     s->kept[i] = 1;
   }
@@ -156,7 +167,7 @@ static int choose(search *s, int count, double typical) {
 }
 
 /* The sample near a peak where the leads together, each on its own scale, are farthest from their baseline. `room` is
- * double[2 * most + 1][2]. */
+ * double[2 * (2 * reach + 1)]. */
 static int refined(int peak, const double *signal, int samples, int reach, const double scale[RW_LEADS], double *room) {
   int first = rw_max(peak - reach, 0), count = rw_min(peak + reach + 1, samples) - first, best = 0;
   double *height = room + count;
@@ -205,7 +216,10 @@ int *rw_ecg_beats(const double *signal, int samples, double rate, const int usab
   s.found = malloc(n * sizeof *s.found);
   int *beats = NULL;
   if (block && s.peaks && s.found) {
-    s.filtered = block, s.energy = s.filtered + n * RW_LEADS, s.activity = s.energy + n * RW_LEADS, s.room = s.activity + n;
+    s.filtered = block;
+    s.energy = s.filtered + n * RW_LEADS;
+    s.activity = s.energy + n * RW_LEADS;
+    s.room = s.activity + n;
     double *around = s.room + n;
     s.kept = (char *)(block + doubles);
     for (size_t i = 0; i < n; i++) {

