@@ -1,6 +1,8 @@
 """ECG files of a bundle's user: records against wfdb, tables in many dialects; broken ones say why."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -204,7 +206,8 @@ BROKEN_TABLES = {
     "is empty": {"ecg.csv": b""},
     "No file was given": {},
     "several headers": {"a.hea": b"x", "b.hea": b"x"},
-    "damaged near line": {"ecg.csv": b"I\n" + b"1" * 200_000},
+    "damaged near line": {"ecg.csv": b'I\n"' + b"1\n" * 70_000},
+    "longer than 65536 characters": {"ecg.csv": b"I,II\n" + b"," * 1_000_000},
 }
 
 
@@ -214,6 +217,18 @@ def test_tables_that_cannot_be_read_say_why(problem):
     with pytest.raises(ReadError, match=f"(?i){problem}") as caught:
         parse_ecg(BROKEN_TABLES[problem], rate=rate)
     assert caught.value.remedy.endswith((".", ").")) or caught.value.remedy.endswith("`.")
+
+
+def test_old_line_ends_and_empty_lines():
+    leads, _ = parse_ecg({"ecg.csv": b"\r\r I ;II\r0,5;1\r\r0,25;2"}, rate=500)
+    np.testing.assert_array_equal(leads[:2], [[0.5, 0.25], [1, 2]])
+
+
+def test_nothing_but_small_libraries_is_imported():
+    """A bundle runs where no scientific stack is."""
+    code = "import sys, riskweave.deployment.runtime.readers; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"scipy", "pandas", "wfdb", "torch", "sklearn", "matplotlib", "pyarrow"} & set(loaded)
 
 
 def test_rates_that_cannot_be(tmp_path, signal):
@@ -242,8 +257,8 @@ BROKEN_RECORDS = {
     "several segments": "r/3 1 500 4\na 2\nb 2",
     "lacks its file and format": "r 1 500 4\nr.dat",
     "lacks its file and": "r 1 500 4\nr.dat sixteen 1000",
-    "the name of a signal file": "r 1 500 4\n../r.dat 16 1000 16 0 0 0 0 II",
-    "the name of a signal file is none": "r 1 500 4\n/etc/passwd 80 1000 16 0 0 0 0 II",
+    "a signal file's name is": "r 1 500 4\n../r.dat 16 1000 16 0 0 0 0 II",
+    "a signal file's name": "r 1 500 4\n/etc/passwd 80 1000 16 0 0 0 0 II",
     "compressed \\(WFDB format 516\\)": f"r 1 500 4\n{LINE.replace(' 16 1000', ' 516 1000')}",
     "WFDB format 77": f"r 1 500 4\n{LINE.replace(' 16 1000', ' 77 1000')}",
     "different sampling rates": f"r 1 500 4\n{LINE.replace(' 16 1000', ' 16x4 1000')}",

@@ -2,6 +2,7 @@
 #include "image.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define LEVELS_OF_DIGITS 3
 #define DIGITS 2048
@@ -72,10 +73,9 @@ int rw_image_select(const float *grey, int count, int ranks, const int *rank, fl
   uint32_t left[RW_RANKS], key[RW_RANKS];
   int group[RW_RANKS] = {0};
   for (int r = 0; r < ranks; r++) left[r] = (uint32_t)rank[r], key[r] = 0;
-  d = (digits){0};
+  memset(d.next, 0, sizeof d.next);
   for (int level = 0; level < LEVELS_OF_DIGITS; level++) {
-    for (int g = 0; g < RW_RANKS; g++)
-      for (int i = 0; i < DIGITS; i++) d.count[g][i] = 0;
+    memset(d.count, 0, sizeof d.count);
     count_digits(&d, level, grey, count);
     if (level == 0 && any_infinite(d.count[0])) return 1;
     int groups = 0;

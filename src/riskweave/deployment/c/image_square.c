@@ -7,7 +7,8 @@
 
 /* The weights of one output pixel: count of them, for input pixels from first on. */
 typedef struct {
-  int first, count;
+  _Alignas(double) int first; /* weights follow the filters in memory */
+  int count;
   double *weight;
 } filter;
 

@@ -19,6 +19,9 @@ FORM = (
 LARGEST = 50.0
 """mV off the middle that no ECG reaches at the skin: the unit must be another one."""
 
+MOST_LINE = 65_536
+"""Characters of a line: a line of separators alone would otherwise take all memory."""
+
 _HEADING = re.compile(r"\s*(.*?)\s*(?:[(\[]\s*([^)\]]*?)\s*[)\]])?\s*")
 _TIME = re.compile(r"(?=.)(?:time|t|zeit)? ?(s|sec|seconds|ms|msec|milliseconds)?")
 _SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3, "milliseconds": 1e-3}
@@ -54,7 +57,7 @@ def read_table(data: bytes, *, rate: float | None, most: int) -> tuple[np.ndarra
     ReadError
     """
     text = _text(data)
-    first = text.split("\n", 1)[0]
+    first = next((line for line in text[:MOST_LINE].splitlines() if line.strip()), "")
     separator = max((",", ";", "\t"), key=first.count)
     rows = _rows(text, separator)
     columns, factors, times = _columns(next(rows, []))
@@ -82,9 +85,16 @@ def _text(data: bytes) -> str:
         return data.decode("latin-1")
 
 
+def _lines(text: str) -> Iterator[str]:
+    for line in io.StringIO(text, newline=""):
+        if len(line) > MOST_LINE:
+            raise ReadError(f"A line of the table is longer than {MOST_LINE} characters, which no ECG's is.", FORM)
+        yield line
+
+
 def _rows(text: str, separator: str) -> Iterator[list[str]]:
     """Yield the rows that are not empty."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    reader = csv.reader(_lines(text), delimiter=separator)
     try:
         for row in reader:
             if any(cell.strip() for cell in row):
@@ -150,7 +160,7 @@ def _number(cell: str, *, comma: bool) -> float:
     if cell.lower() in _MISSING:
         return math.nan
     value = float(cell.replace(",", ".") if comma else cell)
-    if not math.isfinite(value):
+    if not math.isfinite(value) or "_" in cell:  # Python's digit groups
         raise ValueError
     return value
 

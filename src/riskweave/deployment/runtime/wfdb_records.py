@@ -121,16 +121,22 @@ def _signal_line(line: str) -> Signal:
     if form is None:
         raise ReadError(BROKEN + "a line of a signal lacks its file and format.", AGAIN)
     if not _FILE_NAME.fullmatch(fields[0]):
-        raise ReadError(BROKEN + "the name of a signal file is none: letters, digits, hyphens, one dot.", AGAIN)
+        raise ReadError(BROKEN + "a signal file's name is not of letters, digits, hyphens and one dot.", AGAIN)
     number, per_frame, skew, offset = form.groups()
     if number in _COMPRESSED:
         raise ReadError(f"The signals are compressed (WFDB format {number}), which is not read.", AGAIN)
     if number not in _FORMATS:
         raise ReadError(f"The signals are in WFDB format {number}, which is not read.", AGAIN)
     if int(per_frame or 1) != 1:
-        raise ReadError("The record's signals have different sampling rates, which is not read.", AGAIN)
+        raise ReadError(
+            "The record's signals have different sampling rates, which is not read.",
+            "Export the ECG once more with one sampling rate for all leads.",
+        )
     if int(skew or 0) != 0:
-        raise ReadError("The record's signals are shifted in time against each other (skew), which is not read.", AGAIN)
+        raise ReadError(
+            "The record's signals are shifted in time against each other (skew), which is not read.",
+            "Export the ECG once more with all leads sampled at the same times.",
+        )
     rest = fields[2] if len(fields) > 2 else ""
     gain, baseline, unit, rest = _gain(rest)
     # Resolution, zero, first value, checksum, block size: each may be left out, with all that follow it.
@@ -211,7 +217,8 @@ def _find_leads(signals: Sequence[Signal]) -> dict[int, Signal]:
         )
     if unknown := [LEADS[row] for row, signal in found.items() if millivolts(signal.unit) is None]:
         raise ReadError(
-            f"The unit of {', '.join(unknown)} is none of V, mV, uV and nV.", "Correct the units in the header (.hea)."
+            f"The unit of {', '.join(unknown)} is not one of V, mV, uV and nV.",
+            "Correct the units in the header (.hea).",
         )
     return found
 
