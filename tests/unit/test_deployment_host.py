@@ -11,7 +11,7 @@ from riskweave.deployment.runtime.host import Host
 from riskweave.deployment.runtime.module import Module, ModuleError, PatientError
 from riskweave.study.features import EcgFeatures, ImageFeatures
 
-OK, UNUSUAL, IMPOSSIBLE, NO_INPUT, NO_UNIT, NO_CATEGORY, NO_TIME, TOO_MANY, REQUIRED = *range(8), 16
+OK, UNUSUAL, IMPOSSIBLE, NO_INPUT, NO_UNIT, NO_CATEGORY, NO_TIME, REQUIRED = *range(7), 16
 AGE, SEX, LAB, DIAGNOSIS = range(4)
 INPUTS = [
     number(
@@ -93,14 +93,6 @@ def test_refused_values_change_nothing(module, call):
     assert call("rw_check", AGE, 20.0, 0) == UNUSUAL
     call("rw_predict")
     np.testing.assert_array_equal(module.host.read(call("rw_risks"), 2), before)
-
-
-def test_events_have_an_end(call):
-    assert {call("rw_event", DIAGNOSIS, 1.0, np.nan, 0) for _ in range(20_000)} == {OK}
-    assert call("rw_event", DIAGNOSIS, 1.0, np.nan, 0) == TOO_MANY
-    assert call("rw_clear", DIAGNOSIS) == OK
-    assert call("rw_event", DIAGNOSIS, 1.0, np.nan, 0) == OK
-    assert call("rw_clear", 9) == NO_INPUT
 
 
 def test_no_risk_without_what_is_required(module, call):
@@ -193,11 +185,50 @@ def test_numbers_without_end_are_none(module):
 
 def test_more_events_than_there_is_room_for(module):
     some = [{"code": "LAB//CREATININE", "days_before": day, "value": 5.0 + day / 1e6} for day in range(20_001)]
-    warnings = module.set_patient({"values": {"age": 60}, "events": some[:-1]})
+    warnings = module.set_patient({"values": {"age": 60}, "events": some[:50]})
     assert module.predict(contributions=False).columns[2] == 5.0
-    assert len(warnings) == len({each.message for each in warnings})
-    with pytest.raises(PatientError, match="patient: there are more than 20000 events"):
+    assert len(warnings) == len({each.message for each in warnings}) == 6
+    with pytest.raises(PatientError, match="patient: there are more than 20000 events") as error:
         module.set_patient({"values": {"age": 60}, "events": some})
+    assert len(error.value.problems) == 1
+    with pytest.raises(PatientError, match="20000 events"):
+        module.set_patient({"values": {"age": 60}, "events": 2 * some})
+
+
+def test_records_are_judged_as_single_values_are(module, call):
+    records = [
+        (AGE, np.nan, 29.0, 0),
+        (AGE, np.nan, 500.0, 0),
+        (AGE, np.nan, 60.0, 9),
+        (SEX, np.nan, 1, 0),
+        (SEX, np.nan, 2, 0),
+        (LAB, 1.0, np.nan, 0),
+        (LAB, -1.0, 1.0, 0),
+        (7, np.nan, 1.0, 0),
+        (np.nan, np.nan, 1.0, 0),
+        (LAB, 1.0, 88.42, 1),
+    ]
+    pointer = call("rw_records", len(records))
+    module.host.write(pointer, np.array(records))
+    assert call("rw_give") == 6
+    answers = module.host.read(pointer, 4 * len(records))[::4]
+    wanted = [UNUSUAL, IMPOSSIBLE, NO_UNIT, OK, NO_CATEGORY, OK, NO_TIME, NO_INPUT, NO_INPUT, OK]
+    np.testing.assert_array_equal(answers, wanted)
+    assert call("rw_predict") == OK
+    np.testing.assert_array_equal(module.host.read(call("rw_columns"), 4), [29.0, 1.0, 1.0, 0.0])
+    assert not call("rw_records", -1)
+    assert call("rw_give") == 0
+
+
+def test_an_input_forgotten_is_an_input_never_given(call, module):
+    call("rw_number", AGE, 70.0, 0)
+    for days, value in ((3.0, 2.0), (1.0, 4.0)):
+        call("rw_event", LAB, days, value, 0)
+        call("rw_event", DIAGNOSIS, days, np.nan, 0)
+    assert [call("rw_clear", LAB), call("rw_clear", 9)] == [OK, NO_INPUT]
+    call("rw_event", LAB, 9.0, 2.5, 0)
+    assert call("rw_predict") == OK
+    np.testing.assert_array_equal(module.host.read(call("rw_columns"), 4), [70.0, np.nan, 2.5, 2.0])
 
 
 def test_null_is_missing(module):

@@ -6,6 +6,7 @@
 
 #define MAX_SAMPLES 1800000
 #define MAX_EDGE 16384
+#define MAX_RECORDS (1 << 20)
 
 /* A recording: what the host filled, and what came of reading it. */
 typedef struct {
@@ -22,6 +23,8 @@ static struct {
   int ready;
   int events, sorted;
   rw_dated event[RW_MAX_EVENTS];
+  int records;
+  double (*record)[4];
   recording ecg, image;
 } state;
 
@@ -46,6 +49,7 @@ RW_EXPORT(rw_reset) void rw_reset(void) {
   state.sorted = state.ready = 1;
   forget(&state.ecg);
   forget(&state.image);
+  rw_records(0);
   no_results();
 }
 
@@ -98,6 +102,33 @@ RW_EXPORT(rw_event) int rw_event(int input, double days, double value, int unit)
   state.event[state.events++] = (rw_dated){input, days, value};
   state.sorted = 0;
   return answer;
+}
+
+RW_EXPORT(rw_records) double *rw_records(int count) {
+  free(state.record);
+  state.record = count < 1 || count > MAX_RECORDS ? NULL : malloc(sizeof *state.record * (size_t)count);
+  state.records = state.record ? count : 0;
+  return (double *)state.record;
+}
+
+/* A number of something; none of them where the double is none. */
+static int place_of(double number) { return number >= 0 && number <= MAX_RECORDS ? (int)number : -1; }
+
+static int give(const double record[4]) {
+  int input = place_of(record[0]), unit = place_of(record[3]);
+  if (input_of(input, RW_EVENTS)) return rw_event(input, record[1], record[2], unit);
+  if (input_of(input, RW_CATEGORY)) return rw_category(input, place_of(record[2]));
+  return rw_number(input, record[2], unit);
+}
+
+RW_EXPORT(rw_give) int rw_give(void) {
+  int refused = 0;
+  for (int i = 0; i < state.records; i++) {
+    int answer = give(state.record[i]);
+    refused += answer > RW_UNUSUAL;
+    state.record[i][0] = answer;
+  }
+  return refused;
 }
 
 RW_EXPORT(rw_clear) int rw_clear(int input) {

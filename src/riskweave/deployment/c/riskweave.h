@@ -47,6 +47,11 @@ int rw_category(int input, int category);
 /* A dated event: days before the index time (>= 0; NaN: undated), its value or NaN. `unit` is looked at only when there
  * is a value. */
 int rw_event(int input, double days, double value, int unit);
+/* Many values in one call, for hosts to which calls are dear. Room for double[count][4]: input, days (of events), value or
+ * category, unit. rw_give does with each record what rw_number, rw_category or rw_event would, puts the answer into its
+ * first place, and returns how many were refused. 0 when there is no room. */
+double *rw_records(int count);
+int rw_give(void);
 /* Forget an input: its value, or all its events. */
 int rw_clear(int input);
 /* What rw_number or rw_event would answer to this value; nothing is stored. */

@@ -1,4 +1,4 @@
-"""What a patient's file says, as calls of the module: inputs by name, units by label, events by code."""
+"""What a patient's file says, as values of the module: inputs by name, units by label, events by code."""
 
 import math
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 
 from riskweave.errors import nearest
 
-__all__ = ["Call", "PatientError", "PatientReader", "Problem", "judged", "span"]
+__all__ = ["Given", "PatientError", "PatientReader", "Problem", "judged", "span"]
 
 OK, UNUSUAL, IMPOSSIBLE, NO_INPUT, NO_UNIT, NO_CATEGORY, NO_TIME, TOO_MANY = range(8)
 """Answers of setters, as in ``c/riskweave.h``."""
@@ -49,31 +49,34 @@ class PatientError(ValueError):
 
 
 @dataclass(frozen=True)
-class Call:
-    """A call of the module that gives it one value.
+class Given:
+    """A value for the module, in the form of its records.
 
     Attributes
     ----------
     input : int
         Place in the schema's inputs.
-    function : str
-    arguments : tuple of float
-        Behind the number of the input.
-    value : float or None
-        In `unit`, as the user wrote it.
-    unit : mapping or None
-        Of the schema.
+    days : float
+        Of an event, before the index time; NaN where it is undated, or no event.
+    number : float
+        The value in `unit`, as the user wrote it; NaN for an event without one. Of a category its place.
+    unit : int
+        Place in the input's units.
     """
 
     input: int
-    function: str
-    arguments: tuple[float, ...]
-    value: float | None = None
-    unit: Mapping[str, Any] | None = None
+    days: float
+    number: float
+    unit: int = 0
+
+    @property
+    def record(self) -> tuple[float, ...]:
+        """What `rw_give` takes."""
+        return (self.input, self.days, self.number, self.unit)
 
 
 class PatientReader:
-    """Turns what ``patient.json`` holds into calls of the module.
+    """Turns what ``patient.json`` holds into what the module takes.
 
     Parameters
     ----------
@@ -93,8 +96,8 @@ class PatientReader:
                 else:
                     self._starts.append((code, place))
 
-    def read(self, patient: Mapping[str, Any]) -> tuple[list[Call], list[Problem], list[Problem]]:
-        """Return the calls that give a patient to the module, the problems that prevent it, and warnings."""
+    def read(self, patient: Mapping[str, Any]) -> tuple[list[Given], list[Problem], list[Problem]]:
+        """Return what to give to the module, the problems that prevent it, and warnings."""
         if not isinstance(patient, Mapping):
             return [], [Problem(None, "a patient is an object with `values` and `events`")], []
         known = ["values", "events"]
@@ -112,13 +115,13 @@ class PatientReader:
             made = list(self._event(event))
             unused += not made
             found += made
-        calls = [each for each in found if isinstance(each, Call)]
+        given = [each for each in found if isinstance(each, Given)]
         problems += dict.fromkeys(each for each in found if isinstance(each, Problem))
         warnings = [Problem(None, f"{unused} event(s) have codes that the model does not use")] if unused else []
-        return calls, problems, warnings
+        return given, problems, warnings
 
-    def _static(self, name: str, given: Any) -> Iterator[Call | Problem]:
-        """Yield the call of a number or a category; none for null, which means missing."""
+    def _static(self, name: str, given: Any) -> Iterator[Given | Problem]:
+        """Yield a number or a category; nothing for null, which means missing."""
         if name not in self._places:
             events = any(each["name"] == name for each in self.inputs)
             remedy = " It is one of events: list them under `events`." if events else nearest(name, self._places)
@@ -127,16 +130,16 @@ class PatientReader:
         place = self._places[name]
         asked = self.inputs[place]
         if asked["kind"] == "number":
-            yield from self._valued(place, given, "rw_number", ())
+            yield from self._valued(place, given)
         elif given is not None:
             names = [each["name"] for each in asked["categories"]]
             if given in names:
-                yield Call(place, "rw_category", (names.index(given),))
+                yield Given(place, math.nan, names.index(given))
             else:
                 yield Problem(name, f"{given!r} is none of: {', '.join(names)}.{nearest(given, names)}")
 
-    def _event(self, event: Any) -> Iterator[Call | Problem]:
-        """Yield the calls of an event: one for each input that its code belongs to."""
+    def _event(self, event: Any) -> Iterator[Given | Problem]:
+        """Yield an event for each input that its code belongs to."""
         if not isinstance(event, Mapping) or not isinstance(event.get("code"), str) or "days_before" not in event:
             form = "an event has a `code` and `days_before` (null: undated), and may have `value` and `unit`"
             yield Problem(None, form)
@@ -153,15 +156,15 @@ class PatientReader:
             # Where no values are asked for, one does no harm.
             valued = self.inputs[place]["values"]
             given = {"value": event.get("value"), "unit": event.get("unit")} if valued else None
-            yield from self._valued(place, given, "rw_event", (days,))
+            yield from self._valued(place, given, days)
 
     def _takers(self, code: str) -> list[int]:
         """Return the inputs that a code counts for, each once."""
         places = {*self._whole.get(code, ()), *(place for start, place in self._starts if code.startswith(start))}
         return sorted(places)
 
-    def _valued(self, place: int, given: Any, function: str, before: tuple[float, ...]) -> Iterator[Call | Problem]:
-        """Yield the call with a number and its unit: a number, or an object with `value` and `unit`."""
+    def _valued(self, place: int, given: Any, days: float = math.nan) -> Iterator[Given | Problem]:
+        """Yield a number with its unit from a number, or from an object with `value` and `unit`."""
         asked, unit = self.inputs[place], None
         if isinstance(given, Mapping):
             if set(given) - {"value", "unit"}:
@@ -170,8 +173,8 @@ class PatientReader:
             given, unit = given.get("value"), given.get("unit")
         if given is None:
             # An event has happened all the same.
-            if function == "rw_event":
-                yield Call(place, function, (*before, math.nan, 0))
+            if asked["kind"] == "events":
+                yield Given(place, days, math.nan)
             return
         value = _finite(given)
         if value is None:
@@ -183,7 +186,7 @@ class PatientReader:
             known = dict.fromkeys(label for each in units for label in (each["label"], each["ucum"]) if label)
             yield Problem(asked["name"], f"the unit {unit!r} is unknown. Known are: {', '.join(known) or 'none'}")
             return
-        yield Call(place, function, (*before, value, number), value, units[number])
+        yield Given(place, days, value, number)
 
 
 def _finite(given: Any) -> float | None:
@@ -216,19 +219,18 @@ def span(low: float | None, high: float | None, unit: Mapping[str, Any] | None) 
     return f"{low:.6g}{label} and more" if high is None else f"{low:.6g} to {high:.6g}{label}"
 
 
-def judged(call: Call, answer: int, asked: Mapping[str, Any]) -> Problem | None:
-    """Return what the module's answer to a call means; None for a value that is taken without remark."""
+def judged(given: Given, answer: int, asked: Mapping[str, Any]) -> Problem | None:
+    """Return what the module's answer to a value means; None where it is taken without remark."""
     if answer == OK:
         return None
-    shown = "it" if call.value is None else f"{call.value:g}"
-    if call.unit is not None and call.unit["label"]:
-        shown += f" {call.unit['label']}"
-    if answer == UNUSUAL:
-        usual = span(*asked["usual"], call.unit)
-        return Problem(asked["name"], f"{shown} is unusual: 98 % of the people the model was made from had {usual}")
-    if answer == IMPOSSIBLE:
-        limits = span(*asked["limits"], call.unit)
-        return Problem(asked["name"], f"{shown} cannot be; accepted are {limits}. Is the unit right?")
     if answer == TOO_MANY:
         return Problem(None, f"there are more than {MAX_EVENTS} events")
-    return Problem(asked["name"], f"the module refused {shown} (code {answer}): schema.json is of another module")
+    if answer not in {UNUSUAL, IMPOSSIBLE}:
+        return Problem(asked["name"], f"the module refused it (code {answer}): schema.json is of another module")
+    unit = asked["units"][given.unit]
+    shown = f"{given.number:g} {unit['label']}".rstrip()
+    if answer == UNUSUAL:
+        usual = span(*asked["usual"], unit)
+        return Problem(asked["name"], f"{shown} is unusual: 98 % of the people the model was made from had {usual}")
+    limits = span(*asked["limits"], unit)
+    return Problem(asked["name"], f"{shown} cannot be; accepted are {limits}. Is the unit right?")

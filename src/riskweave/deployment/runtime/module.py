@@ -1,7 +1,7 @@
 """A deployed model: takes a patient, says what is wrong with the input, and predicts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from riskweave.deployment.runtime.given import (
-    TOO_MANY,
+    MAX_EVENTS,
     UNUSUAL,
-    Call,
+    Given,
     PatientError,
     PatientReader,
     Problem,
@@ -133,7 +133,7 @@ class Module:
         if self.host.stopped:
             self.host.restart()
         self.host.call("rw_reset")
-        self._calls: list[Call] = []
+        self._given: list[Given] = []
         self._warnings: list[Problem] = []
         self._recordings: set[str] = set()
 
@@ -158,23 +158,30 @@ class Module:
             With all that is wrong. The module is then without a patient.
         """
         self.reset()
-        calls, problems, warnings = self._reader.read(patient)
+        given, problems, warnings = self._reader.read(patient)
+        if len(given) > MAX_EVENTS + len(self.schema["inputs"]):
+            raise PatientError([*problems, Problem(None, f"there are more than {MAX_EVENTS} events")])
         refused, unusual = dict.fromkeys(problems), dict.fromkeys(warnings)
-        for call in calls:
-            answer = self._give(call)
-            remark = judged(call, answer, self.schema["inputs"][call.input])
+        for each, answer in zip(given, self._give(given), strict=True):
+            remark = judged(each, answer, self.schema["inputs"][each.input])
             if remark is not None:
                 (unusual if answer == UNUSUAL else refused)[remark] = None
-            if answer == TOO_MANY:
-                break
         if refused:
             self.reset()
             raise PatientError(list(refused))
-        self._calls, self._warnings = calls, list(unusual)
+        self._given, self._warnings = given, list(unusual)
         return tuple(unusual)
 
-    def _give(self, call: Call) -> int:
-        return self.host.call(call.function, call.input, *call.arguments)
+    def _give(self, given: Sequence[Given]) -> list[int]:
+        """Give values to the module and return its answers, in one call: each costs as much as hundreds of values."""
+        if not given:
+            return []
+        pointer = self.host.call("rw_records", len(given))
+        if not pointer:
+            raise ModuleError("the module has no room for the patient's values")
+        self.host.write(pointer, np.array([each.record for each in given], dtype=np.float64))
+        self.host.call("rw_give")
+        return self.host.read(pointer, 4 * len(given))[::4].astype(int).tolist()
 
     def set_ecg(self, leads: np.ndarray, rate: float) -> None:
         """Take a recording.
@@ -272,7 +279,7 @@ class Module:
     def _run(self) -> None:
         status = self.host.call("rw_predict")
         if status == REQUIRED:
-            given = {call.input for call in self._calls}
+            given = {each.input for each in self._given}
             missing = [
                 Problem(asked["name"], "it is missing, and the model cannot do without it")
                 for place, asked in enumerate(self.schema["inputs"])
@@ -308,7 +315,7 @@ class Module:
         """
         last = self.schema["times"].index(self.schema["horizons"][-1])
         found = []
-        for place in dict.fromkeys(call.input for call in self._calls):
+        for place in dict.fromkeys(each.input for each in self._given):
             asked = self.schema["inputs"][place]
             if asked["required"] and (asked["kind"] != "number" or asked["typical"] is None):
                 continue
@@ -331,6 +338,4 @@ class Module:
 
     def _give_again(self, place: int) -> None:
         self.host.call("rw_clear", place)
-        for call in self._calls:
-            if call.input == place:
-                self._give(call)
+        self._give([each for each in self._given if each.input == place])
