@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-__all__ = ["LEADS", "MOST_BYTES", "ReadError", "foreign", "lead_name", "load", "millivolts"]
+__all__ = ["LEADS", "MOST_BYTES", "ReadError", "check_size", "foreign", "lead_name", "load", "millivolts"]
 
 MOST_BYTES = 64 * 1024 * 1024
 """Bytes of a file that are read; a 12-lead ECG of a minute has under 1 MB, a radiograph under 40 MB."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from riskweave.deployment.runtime.reading import LEADS, ReadError, lead_name, millivolts
 
-__all__ = ["Header", "parse_header", "read_record"]
+__all__ = ["Header", "Signal", "parse_header", "read_record"]
 
 MOST_SIGNALS = 256
 MOST_HEADER = 1024 * 1024
