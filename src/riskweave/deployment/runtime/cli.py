@@ -1,0 +1,177 @@
+"""The command ``riskweave``: predict with a bundle, or serve one."""
+
+import argparse
+import datetime
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from riskweave import __version__
+from riskweave.deployment.runtime.bundle import BundleError, open_bundle
+from riskweave.deployment.runtime.given import PatientError
+from riskweave.deployment.runtime.module import ModuleError
+from riskweave.deployment.runtime.predict import Given, as_errors, ask, parse_patient
+from riskweave.deployment.runtime.reading import ReadError, load
+from riskweave.deployment.runtime.words import LANGUAGES, Words, printable
+
+__all__ = ["main"]
+
+GOOD, BAD_BUNDLE, BAD_INPUT = 0, 1, 2
+"""Exit statuses; argparse ends with 2 too when the command itself is wrong."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 0, 1 for a bundle that may not be used, 2 for bad input."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of few characters shows others in another way, rather than nothing.
+        stream.reconfigure(errors="backslashreplace")
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except BundleError as error:
+        return _say(BAD_BUNDLE, [str(error)])
+    except ModuleError as error:
+        return _say(BAD_BUNDLE, [f"The model stopped, and there is no prediction: {error}."])
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read along has gone; python would complain once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return GOOD
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="riskweave", description="Predict with a bundle of riskweave. Research use only. Not a medical device."
+    )
+    parser.add_argument("--version", action="version", version=f"riskweave {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _predict_options(commands.add_parser("predict", help="predict for one patient", description=_predict.__doc__))
+    _serve_options(commands.add_parser("serve", help="serve a bundle over HTTP", description=_serve.__doc__))
+    return parser
+
+
+def _bundle_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder with model.wasm and manifest.json")
+    parser.add_argument(
+        "--fingerprint",
+        metavar="HEX",
+        help="refuse the bundle unless the SHA-256 of its model.wasm or manifest.json begins so (12 digits or more)",
+    )
+
+
+def _predict_options(parser: argparse.ArgumentParser) -> None:
+    _bundle_options(parser)
+    parser.add_argument(
+        "patient", type=Path, metavar="PATIENT", help="patient.json, or - to read it from standard input"
+    )
+    parser.add_argument(
+        "--ecg", type=Path, metavar="REC", help="ECG: a WFDB record (.hea with .dat or .mat) or a CSV table"
+    )
+    parser.add_argument("--ecg-rate", type=float, metavar="HZ", help="its samples a second, for a table without times")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="PNG, JPEG or uncompressed DICOM")
+    parser.add_argument("--language", choices=sorted(LANGUAGES), default="en", help="of the result (default: en)")
+    parser.add_argument(
+        "--date",
+        type=datetime.date.fromisoformat,
+        metavar="YYYY-MM-DD",
+        help="moment of prediction, for --fhir (default: today)",
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="write JSON")
+    form.add_argument("--fhir", action="store_true", help="write an HL7 FHIR R4 RiskAssessment")
+    parser.set_defaults(run=_predict)
+
+
+def _serve_options(parser: argparse.ArgumentParser) -> None:
+    _bundle_options(parser)
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen at (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8080, help="to listen at, 0 for a free one (default: 8080)")
+    parser.add_argument(
+        "--allow-remote", action="store_true", help="allow an address that other machines reach; there is no encryption"
+    )
+    parser.add_argument(
+        "--server-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name that clients call this machine by, besides localhost and addresses; may be repeated",
+    )
+    parser.add_argument("--workers", type=int, default=2, help="predictions at the same time (default: 2)")
+    parser.set_defaults(run=_serve)
+
+
+def _predict(options: argparse.Namespace) -> int:
+    """Predict for one patient. Exit status: 0, 1 when the bundle may not be used, 2 for bad input."""
+    bundle = open_bundle(options.bundle, fingerprint=options.fingerprint)
+    words = Words(bundle.schema, options.language)
+    try:
+        answer = ask(bundle.module, _given(options))
+    except PatientError as error:
+        lines = [f"{words.name(each['input'])}: {each['message']}" for each in as_errors(error.problems)]
+        return _say(BAD_INPUT, ["There is no prediction:", *(f"  - {line}" for line in lines)])
+    except ReadError as error:
+        return _say(BAD_INPUT, ["There is no prediction:", f"  - {words.name(None)}: {error}"])
+    if options.fhir:
+        from riskweave.deployment.runtime.fhir import risk_assessment
+
+        moment = options.date or datetime.datetime.now().astimezone().date()
+        _write(risk_assessment(bundle, answer, moment, options.language))
+    elif options.json:
+        _write(answer.result.as_dict())
+    else:
+        print(words.result(answer.result.as_dict()), end="", flush=True)
+    return GOOD
+
+
+def _given(options: argparse.Namespace) -> Given:
+    data = sys.stdin.buffer.read() if str(options.patient) == "-" else load(options.patient)
+    return Given(
+        parse_patient(data),
+        ecg=None if options.ecg is None else lambda: _ecg(options.ecg, options.ecg_rate),
+        image=None if options.image is None else lambda: _image(options.image),
+    )
+
+
+def _ecg(path: Path, rate: float | None):
+    # The readers bring pydicom and Pillow along, which take longer to load than a prediction takes.
+    from riskweave.deployment.runtime.readers import read_ecg
+
+    return read_ecg(path, rate=rate)
+
+
+def _image(path: Path):
+    from riskweave.deployment.runtime.readers import read_image
+
+    return read_image(path)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    """Serve a bundle over HTTP until it is interrupted. Open the address that it prints in a browser."""
+    from riskweave.deployment.runtime.serve import ServeError, serve
+
+    bundle = open_bundle(options.bundle, fingerprint=options.fingerprint)
+    try:
+        serve(
+            bundle,
+            host=options.host,
+            port=options.port,
+            names=options.server_name,
+            workers=options.workers,
+            allow_remote=options.allow_remote,
+        )
+    except ServeError as error:
+        return _say(BAD_INPUT, [str(error)])
+    return GOOD
+
+
+def _write(content: object) -> None:
+    print(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2), flush=True)
+
+
+def _say(status: int, lines: Sequence[str]) -> int:
+    for line in lines:
+        print(printable(line), file=sys.stderr)
+    return status
