@@ -67,8 +67,8 @@ def open_bundle(folder: Path, *, fingerprint: str | None = None) -> Bundle:
     ----------
     folder : Path
     fingerprint : str, optional
-        The first 12 or more hexadecimal digits of the SHA-256 that the reader knows from elsewhere, of ``model.wasm`` or,
-        which covers all files, of ``manifest.json``.
+        The first 12 or more hexadecimal digits of the SHA-256 that the caller knows from elsewhere, of ``model.wasm``
+        or, which covers all files, of ``manifest.json``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The result as an HL7 FHIR R4 RiskAssessment (hl7.org/fhir/R4/riskassessment.html), as the bundle's page exports it."""
+"""The result as an HL7 FHIR R4 RiskAssessment (hl7.org/fhir/R4/riskassessment.html), as the page exports it."""
 
 import datetime
 import math
@@ -98,7 +98,7 @@ def _observations(words: Words, answer: Answer, moment: datetime.date) -> Iterat
         yield {"code": {"text": words.name("ecg")}, "valueQuantity": seconds}
     if answer.image_size is not None:
         width, height = answer.image_size
-        yield {"code": {"text": words.name("image")}, "valueString": f"{width} × {height}"}
+        yield {"code": {"text": words.name("image")}, "valueString": f"{width} \N{MULTIPLICATION SIGN} {height}"}
 
 
 def _owner(inputs: Sequence[Mapping[str, Any]], code: str) -> Mapping[str, Any] | None:

@@ -171,9 +171,10 @@ def _remarks(leads: np.ndarray) -> list[Problem]:
         names = [name for name, one in zip(LEADS, chosen, strict=True) if one]
         # Without any lead that moves the module refuses by itself.
         if 0 < len(names) < len(LEADS):
+            verb = "is" if len(names) == 1 else "are"
             message = (
-                f"{len(names)} of 12 leads {'is' if len(names) == 1 else 'are'} {words} ({', '.join(names)}): the model "
-                "reads them as silent, and computes none from others"
+                f"{len(names)} of 12 leads {verb} {words} ({', '.join(names)}): the model reads them as silent, and "
+                "computes none from others"
             )
             found.append(Problem("ecg", message))
     return found

@@ -108,7 +108,7 @@ class Words:
 
     def points(self, change: float) -> str:
         """Return a difference of risks in points of percent."""
-        sign = "±" if abs(change) < 0.0005 else "+" if change > 0 else "−"
+        sign = "±" if abs(change) < 0.0005 else "+" if change > 0 else "\N{MINUS SIGN}"
         return sign + self.number(f"{100 * abs(change):.1f}")
 
     def duration(self, days: float, form: str = "") -> str:
@@ -121,25 +121,17 @@ class Words:
     def result(self, told: Mapping[str, Any]) -> str:
         """Return the result (`Result.as_dict`) as a sentence and small tables."""
         model = told["model"]
+        of = f"{model['study']}/{model['endpoint']}/{model['experiment']}"
+        identity = self.text("model", model=of, fingerprint=model["fingerprint"])
         parts = [
-            "\n".join(_wrapped(self._sentences(told))),
-            "\n".join(self._risks(told)),
-            "\n".join(self._notes(told)),
-            "\n".join(self._changes(told)),
-            "\n".join(
-                _wrapped(
-                    [
-                        self.text(
-                            "model",
-                            model=f"{model['study']}/{model['endpoint']}/{model['experiment']}",
-                            fingerprint=model["fingerprint"],
-                        ),
-                        self.text("research"),
-                    ]
-                )
-            ),
+            _wrapped(self._sentences(told)),
+            self._risks(told),
+            self._notes(told),
+            self._changes(told),
+            _wrapped([identity, self.text("research")]),
         ]
-        return "\n\n".join(part for part in parts if part) + "\n"
+        made = ("\n".join(lines) for lines in parts)
+        return "\n\n".join(part for part in made if part) + "\n"
 
     def _sentences(self, told: Mapping[str, Any]) -> Iterator[str]:
         """Yield the risk of the last horizon as natural frequencies."""
@@ -156,8 +148,10 @@ class Words:
         horizons = list(dict.fromkeys(each["horizon_days"] for each in told["risks"]))
         by_place = {(each["cause"], each["horizon_days"]): each["risk"] for each in told["risks"]}
         rows = [["", *(f"{self.text('within')} {self.duration(days)}" for days in horizons)]]
-        for cause in self.schema["causes"]:
-            rows.append([self.label(cause), *(self.percent(by_place[cause["name"], days]) for days in horizons)])
+        rows += (
+            [self.label(cause), *(self.percent(by_place[cause["name"], days]) for days in horizons)]
+            for cause in self.schema["causes"]
+        )
         yield from _table(rows)
 
     def _notes(self, told: Mapping[str, Any]) -> Iterator[str]:
