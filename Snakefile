@@ -36,6 +36,7 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/explain.smk"
 include: "workflow/rules/tracking.smk"
 include: "workflow/rules/study_report.smk"
+include: "workflow/rules/common_deployment.smk"
 include: "workflow/rules/deployment.smk"
 
 

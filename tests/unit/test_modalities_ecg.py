@@ -162,6 +162,21 @@ def test_order_of_leads_case_and_units_do_not_matter(tmp_path):
     assert facts["unusable_leads"] == ""
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("micro", ["µ", "μ"])
+def test_microvolts_may_be_written_with_the_greek_letter(tmp_path, encoding, micro):
+    """wfdb reads headers as ASCII: it takes the µV of some devices for V, a million times too much."""
+    if micro == "μ" and encoding == "latin-1":
+        pytest.skip("Latin-1 has no Greek letters")
+    signal = np.random.default_rng(1).normal(0, 300, (12, 2500)).round()
+    plain = write_record(tmp_path, "plain", signal, unit="uV", gain=1.0)
+    greek = write_record(tmp_path, "greek", signal, unit="uV", gain=1.0)
+    header = greek.with_suffix(".hea")
+    header.write_bytes(header.read_text().replace("uV", f"{micro}V").encode(encoding))
+    found, wanted = (read_recording(path, features=EcgFeatures(modality="ecg"))[0] for path in (greek, plain))
+    np.testing.assert_array_equal(found, wanted)
+
+
 def test_missing_flat_and_clipped_leads_are_flagged(tmp_path):
     signal = synthetic_ecg(np.arange(0.4, 9.7, 0.8))
     signal[7] = 0.25  # V2: an offset without a signal

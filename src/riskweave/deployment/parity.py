@@ -14,6 +14,7 @@ from riskweave.deployment.patients import Source, patients_of
 from riskweave.deployment.runtime.given import PatientError
 from riskweave.deployment.runtime.module import Module
 from riskweave.deployment.runtime.readers import ReadError, read_ecg, read_image
+from riskweave.modalities.image import read_grey
 
 __all__ = ["TOLERANCE", "Parity", "ParityError", "check_parity", "describe", "module_risks"]
 
@@ -82,7 +83,7 @@ def module_risks(module: Module, source: Source, subjects: pd.Index) -> tuple[np
             if ecg is not None:
                 module.set_ecg(*read_ecg(ecg))
             if image is not None:
-                module.set_image(read_image(image))
+                module.set_image(_picture(image))
             risks[place[name]] = module.predict(contributions=False).risks
         except PatientError as error:
             for reason in {each.input or "patient" for each in error.problems}:
@@ -93,6 +94,14 @@ def module_risks(module: Module, source: Source, subjects: pd.Index) -> tuple[np
             told = time.monotonic()
             logger.info("%d of %d subjects through the module, %.0f s", done + 1, len(subjects), told - began)
     return risks, refused
+
+
+def _picture(path: Path) -> np.ndarray:
+    """Return the greys of a picture; those that a bundle asks to export once more (compressed DICOM) are decoded."""
+    try:
+        return read_image(path)
+    except ReadError:
+        return read_grey(path)
 
 
 def check_parity(

@@ -106,12 +106,12 @@ def _columns(
                 stored.name, place=place, block=block, described=stored.table_columns, table=table, kept=kept
             )
             continue
-        order = {column.name: number for number, column in enumerate(_all_measurements(block))}
+        places = {column.name: number for number, column in enumerate(_all_measurements(block))}
         measured[block.modality] += [
             Column(
                 f"{stored.name}.{column.name}",
                 place,
-                order[column.name],
+                places[column.name],
                 block.modality,
                 unit=column.unit,
                 description=column.description,

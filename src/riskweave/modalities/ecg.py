@@ -35,6 +35,9 @@ SHORTEST_SECONDS = 1.0
 # Longer records (half an hour at 500 Hz) are read in part.
 WHOLE_SAMPLES = 900_000
 
+MICRO = ("µ", "μ")
+"""The sign of the SI and the Greek letter, which look alike."""
+
 MILLIVOLTS = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6}
 
 QUALITY = (
@@ -190,7 +193,7 @@ def _read_wfdb(path: Path, *, seconds: float) -> tuple[np.ndarray, float, float]
         values = np.asarray(record.p_signal, dtype=float).T
         rate = float(record.fs)
         channels = dict(zip(map(_lead_name, record.sig_name[::-1]), range(len(record.sig_name))[::-1], strict=True))
-        factors = [MILLIVOLTS.get(str(unit).strip().lower()) for unit in record.units]
+        factors = [MILLIVOLTS.get(str(unit).strip().lower()) for unit in _units(name, record)]
     except WFDB_ERRORS as error:
         raise UnreadableFileError(f"it is not a whole WFDB record ({type(error).__name__})") from error
     samples = values.shape[1] if values.ndim == 2 else 0
@@ -221,6 +224,22 @@ def _first_seconds(name: str, *, seconds: float) -> tuple[wfdb.Record, int]:
     # The last sample tells whether the signal file is whole.
     wfdb.rdrecord(name, sampfrom=header.sig_len - 1, sampto=header.sig_len)
     return wfdb.rdrecord(name, sampto=int(np.ceil(seconds * header.fs))), header.sig_len
+
+
+def _units(name: str, record: wfdb.Record) -> list[str]:
+    """Return the units of the channels. wfdb drops letters beyond ASCII: its V may be the header's µV."""
+    header = Path(f"{name}.hea").read_bytes()
+    try:
+        text = header.decode("utf-8")
+    except UnicodeDecodeError:
+        text = header.decode("latin-1")
+    units = list(record.units)
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")][1:]
+    # A header of several segments names no units; that of each segment does, and its samples are in mV or V there.
+    if len(lines) == len(units):
+        given = [line.split()[2].partition("/")[2] if len(line.split()) > 2 else "" for line in lines]
+        units = [own if own.startswith(MICRO) else unit for own, unit in zip(given, units, strict=True)]
+    return units
 
 
 def _lead_name(name: str | None) -> str:

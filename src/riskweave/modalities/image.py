@@ -25,7 +25,7 @@ from riskweave.modalities.image_measurements import (
 from riskweave.modalities.recorded import Recorded
 from riskweave.study.features import ImageFeatures
 
-__all__ = ["MODALITY", "normalise", "read_image", "square"]
+__all__ = ["MODALITY", "normalise", "read_grey", "read_image", "square"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +70,7 @@ def read_image(path: Path, *, features: ImageFeatures) -> tuple[np.ndarray, dict
     UnreadableFileError
         When the file cannot be used.
     """
-    if not path.is_file():
-        raise UnreadableFileError("there is no such file")
-    grey, form, bits = _read_dicom(path) if pydicom.misc.is_dicom(path) else _read_picture(path)
+    grey, form, bits = _read(path)
     if not np.isfinite(grey).all():
         raise UnreadableFileError("it holds pixels that are not finite")
     pixels = normalise(grey)
@@ -82,6 +80,24 @@ def read_image(path: Path, *, features: ImageFeatures) -> tuple[np.ndarray, dict
         facts |= measure(pixels, squared) if features.measurements else {}
         facts |= measure_locally(squared) if features.local_measurements else {}
     return square(pixels, size=features.size), facts
+
+
+def read_grey(path: Path) -> np.ndarray:
+    """Return the greys of an image as its file holds them, float32 of shape (height, width); larger is brighter.
+
+    Raises
+    ------
+    UnreadableFileError
+        When the file cannot be used.
+    """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[np.ndarray, str, int]:
+    """Return greys, format and bits of a file."""
+    if not path.is_file():
+        raise UnreadableFileError("there is no such file")
+    return _read_dicom(path) if pydicom.misc.is_dicom(path) else _read_picture(path)
 
 
 def normalise(grey: np.ndarray) -> np.ndarray:

@@ -24,6 +24,9 @@ DEPLOYED_MODELS = ("cox", "logistic_hazard", "pc_hazard", "pmf", "mtlr", "deep_h
 DEPLOYED_FUSIONS = ("early",)
 DEPLOYED_MODALITIES = ("ehr", "ecg", "image")
 
+LONGEST = 120
+"""Seconds of an ECG that a module takes at any sampling rate up to 1,000 Hz."""
+
 Texts = dict[Literal["en", "de"], str]
 
 
@@ -109,6 +112,8 @@ def _cannot(study: "Study", experiment) -> list[str]:
                 found.append(f"uses {name!r} with the aggregate `category`. Deploy one without it")
         elif block.encoder is not None and block.encoder.pretraining and study.deployment.model == "refit":
             found.append(f"has an encoder trained without labels first ({name!r}). Deploy it as `model: ensemble`")
+        elif block.modality == "ecg" and block.seconds > LONGEST:
+            found.append(f"reads {block.seconds:g} s of ECG ({name!r}). Up to {LONGEST} s can be deployed")
         elif block.most > 1:
             found.append(f"reads several recordings ({name!r}, `most: {block.most}`). One can be deployed")
     for modality in ("ecg", "image"):
