@@ -134,7 +134,7 @@ def _facts(wasm: bytes, data: Mapping[str, Any]) -> dict[str, Any]:
         "version": metadata.version("riskweave"),
         "wasm_sha256": digest(wasm),
         "data": data["fingerprint"],
-        "commit": git_state()["commit"],
+        "commit": git_state().get("commit"),
         "tools": tools(),
     }
 
