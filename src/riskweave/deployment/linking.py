@@ -80,7 +80,7 @@ class _File:
     def _entry(self, name: str, program: Program) -> str:
         """Return the entry point of a network, after taking in what it calls."""
         entry, result = program.parameters
-        calls = _without_repeats(program, result.name)
+        calls = list(program.calls)
         convolutions = self._convolutions(calls, program)
         temporaries = dict(program.temporaries)
         for step, each in convolutions.items():
@@ -150,25 +150,6 @@ def _definition(function: Function, name: str) -> str:
         for each in function.parameters
     )
     return f"__attribute__((noinline)) static void {name}({parameters}) {function.body}"
-
-
-def _without_repeats(program: Program, result: str) -> list[Call]:
-    """Return the calls of a network without those that compute again what is known, such as the scaled input."""
-    known: dict[object, tuple[str, ...]] = {}
-    same: dict[str, str] = {}
-    calls = []
-    for call in program.calls:
-        function = program.functions[call.function]
-        given = tuple(same.get(name, name) for name in call.arguments)
-        pairs = list(zip(given, function.parameters, strict=True))
-        written = tuple(name for name, each in pairs if each.written)
-        read = tuple(program.constants.get(name, name) for name, each in pairs if not each.written)
-        if (function, read) in known and result not in written:
-            same.update(zip(written, known[function, read], strict=True))
-        else:
-            known.setdefault((function, read), written)
-            calls.append(Call(call.function, given))
-    return calls
 
 
 def _places(calls: Sequence[Call], temporaries: Mapping[str, Array]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from riskweave.deployment.linking import link
 
 if TYPE_CHECKING:
     import onnx
-    from torch import nn
+    from torch import Tensor, nn
 
 __all__ = ["network_source", "networks_source", "to_onnx"]
 
@@ -49,40 +49,47 @@ def networks_source(
     plain : bool
         Leave convolutions as emx-onnx-cgen wrote them, see `riskweave.deployment.loops`.
     """
-    programs = generate(to_onnx(module, [shape]) for module, shape in networks.values())
+    import torch
+
+    inputs = ({"input": torch.zeros(tuple(shape))} for _, shape in networks.values())
+    graphs = (to_onnx(module, given) for (module, _), given in zip(networks.values(), inputs, strict=True))
+    programs = generate(graphs)
     return link(dict(zip(networks, programs, strict=True)), prefix=prefix, plain=plain)
 
 
-def to_onnx(
-    module: "nn.Module", shapes: Sequence[Sequence[int]], *, names: Sequence[str] = ("input",), result: str = "output"
-) -> "onnx.ModelProto":
-    """Return a network as an ONNX graph of fixed sizes: the same module gives the same bytes.
+def to_onnx(module: "nn.Module", inputs: Mapping[str, "Tensor"], *, result: str = "output") -> "onnx.ModelProto":
+    """Return a network as an ONNX graph of fixed sizes: the same module gives the same graph.
 
     Parameters
     ----------
     module : nn.Module
         In evaluation mode.
-    shapes : sequence of shapes
-        Of its inputs, float32.
-    names : sequence of str
-        Of the inputs.
+    inputs : mapping of str to Tensor
+        Inputs by the names that they get, in the order of the module's arguments; their values do not matter.
     result : str
         Name of the output.
+
+    Raises
+    ------
+    ValueError
+        When a weight is not finite.
     """
     import torch
 
-    module = module.eval()
-    inputs = tuple(torch.zeros(tuple(shape)) for shape in shapes)
+    if not all(bool(torch.isfinite(each).all()) for each in module.parameters()):
+        raise ValueError(
+            "the network has a weight that is not finite: its training diverged, and it cannot be deployed"
+        )
     with torch.no_grad():
         found = torch.onnx.export(
             module,
-            inputs,
+            tuple(inputs.values()),
             dynamo=True,
             opset_version=OPSET,
             verbose=False,
             optimize=True,
             external_data=False,
-            input_names=list(names),
+            input_names=list(inputs),
             output_names=[result],
         )
     return _anonymous(found.model_proto)
