@@ -15,7 +15,7 @@ from riskweave.deployment.runtime.module import Module
 
 pytestmark = pytest.mark.workflow
 
-BUNDLE = "bundle/mace/trio.logistic_hazard"
+BUNDLE = "bundle/mace/trio.cox"
 
 
 def study_of(project: Project) -> dict:
@@ -25,14 +25,14 @@ def study_of(project: Project) -> dict:
     study["feature_sets"] = {name: study["feature_sets"][name] for name in ("age_sex", "ehr", "ecg", "image")}
     study["feature_sets"]["image"] |= {"measurements": True}
     study["feature_sets"]["image"]["encoder"]["architecture"] = "small"
-    study["models"] = {name: study["models"][name] for name in ("cox", "logistic_hazard")}
+    study["models"] = {"cox": study["models"]["cox"]}
     study["experiments"] = {
         "age_sex": {"feature_sets": ["age_sex"], "models": ["cox"]},
-        "trio": {"feature_sets": ["ehr", "ecg", "image"], "models": ["logistic_hazard"]},
+        "trio": {"feature_sets": ["ehr", "ecg", "image"], "models": ["cox"]},
     }
     study |= {"objectives": {}, "fusions": {}}
     study["evaluation"] = {"reference": "age_sex.cox", "bootstrap": 100}
-    study["deployment"] = {"experiments": ["trio.logistic_hazard"]}
+    study["deployment"] = {"experiments": ["trio.cox"]}
     return study
 
 
@@ -65,11 +65,13 @@ def test_the_bundle_is_whole_and_tells_what_it_is(deployed):
 
 
 def test_every_subject_gets_the_pipelines_risk(deployed):
-    parity = json.loads((deployed.results / "deployment/mace/trio.logistic_hazard/parity.json").read_text())
+    parity = json.loads((deployed.results / "deployment/mace/trio.cox/parity.json").read_text())
     outcomes = pd.read_parquet(deployed.results / "cohort/outcomes/mace.parquet")
     assert parity["subjects"] == len(outcomes)
     assert parity["refused"] == 0
     assert parity["largest_difference"] < 1e-6
+    predictions = pd.read_parquet(deployed.results / "experiments/mace/trio.cox/predictions.parquet")
+    assert predictions["risk_1826"].std() > 0.02  # a model of one risk for all would be equal without any skill
 
 
 def test_no_identifier_and_no_path_is_in_the_bundle(deployed):
@@ -87,7 +89,7 @@ def test_the_same_parts_give_the_same_bytes(deployed, tmp_path):
     again = Project(root)
     assert jobs(again.snakemake("deploy", "--dry-run")) == set()
     shutil.rmtree(again.results / "bundle")
-    shutil.rmtree(again.results / "deployment/mace/trio.logistic_hazard")
+    shutil.rmtree(again.results / "deployment/mace/trio.cox")
     done = again.snakemake("deploy")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-8000:]
     for path in (deployed.results / BUNDLE).iterdir():

@@ -108,6 +108,8 @@ class Asked:
         self.told = told
         self.inputs: list[Input] = []
         self._place: dict[tuple[str, ...], int] = {}
+        # By the place of an input: how well its usual values are known.
+        self._told_by: dict[int, int] = {}
 
     def columns(
         self,
@@ -209,11 +211,13 @@ class Asked:
         place = self._place[key]
         asked = replace(self.inputs[place], window=max(self.inputs[place].window, found.window))
         # The last value tells what one reading is like; a mean or an extreme will do where it is not asked for.
-        better = found.aggregate == "last" or (found.aggregate in {"mean", "min", "max"} and np.isnan(asked.typical))
+        level = {"last": 2, "mean": 1, "min": 1, "max": 1}.get(found.aggregate, 0)
+        better = level > self._told_by.get(place, 0)
         if valued and not asked.values:  # noqa: PD011 - of an Input
             unit = self._unit(found.stem, column.unit.removesuffix(PER_YEAR))
             asked = replace(asked, values=True, units=self._units(found.stem, unit, found.block.convert))
-        if valued and better:
+        if better:
+            self._told_by[place] = level
             limits = self._limits(found.stem, usual, found.block.range)
             asked = replace(asked, usual=usual, typical=_median(values), limits=limits)
         self.inputs[place] = asked

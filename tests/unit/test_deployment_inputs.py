@@ -1,0 +1,223 @@
+"""What a bundle asks: from the columns of feature tables to inputs, units and limits, and invented people."""
+
+from copy import deepcopy
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import TypeAdapter
+from study_mistakes import STUDY, put
+
+from riskweave.deployment.golden import golden_patients, with_outputs
+from riskweave.deployment.inputs import Asked, usual_range
+from riskweave.deployment.order import Order
+from riskweave.deployment.recipe import FeatureSet, Recipe
+from riskweave.deployment.runtime.golden import decode_ecg, decode_image, hexes_of
+from riskweave.deployment.schema import schema_of
+from riskweave.deployment.units import known_units
+from riskweave.errors import StudyError
+from riskweave.modalities.base import Column
+from riskweave.study.deployment import DeployedInput
+from riskweave.study.ehr import EhrFeatures
+from riskweave.study.study import parse_study
+
+BLOCK = TypeAdapter(EhrFeatures).validate_python({
+    "modality": "ehr",
+    "static": ["age", "sex"],
+    "events": [
+        {"codes": ["LAB//"], "by_code": True, "aggregates": ["last", "mean", "slope"]},
+        {"codes": ["LAB//"], "by_code": True, "aggregates": ["last"], "window": 90},
+        {
+            "codes": ["ICD10//I10", "ICD10//I11$"],
+            "name": "hypertension",
+            "aggregates": ["ever"],
+            "windows": [365, None],
+        },
+        {"codes": ["VITAL//WEIGHT$"], "aggregates": ["max"], "unit": "kg", "convert": {"st": 6.35}, "range": [20, 400]},
+    ],
+})  # fmt: skip
+DESCRIBED = [
+    Column("age", "ehr"),
+    Column("sex", "ehr", kind="categorical"),
+    Column("LAB//K:last", "ehr", unit="mmol/L"),
+    Column("LAB//K:mean", "ehr", unit="mmol/L"),
+    Column("LAB//K:slope", "ehr", unit="mmol/L per year"),
+    Column("LAB//K:last@90d", "ehr", unit="mmol/L"),
+    Column("hypertension:ever@365d", "ehr"),
+    Column("hypertension:ever", "ehr"),
+    Column("VITAL//WEIGHT:max", "ehr", unit="kg"),
+]
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    made = {column.name: rng.normal(50, 5, 2000) for column in DESCRIBED}
+    made["sex"] = rng.choice(["female", "male"], 2000)
+    made["sex"][:3] = "unknown"
+    made["LAB//K:last"][:500] = np.nan
+    return pd.DataFrame(made)
+
+
+@pytest.fixture(scope="module")
+def asked(table):
+    told = {"age": DeployedInput(limits=(18, 110)), "LAB//K": DeployedInput(units={"mg/dL": 0.2557})}
+    asked = Asked(told)
+    columns = asked.columns(
+        "ehr", place=0, block=BLOCK, described=DESCRIBED, table=table, kept={"ehr.sex": {"female", "male"}}
+    )
+    return asked.inputs, columns
+
+
+def test_each_code_is_asked_once_whatever_columns_it_makes(asked):
+    inputs, columns = asked
+    assert [each.name for each in inputs] == ["age", "sex", "LAB//K", "hypertension", "VITAL//WEIGHT"]
+    found = {each.name.removeprefix("ehr."): (each.made, inputs[each.source].name, each.window) for each in columns}
+    assert found["LAB//K:slope"] == ("slope", "LAB//K", np.inf)
+    assert found["LAB//K:last@90d"] == ("last", "LAB//K", 90)
+    assert found["hypertension:ever@365d"] == ("ever", "hypertension", 365)
+    assert found["VITAL//WEIGHT:max"] == ("max", "VITAL//WEIGHT", np.inf)
+
+
+def test_codes_are_whole_where_columns_go_by_code_and_prefixes_elsewhere(asked):
+    by_name = {each.name: each for each in asked[0]}
+    assert by_name["LAB//K"].codes == ("LAB//K$",)
+    assert by_name["hypertension"].codes == ("ICD10//I10", "ICD10//I11$")
+    assert not by_name["hypertension"].units
+    assert by_name["hypertension"].window == np.inf
+
+
+def test_units_are_those_of_the_data_of_the_study_and_of_any_quantity(asked):
+    by_name = {each.name: each for each in asked[0]}
+    assert [(unit.label, unit.factor) for unit in by_name["LAB//K"].units] == [
+        ("mmol/L", 1.0),
+        ("mg/dL", 0.2557),
+        ("umol/L", 0.001),
+    ]
+    assert [unit.label for unit in by_name["VITAL//WEIGHT"].units] == ["kg", "st", "lb"]
+    assert by_name["age"].units[0].ucum == "a"
+
+
+def test_limits_are_the_studys_then_the_plausible_range_then_ten_times_the_usual(asked, table):
+    by_name = {each.name: each for each in asked[0]}
+    assert by_name["age"].limits == (18, 110)
+    assert by_name["VITAL//WEIGHT"].limits == (20, 400)
+    assert by_name["LAB//K"].limits == (0.0, pytest.approx(10 * table["LAB//K:last"].quantile(0.99), rel=1e-3))
+
+
+def test_what_nobody_lacked_is_required_and_rare_categories_are_not_named(asked):
+    by_name = {each.name: each for each in asked[0]}
+    assert by_name["age"].required
+    assert not by_name["LAB//K"].required
+    assert by_name["sex"].categories == ("female", "male", "other")
+
+
+def test_no_percentile_is_about_fewer_than_ten_people():
+    values = pd.Series(np.arange(1000.0))
+    low, high = usual_range(values)
+    assert (values < low).sum() >= 9
+    assert (values > high).sum() >= 9
+    low, high = usual_range(values[:150])
+    assert (values[:150] < low).sum() >= 9
+    assert usual_range(values[:60]) == (-np.inf, np.inf)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "value", "expected"),
+    [
+        ("mmHg", "kPa", 16.0, 120.01),
+        ("°C", "°F", 98.6, 37.0),
+        ("kg", "lb", 220.462, 100.0),
+        ("mg/dL", "g/L", 1.0, 100.0),
+        ("g/dL", "g/L", 145.0, 14.5),
+        ("years", "months", 30.0, 2.5),
+        ("cm", "in", 70.0, 177.8),
+    ],
+)
+def test_units_of_one_dimension_convert_as_tables_say(own, other, value, expected):
+    unit = next(each for each in known_units(own) if each.label == other)
+    assert value * unit.factor + unit.offset == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def schema(asked):
+    inputs, columns = asked
+    recipe = Recipe(
+        "test", "mi", "ehr.cox", ("mi", "competing_1"), (365.0, 730.0), (730.0,), tuple(inputs), tuple(columns),
+        (FeatureSet("ehr", "ehr", "always"),), ("ehr",), (),
+    )  # fmt: skip
+    outcome = {"kind": "codes", "target": ["ICD10//I21"], "competing": ["MEDS_DEATH"], "horizons": [730],
+               "description": "First infarction; death competes."}  # fmt: skip
+    order = {"study": "test", "question": "?", "endpoint": "mi", "experiment": "ehr.cox", "outcome": outcome,
+             "feature_sets": {"ehr": BLOCK.model_dump(mode="json")}, "deployment": {}}  # fmt: skip
+    return schema_of(recipe, Order.of(order))
+
+
+def test_the_schema_has_plain_numbers_null_for_infinity_and_german_where_it_is_known(schema):
+    age, sex, *_ = schema["inputs"]
+    assert age["label"] == {"en": "Age", "de": "Alter"}
+    assert [each["label"]["de"] for each in sex["categories"]] == ["weiblich", "männlich", "anderes"]
+    assert schema["target"]["en"] == "First infarction"
+    assert schema["causes"][1]["label"]["en"] == "death without it"
+    hypertension = next(each for each in schema["inputs"] if each["name"] == "hypertension")
+    assert hypertension["window"] is None
+
+
+def test_golden_patients_are_invented_within_the_usual_and_always_the_same(schema):
+    patients = golden_patients(schema)
+    assert patients == golden_patients(schema)
+    assert set(patients[0]["patient"]["values"]) == {"age", "sex"}
+    assert set(patients[1]["patient"]["values"]) == {"age", "sex"}
+    assert not patients[1]["patient"]["events"]
+    for patient in patients:
+        low, high = schema["inputs"][0]["usual"]
+        assert low <= patient["patient"]["values"]["age"] <= high
+        assert patient["ecg"] is None
+
+
+def test_golden_recordings_survive_their_encoding(schema):
+    read = {**schema, "ecg": {"leads": []}, "image": {"size": 32}}
+    patients = golden_patients(read)
+    leads = decode_ecg(patients[0]["ecg"])
+    assert leads.shape == (12, 5000)
+    assert 0.05 < np.abs(leads).max() < 10
+    short = decode_ecg(patients[4]["ecg"])
+    assert np.isnan(short[7]).all()
+    assert np.isnan(short[2]).sum() == 500
+    assert decode_image(patients[0]["image"]).shape == (128, 128)
+
+
+def test_outputs_are_kept_to_the_last_bit():
+    risks = [np.array([[0.1, 1 / 3]]), np.array([[5e-324, 1.0]])]
+    golden = with_outputs([{"name": "a"}, {"name": "b"}], risks)
+    for told, own in zip(golden["patients"], risks, strict=True):
+        found = np.array([np.frombuffer(bytes.fromhex(each), dtype=">f8")[0] for each in told["risks"]])
+        np.testing.assert_array_equal(found, own.ravel())
+    assert hexes_of(np.array([1.0])) == ["3ff0000000000000"]  # IEEE 754
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"deployment.experiments": ["ecgg.cox"]}, ["no experiment 'ecgg.cox'", "Did you mean 'ecg.cox'"]),
+        ({"deployment.experiments": ["labs.forest"]}, ["'random_survival_forest'", "logistic_hazard"]),
+        ({"deployment.experiments": ["ecg.cox"], "feature_sets.ecg.seconds": 600}, ["600 s of ECG", "Up to 120 s"]),
+        (
+            {"deployment.experiments": ["ecg.cox"], "feature_sets.ecg.most": 3},
+            ["several recordings ('ecg', `most: 3`)"],
+        ),
+        ({"deployment.inputs": {"age": {"limits": [90, 18]}}}, ["`limits` needs lowest < highest"]),
+        ({"deployment.inputs": {"age": {"units": {"months": 0}}}}, ["finite numbers other than 0"]),
+        ({"deployment.model": "mean"}, ["refit", "ensemble"]),
+        ({"deployment.validation": 0.9}, ["deployment.validation"]),
+    ],
+)
+def test_what_cannot_be_deployed_is_refused_with_the_study(changes, parts):
+    study = deepcopy(STUDY)
+    study["deployment"] = {}
+    for key, value in changes.items():
+        put(key, value)(study)
+    with pytest.raises(StudyError) as error:
+        parse_study(study)
+    for part in parts:
+        assert part in str(error.value)
