@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -15,6 +16,8 @@ from riskweave.errors import DataError
 from riskweave.page import Page
 from riskweave.study_report.counts import shown_counts
 from riskweave.study_report.report import OF_ENDPOINT, OF_STUDY, report_study
+from riskweave.study_report.words import NOTHING
+from riskweave.tracking.record import fingerprint
 
 VOID = {"meta", "img", "br", "link"}
 
@@ -212,12 +215,36 @@ def test_where_numbers_come_from(root, made, page):
     record = root / "experiments/mace/true.cox/run.json"
     digest = hashlib.sha256(record.read_bytes()).hexdigest()
     assert rows["true.cox"][2:] == [
-        "7", "0123456789ab", "cdcdcdcdcdcd", "1 min 15 s", "2 x Processor, Accelerator", digest[:12],
+        "7", "0123456789ab", "cdcdcdcdcdcd", "1 min 15 s", "2 x Processor, Accelerator", digest[:12], NOTHING,
     ]  # fmt: skip
     assert rows["constant.null"][3] == "0123456789ab, changed"
     inputs = pd.read_csv(made / "inputs.csv").set_index("file")["sha256"]
     assert inputs["experiments/mace/true.cox/run.json"] == digest
     assert len(inputs) == len(inputs_of(root))
+    assert "MLflow run id:" not in page
+
+
+def test_runs_have_the_ids_of_the_store_where_it_holds_these_records(root, tmp_path):
+    """Of `half.cox` the store holds an older record: its run is not the one whose numbers are shown."""
+    columns = ["kind", "endpoint", "name", "fold", "fingerprint", "mlflow_experiment", "mlflow_run"]
+    found = {name: fingerprint(root / f"experiments/mace/{name}/run.json") for name in EXPERIMENTS}
+    found["half.cox"] = "00" * 32
+    runs = [
+        ("experiment", "mace", name, fold, digest, "3", f"{number}{fold[0]}" * 16)
+        for number, (name, digest) in enumerate(found.items())
+        for fold in ("parent", "0", "1")
+    ]
+    ids = root / "tracking/runs.csv"
+    ids.parent.mkdir()
+    pd.DataFrame(runs, columns=columns).to_csv(ids, index=False)
+    report_study(root=root, inputs=inputs_of(root), folder=tmp_path)
+    shutil.rmtree(ids.parent)
+    page = Reader((tmp_path / "index.html").read_text())
+    shown = {row[0]: row[-1] for row in page.table("trained", "endpoint")[1:]}
+    assert shown == {"true.cox": "0p" * 16, "half.cox": NOTHING, "constant.null": "2p" * 16}
+    assert "#/experiments/3/runs/" in "".join(page.text)
+    table = pd.read_csv(tmp_path / "runs.csv", dtype=str).set_index("name")
+    assert table.loc["true.cox", ["mlflow_experiment", "mlflow_run"]].tolist() == ["3", "0p" * 16]
 
 
 def test_explanations_and_searches_are_shown_where_there_are_any(root, page, tmp_path):

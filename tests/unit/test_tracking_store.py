@@ -307,6 +307,37 @@ def test_the_store_is_rebuilt_from_the_records(store, template, tmp_path):
     assert first == content(Path(shutil.copytree(template, tmp_path / "again")))
 
 
+def test_the_ids_of_current_runs_are_written_and_a_new_store_has_others(store, template, tmp_path):
+    paths = [make_record(tmp_path), make_record(tmp_path, name="ecg_tcn", kind="encoder")]
+    collect(records=paths, directory=store, study="demo")
+    make_record(tmp_path, penalty=0.2)  # trained again: the run of before is not the current one
+
+    def written(folder):
+        collect(records=paths, directory=folder, study="demo", ids=tmp_path / "runs.csv")
+        return pd.read_csv(tmp_path / "runs.csv", dtype=str)
+
+    table = written(store)
+    steps = [("encoder", "mace", "ecg_tcn"), ("experiment", "mace", "ehr.cox")]
+    assert list(table[["kind", "endpoint", "name", "fold"]].itertuples(index=False, name=None)) == [
+        (*step, fold) for step in steps for fold in ("parent", "0", "1")
+    ]
+    client, parents, _ = runs_of(store)
+    assert len(parents) == 3
+    for row in table.itertuples():
+        run = client.get_run(row.mlflow_run)
+        assert run.info.experiment_id == row.mlflow_experiment
+        assert run.data.tags.get("fold", "parent") == row.fold
+        assert run.data.tags["status"] == "current"
+        above = run if row.fold == "parent" else client.get_run(run.data.tags["mlflow.parentRunId"])
+        assert above.data.tags["riskweave.fingerprint"] == row.fingerprint
+        assert above.info.run_name == f"{row.name} (mace)"
+    assert written(store).equals(table)
+    again = written(Path(shutil.copytree(template, tmp_path / "again")))
+    same = [column for column in table if not column.startswith("mlflow_")]
+    assert again[same].equals(table[same])
+    assert not set(again["mlflow_run"]) & set(table["mlflow_run"])
+
+
 def test_a_moved_store_finds_its_artifacts(store, tmp_path):
     collect(records=[make_record(tmp_path)], directory=store, study="demo")
     moved = tmp_path / "moved with spaces" / "mlflow"
@@ -354,7 +385,7 @@ def test_an_unusable_store_is_a_clear_error_and_stays_as_it_was(tmp_path, store,
     with pytest.raises(DataError, match="cannot be written"):
         init_store(directory=tmp_path / "file")
     assert main(["ui", "--store", str(tmp_path / "nothing")]) == 1
-    assert "there is no store of runs. Run `snakemake track --forcerun collect_runs`" in capsys.readouterr().err
+    assert "there is no store of runs. Run `snakemake track`:" in capsys.readouterr().err
 
 
 def test_records_that_do_not_belong_together_are_refused(tmp_path):

@@ -128,13 +128,20 @@ def _add_provenance(page: Page, content: Content, runs: pd.DataFrame, hashes: pd
     section = page.section("Provenance", "provenance")
     section.text(
         "Every training step left a record. The same commit, code and data give the same numbers. Fingerprint: first "
-        "digits of the sha256 of the record and its curves. MLflow finds the run by it: search for "
-        "tags.`riskweave.fingerprint` LIKE 'these digits%'. All digits, and the digest of the code: runs.csv."
+        "digits of the sha256 of the record and its training curves. All digits, and the digest of the code: runs.csv."
     )
+    studies = [study for study in runs["mlflow_experiment"].unique() if study]
+    if studies:
+        section.text(
+            "MLflow run id: the name of the run in MLflow, the lab's store of runs. On the machine of the study, `make "
+            f"ui` opens it; the address of a run there ends in #/experiments/{studies[0]}/runs/ and its id. The ids "
+            "change when the store is deleted and made again. The fingerprints do not: the search "
+            "tags.`riskweave.fingerprint` LIKE 'these digits%' finds the run in any store."
+        )
     others = other_data(content)
     if others:
         section.text(f"Trained on other data than those described above: {', '.join(sorted(set(others)))}.")
-    section.table(runs_shown(runs), text=8, sortable=True, caption=f"{len(runs)} training steps")
+    section.table(runs_shown(runs), text=9, sortable=True, caption=f"{len(runs)} training steps")
     section.table(software_table(content), text=2, folded="Versions of the software")
     shortened = hashes.assign(bytes=hashes["bytes"].astype(str))[["file", "sha256", "bytes"]]
     section.table(shortened, text=2, folded=f"Content of the {len(hashes)} files that this page was made from")
