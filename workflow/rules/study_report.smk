@@ -39,7 +39,7 @@ rule report_study:
             endpoint=sorted(STUDY.endpoints),
         ),
         records=run_records(),
-        ids=rules.collect_runs.output.ids,
+        ids=[rules.collect_runs.output.ids],
         searches=searches_drawn(),
         explanations=explained_for_report(),
     output:
