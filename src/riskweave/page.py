@@ -50,6 +50,7 @@ th[aria-sort="ascending"] button::after { content: "\\00a0\\2191"; color: #000; 
 th[aria-sort="descending"] button::after { content: "\\00a0\\2193"; color: #000; }
 @media print { body { margin: 0; max-width: none; } h2, h3 { break-after: avoid; } figure, tr { break-inside: avoid; } }
 """
+LONG_NAME = re.compile(r"[\w+.]{21,}")
 LONG_WORD = re.compile(r"\S{33}")
 LONGEST_LABEL, SHORTEST_PROSE = 16, 60
 """Characters of cells that stay in one line, and of those that are given width where the page is narrow."""
@@ -85,6 +86,12 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 """
+
+
+def _breakable(text: str) -> str:
+    """Keep line breaks, and let the long name of an experiment be broken behind a plus or a dot."""
+    parts = LONG_NAME.sub(lambda found: re.sub(r"(?<=[+.])(?=\w)", "<wbr>", found[0]), text)
+    return parts.replace("\n", "<br>")
 
 
 def _length(value: str) -> str:
@@ -169,7 +176,7 @@ class Section:
             cells = []
             for place, value in enumerate(values):
                 number = LEADING_NUMBER.sub(lambda found: f"{int(found[0]):,}", value) if place >= text else value
-                shown = "" if grouped and place == 0 and not first else html.escape(number).replace("\n", "<br>")
+                shown = "" if grouped and place == 0 and not first else _breakable(html.escape(number))
                 kind = "n" if place >= text else f"wrap {_length(value)}".rstrip()
                 kind += " s" if value == SUPPRESSED else f" {marks[value]}" if value in marks else ""
                 cells.append(f'<td class="{kind}">{shown}</td>')

@@ -19,7 +19,7 @@ from riskweave.study_report.report import OF_ENDPOINT, OF_STUDY, report_study
 from riskweave.study_report.words import NOTHING
 from riskweave.tracking.record import fingerprint
 
-VOID = {"meta", "img", "br", "link"}
+VOID = {"meta", "img", "br", "link", "wbr"}
 
 
 class Reader(HTMLParser):
@@ -98,7 +98,7 @@ def test_every_section_is_there(page):
     for head in (
         "Question and answer", "Data", "Endpoint mace", "Who was studied", "Which experiment predicts best",
         "By how much better than half.cox", "Are the risks right", "Would acting on the risks be of use",
-        "Who would be treated differently", "For whom does it work", "Provenance", "TRIPOD+AI",
+        "Who would be treated differently", "For whom does it work", "Provenance", "TRIPOD+AI", "Words",
     ):  # fmt: skip
         assert heads.count(head) == 1, head
     assert "Is the &lt;whole&gt; signal" in page
@@ -120,6 +120,34 @@ def test_a_page_without_tables_to_sort_has_no_script():
     page = Page("a", "b", "c")
     page.section("d", "d").table(pd.DataFrame({"e": ["f"]}))
     assert "script" not in page.render()
+
+
+def test_long_names_of_experiments_may_be_broken_and_nothing_else():
+    page = Page("a", "b", "c")
+    digest = "0123456789abcdef" * 2
+    page.section("d", "d").table(pd.DataFrame({"e": ["ehr+ecg+image.logistic_hazard", "ehr.cox", digest, "0.5 to 1"]}))
+    text = page.render()
+    assert '<td class="wrap">ehr+<wbr>ecg+<wbr>image.<wbr>logistic_hazard</td>' in text
+    assert text.count("<wbr>") == 3
+    assert Reader(text).table("e")[1] == ["ehr+ecg+image.logistic_hazard"]
+
+
+def test_the_answer_is_in_plain_words_and_its_numbers_are_those_of_the_leaderboard(root, page):
+    board = pd.read_parquet(root / "evaluation/mace/leaderboard.parquet").set_index("experiment")
+    best, other = board.loc["true.cox"], board.loc["half.cox"]
+    text = " ".join(Reader(page).text)
+    assert "mace, risks by day 360. Of two people of whom one has the event first, true.cox gives that one the" in text
+    found, lower = 100 * best["harrell_c"], 100 * best["harrell_c_lower"]
+    assert f"in {found:.1f} of 100 pairs (95 % interval {lower:.1f} to" in text
+    assert f"half.cox, does so in {100 * other['harrell_c']:.1f}." in text
+    assert f"predicts 100 events, {100 * best['observed_expected']:.0f} happened" in text
+
+
+def test_words_and_columns_are_explained(page):
+    reader = Reader(page)
+    columns = reader.table("rank", "experiment")[0][2:-2]
+    assert [row[0] for row in reader.table("column", "what it tells")[1:]] == columns
+    assert {"index time", "censored", "experiment", "reference", "fold"} <= {row[0] for row in reader.table("word")}
 
 
 def test_nobody_is_identified(root, made):

@@ -13,15 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from tracked_steps import FINGERPRINT, SUBJECTS, make_metrics, make_record, runs_of
 
 from riskweave.errors import DataError
 from riskweave.tracking.__main__ import main
 from riskweave.tracking.database import ui_command
-from riskweave.tracking.record import TrialRecord, read_record, recording, write_record
+from riskweave.tracking.record import TrialRecord, read_record, write_record
 from riskweave.tracking.store import collect, init_store, relocate
-
-SUBJECTS = [f"patient-{number:05d}-x" for number in range(40)]
-FINGERPRINT = "ab12" * 16
 
 
 @pytest.fixture(scope="module")
@@ -76,66 +74,6 @@ def no_network(monkeypatch):
 
     original = socket.socket.connect
     monkeypatch.setattr(socket.socket, "connect", connect)
-
-
-def make_record(folder, name="ehr.cox", kind="experiment", penalty=0.1, study="demo"):
-    """Write the record of a training step over a small cohort, as the trainers do."""
-    cohort = pd.DataFrame({"subject_id": SUBJECTS, "age": range(40), "event": [0, 1] * 20})
-    path = folder / kind / name / "run.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    columns = [f"lab_{number}_last" for number in range(2000)]
-    data = {
-        "source": "tables",
-        "fingerprint": FINGERPRINT,
-        "tables": {"subjects": {"rows": 40, "subjects": 40, "sha256": FINGERPRINT}},
-        "files": ["data/subjects.csv"],
-    }
-    with recording(
-        path,
-        kind=kind,
-        name=name,
-        endpoint="mace",
-        feature_sets={"ehr": ["age", *columns], "ecg": []},
-        params={"model": {"kind": "cox", "penalty": penalty, "codes": [f"ICD10//I{code}" for code in range(300)]}},
-        seed=7,
-        context={"study": study, "rule": "train_experiment", "wildcards": {"endpoint": "mace"}, "data": data},
-    ) as run:
-        run.architecture = "Linear(1, 1)\n" * 2000
-        run.metrics["iterations"] = 12
-        rows = []
-        for fold in range(2):
-            train = cohort[cohort.index % 2 == fold]
-            counts = {"train": len(train), "train_events": int(train["event"].sum())}
-            metrics = {"validation_loss": 0.25, "log_likelihood": float("nan")}
-            run.add_fold(fold, metrics=metrics, params={"penalty": penalty * (fold + 1)}, counts=counts)
-            rows += [(fold, epoch, "validation_loss", 1 / (epoch + 1)) for epoch in range(4)]
-        pd.DataFrame(rows, columns=["fold", "epoch", "metric", "value"]).to_csv(
-            path.with_name("curves.csv"), index=False
-        )
-    return path
-
-
-def make_metrics(path, estimate=0.71):
-    row = {"experiment": "ehr.cox", "endpoint": "mace", "n": 40, "events": 20, "lower": 0.6, "upper": 0.8}
-    rows = [
-        row | {"metric": "harrell_c", "horizon": None, "group": None, "group_value": None, "estimate": estimate},
-        row | {"metric": "brier", "horizon": 1825.0, "group": None, "group_value": None, "estimate": 0.1},
-        row | {"metric": "brier", "horizon": 1825.0, "group": "sex", "group_value": "female", "estimate": 0.2},
-    ]
-    pd.DataFrame(rows).to_parquet(path)
-    return path
-
-
-def runs_of(store, study="demo"):
-    """Return parents and children through MLflow's own client."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=f"sqlite:///{store}/mlflow.db")
-    experiment = client.get_experiment_by_name(study)
-    runs = client.search_runs([experiment.experiment_id])
-    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
-    return client, parents, children
 
 
 def test_a_record_becomes_a_parent_and_a_child_for_each_fold(store, tmp_path):
@@ -305,37 +243,6 @@ def test_the_store_is_rebuilt_from_the_records(store, template, tmp_path):
     first = content(store)
     assert len(first) == 1 + 2 + 4
     assert first == content(Path(shutil.copytree(template, tmp_path / "again")))
-
-
-def test_the_ids_of_current_runs_are_written_and_a_new_store_has_others(store, template, tmp_path):
-    paths = [make_record(tmp_path), make_record(tmp_path, name="ecg_tcn", kind="encoder")]
-    collect(records=paths, directory=store, study="demo")
-    make_record(tmp_path, penalty=0.2)  # trained again: the run of before is not the current one
-
-    def written(folder):
-        collect(records=paths, directory=folder, study="demo", ids=tmp_path / "runs.csv")
-        return pd.read_csv(tmp_path / "runs.csv", dtype=str)
-
-    table = written(store)
-    steps = [("encoder", "mace", "ecg_tcn"), ("experiment", "mace", "ehr.cox")]
-    assert list(table[["kind", "endpoint", "name", "fold"]].itertuples(index=False, name=None)) == [
-        (*step, fold) for step in steps for fold in ("parent", "0", "1")
-    ]
-    client, parents, _ = runs_of(store)
-    assert len(parents) == 3
-    for row in table.itertuples():
-        run = client.get_run(row.mlflow_run)
-        assert run.info.experiment_id == row.mlflow_experiment
-        assert run.data.tags.get("fold", "parent") == row.fold
-        assert run.data.tags["status"] == "current"
-        above = run if row.fold == "parent" else client.get_run(run.data.tags["mlflow.parentRunId"])
-        assert above.data.tags["riskweave.fingerprint"] == row.fingerprint
-        assert above.info.run_name == f"{row.name} (mace)"
-    assert written(store).equals(table)
-    again = written(Path(shutil.copytree(template, tmp_path / "again")))
-    same = [column for column in table if not column.startswith("mlflow_")]
-    assert again[same].equals(table[same])
-    assert not set(again["mlflow_run"]) & set(table["mlflow_run"])
 
 
 def test_a_moved_store_finds_its_artifacts(store, tmp_path):

@@ -92,7 +92,7 @@ def plot_differences(*, table: pd.DataFrame, output: Path) -> None:
     names = list(drawn["experiment"].drop_duplicates())
     first, day = drawn.iloc[0], drawn.iloc[0]["horizon"]
     with rc_context(STYLE):
-        figure = new_figure(10.5, 1.5 + 0.34 * len(names))
+        figure = new_figure(10.5, 1.5 + 0.4 * len(names))
         for axes, metric in zip(figure.subplots(1, len(DRAWN), sharey=True), DRAWN, strict=True):
             for _, row in drawn[drawn["metric"] == metric].iterrows():
                 y = names.index(row["experiment"])
@@ -100,13 +100,13 @@ def plot_differences(*, table: pd.DataFrame, output: Path) -> None:
                 _row(axes, y, row, BLUE, "o")
                 text = estimate(row["estimate"], row["lower"], row["upper"], DIGITS.get(metric, 3), difference=True)
                 axes.annotate(
-                    text, (0.5, y - 0.22), xycoords=("axes fraction", "data"), ha="center", va="center", fontsize=7
+                    text, (0.5, y - 0.3), xycoords=("axes fraction", "data"), ha="center", va="center", fontsize=7
                 )
             axes.axvline(0, color=GREY, linewidth=0.9, linestyle="--")
             side = "left" if metric in LOWER_IS_BETTER else "right"
             axes.set_title(f"{METRICS[metric].short}: better to the {side}", fontsize=9)
             axes.set_yticks(range(len(names)), names)
-            axes.set_ylim(len(names) - 0.5, -0.6)
+            axes.set_ylim(len(names) - 0.5, -0.7)
             _style(axes)
         figure.supxlabel(f"Difference to {first['reference']}", fontsize=9)
         figure.suptitle(f"{first['endpoint']}: differences to the reference at {day} days{in_years(day)}", fontsize=10)

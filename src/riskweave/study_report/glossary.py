@@ -15,7 +15,8 @@ WORDS = {
     "horizon": "A day after the index time up to which risks are predicted and compared.",
     "modality": "A kind of data: ehr (health records: diagnoses, laboratory values, ...), ecg, image, text, audio.",
     "feature set": "A group of columns of one modality that a model may use.",
-    "experiment": "Feature sets with a model: ehr.cox is a Cox regression on the columns that the study calls ehr.",
+    "experiment": "Feature sets with a model: ehr.cox is a Cox regression on the columns that the study calls ehr, "
+    "ehr+ecg.cox on those of ecg too.",
     "reference": "The experiment that the others are compared with.",
     "fold": "A part of the subjects. Its risks come from models that were trained on other parts.",
     "calibration": "Whether risks are right as numbers: of 100 people given a risk of 10%, 10 have the event.",
