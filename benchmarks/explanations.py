@@ -7,9 +7,11 @@ Reads a finished study of the synthetic cohort (`make demo`) and its truth, and 
 - the slopes of effect curves beside those of the true log-hazard: its ridge regression on the record's columns;
 - the Shapley shares of the feature sets beside those of an oracle that knows the true log-hazards of each subset.
 
-A study whose `cohort.noise` names a modality shows whether its share covers 0.
+A study whose `cohort.noise` names a modality shows whether its share covers 0; noise_modality.yaml is one.
 
     python benchmarks/explanations.py --study demo --experiment ehr.cox
+    snakemake --cores 2 --configfile benchmarks/noise_modality.yaml evaluate explain
+    python benchmarks/explanations.py --study noise_modality
 """
 
 import argparse

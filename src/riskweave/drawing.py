@@ -4,8 +4,10 @@ import textwrap
 from pathlib import Path
 
 from matplotlib import rc_context
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 __all__ = [
     "BLUE",
@@ -16,12 +18,15 @@ __all__ = [
     "PURPLE",
     "STYLE",
     "draw_sentence",
+    "in_years",
     "new_figure",
+    "percent_axis",
     "save_figure",
 ]
 
 # Okabe and Ito's colours, told apart with any colour vision; lines and markers differ as well, for print in black.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+DAYS_PER_YEAR = 365.25
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 GREY = "#555555"
 STYLE = {
@@ -42,6 +47,11 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def percent_axis(axis: Axis) -> None:
+    """Write the shares along an axis (0 to 1) as percentages, with no more digits than they need."""
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g}%"))
+
+
 def save_figure(figure: Figure, output: Path) -> None:
     """Write SVG (or PNG, by the suffix) without date, whole or not at all."""
     output = Path(output)
@@ -50,6 +60,19 @@ def save_figure(figure: Figure, output: Path) -> None:
     kind = output.suffix.removeprefix(".")
     figure.savefig(partial, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
     partial.replace(output)
+
+
+def in_years(days: float) -> str:
+    """Return what stands behind a number of days that is a number of years: `` (10 years)``; else nothing.
+
+    Examples
+    --------
+    >>> in_years(3652), in_years(1826), in_years(365), in_years(360)
+    (' (10 years)', ' (5 years)', ' (1 year)', '')
+    """
+    years = round(days / DAYS_PER_YEAR)
+    whole = years >= 1 and abs(days - years * DAYS_PER_YEAR) <= 2
+    return f" ({years} year{'s' if years > 1 else ''})" if whole else ""
 
 
 def draw_sentence(text: str, output: Path) -> None:

@@ -26,24 +26,34 @@ body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #
 h1 { font-size: 1.6rem; margin-bottom: .2rem; }
 h2 { font-size: 1.25rem; margin-top: 2.4rem; border-bottom: 1px solid #bbb; }
 h3 { font-size: 1.05rem; margin: 1.6rem 0 .3rem; } p { max-width: 46rem; margin: .4rem 0; }
-nav a { margin-right: 1rem; white-space: nowrap; } a { color: #0b4f7d; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .88rem; margin: .6rem 0; }
+nav { display: flex; flex-wrap: wrap; gap: .1rem 1rem; } nav a { white-space: nowrap; } a { color: #0b4f7d; }
+.scroll { overflow-x: auto; background: linear-gradient(to right, #fff 60%, #fff0) 0 0 / 40px 100%,
+  linear-gradient(to left, #fff 60%, #fff0) 100% 0 / 40px 100%, linear-gradient(to right, #0003, #0000) 0 0 / 12px 100%,
+  linear-gradient(to left, #0003, #0000) 100% 0 / 12px 100%; background-repeat: no-repeat;
+  background-attachment: local, local, scroll, scroll; }
+table { border-collapse: collapse; font-size: .88rem; margin: .6rem 0; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 th, td { text-align: left; padding: .18rem .9rem .18rem 0; border-bottom: 1px solid #e3e3e3; vertical-align: top; }
 thead th { border-bottom: 1.5px solid #555; } td.n, th.n { text-align: right; } td.n { white-space: nowrap; }
 tr.first td { border-top: 1px solid #999; } td.level { padding-left: 1.2rem; } .s { color: #666; }
-table.sortable { font-size: .78rem; } table.sortable td, table.sortable th { padding-right: .6rem; }
-td.wrap { max-width: 34rem; } td.long { overflow-wrap: anywhere; }
+table.sortable { font-size: .78rem; } table.sortable td, table.sortable th { padding-right: .4rem; }
+td.wrap { max-width: 34rem; } td.short { white-space: nowrap; } td.prose { min-width: 13rem; }
+td.long { overflow-wrap: anywhere; }
 figure { margin: .8rem 0; } figure img { max-width: 100%; height: auto; } figcaption { font-size: .85rem; color: #444; }
+figure div { overflow-x: auto; }
+@media screen and (max-width: 40rem) { figure img { max-width: none; } }
 .note { font-size: .88rem; color: #444; } summary { cursor: pointer; margin: .5rem 0; }
 td.mark { font-weight: 600; } td.todo { background: #fff6d6; }
 th button { font: inherit; font-weight: 600; color: inherit; background: none; border: 0; padding: 0; cursor: pointer;
-  text-align: inherit; } th button::after { content: " \\2195"; color: #777; }
-th[aria-sort="ascending"] button::after { content: " \\2191"; color: #000; }
-th[aria-sort="descending"] button::after { content: " \\2193"; color: #000; }
+  text-align: inherit; } th button::after { content: "\\00a0\\2195"; color: #777; }
+th[aria-sort="ascending"] button::after { content: "\\00a0\\2191"; color: #000; }
+th[aria-sort="descending"] button::after { content: "\\00a0\\2193"; color: #000; }
 @media print { body { margin: 0; max-width: none; } h2, h3 { break-after: avoid; } figure, tr { break-inside: avoid; } }
 """
+LONG_NAME = re.compile(r"[\w+.]{21,}")
 LONG_WORD = re.compile(r"\S{33}")
+LONGEST_LABEL, SHORTEST_PROSE = 16, 60
+"""Characters of cells that stay in one line, and of those that are given width where the page is narrow."""
 LEADING_NUMBER = re.compile(r"^\d{4,}(?= \(|$)")
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 # Sorts by the number that a cell begins with, else by its text; cells without a value stay last. Without a script the
@@ -78,6 +88,19 @@ for (const table of document.querySelectorAll("table.sortable")) {
 """
 
 
+def _breakable(text: str) -> str:
+    """Keep line breaks, and let the long name of an experiment be broken behind a plus or a dot."""
+    parts = LONG_NAME.sub(lambda found: re.sub(r"(?<=[+.])(?=\w)", "<wbr>", found[0]), text)
+    return parts.replace("\n", "<br>")
+
+
+def _length(value: str) -> str:
+    """Return how the words of a cell may be broken: by their length."""
+    if LONG_WORD.search(value):
+        return "long"
+    return "short" if len(value) <= LONGEST_LABEL else "prose" if len(value) >= SHORTEST_PROSE else ""
+
+
 @dataclass
 class Section:
     """A section of the page, filled from top to bottom.
@@ -109,7 +132,7 @@ class Section:
         kind = {".svg": "image/svg+xml", ".png": "image/png"}[path.suffix]
         content = base64.b64encode(path.read_bytes()).decode()
         self.parts.append(
-            f'<figure><img alt="{html.escape(caption)}" src="data:{kind};base64,{content}">'
+            f'<figure><div><img alt="{html.escape(caption)}" src="data:{kind};base64,{content}"></div>'
             f"<figcaption>{html.escape(caption)}</figcaption></figure>"
         )
 
@@ -153,8 +176,8 @@ class Section:
             cells = []
             for place, value in enumerate(values):
                 number = LEADING_NUMBER.sub(lambda found: f"{int(found[0]):,}", value) if place >= text else value
-                shown = "" if grouped and place == 0 and not first else html.escape(number).replace("\n", "<br>")
-                kind = "n" if place >= text else "wrap long" if LONG_WORD.search(value) else "wrap"
+                shown = "" if grouped and place == 0 and not first else _breakable(html.escape(number))
+                kind = "n" if place >= text else f"wrap {_length(value)}".rstrip()
                 kind += " s" if value == SUPPRESSED else f" {marks[value]}" if value in marks else ""
                 cells.append(f'<td class="{kind}">{shown}</td>')
             body.append(f'<tr class="{"first" if first else "next"}">{"".join(cells)}</tr>')

@@ -19,22 +19,30 @@ def simulate(seed, n, *, competing=False, days=None, levels=None):
     return time, event, risk
 
 
-def stratos_design(table):
-    """Predictors of the tutorial: size categories, nodes with a restricted cubic spline (knots 0, 1, 9), grade 3."""
+def spline(values, knots):
+    """The curved column of a restricted cubic spline of three knots."""
+    low, middle, high = knots
+    cube = [np.clip(values - knot, 0, None) ** 3 for knot in knots]
+    bent = cube[0] - cube[1] * (high - low) / (high - middle) + cube[2] * (middle - low) / (high - middle)
+    return bent / (high - low) ** 2
+
+
+def stratos_design(table, *, marker=False):
+    """Predictors of the tutorial: size categories, nodes as a spline, grade 3; with the marker, PGR as a spline too."""
     nodes = np.minimum(table["nodes"].to_numpy(float), 19)
-    cube = [np.clip(nodes - knot, 0, None) ** 3 for knot in (0, 1, 9)]
-    spline = (cube[0] - cube[1] * 9 / 8 + cube[2] / 8) / 81
     size = table["size"]
     middle, large = (
         (size == "20-50", size == ">50") if size.dtype.kind not in "if" else ((size > 20) & (size <= 50), size > 50)
     )
-    return pd.DataFrame(
-        np.column_stack([middle, large, nodes, spline, table["grade"] == 3]).astype(float), columns=list("abcde")
-    )
+    columns = [middle, large, nodes, spline(nodes, (0, 1, 9)), table["grade"] == 3]
+    if marker:
+        receptors = np.minimum(table["pgr"].to_numpy(float), 1360)
+        columns += [receptors, spline(receptors, (0, 41, 486))]
+    return pd.DataFrame(np.column_stack(columns).astype(float), columns=list("abcdefg"[: len(columns)]))
 
 
-def stratos():
-    """Outcomes of GBSG cut at five years (in years), its predictors, and the Cox model of Rotterdam.
+def stratos_both(*, marker=False):
+    """Rotterdam and GBSG: outcomes cut at five years (in years) and predictors of each, and Rotterdam's Cox model.
 
     Data of R's survival; recipe of the tutorial at github.com/danielegiardiello/Prediction_performance_survival.
     """
@@ -46,12 +54,17 @@ def stratos():
     died_later = (rotterdam["recur"] == 0) & (rotterdam["death"] == 1) & (rotterdam["rtime"] < rotterdam["dtime"])
     assert died_later.sum() == 43
     years = np.where(died_later, rotterdam["dtime"], days) / 365.25
-    development = stratos_design(rotterdam)
-    development["time"], development["event"] = np.minimum(years, 5), np.where(years > 5, 0, event)
-    cox = CoxPHFitter().fit(development, "time", "event")
+    development = stratos_design(rotterdam, marker=marker)
+    learnt = {"time": np.minimum(years, 5), "event": np.where(years > 5, 0, event)}
+    cox = CoxPHFitter().fit(development.assign(**learnt), "time", "event")
     years = gbsg["rfstime"].to_numpy(float) / 365.25
     values = {"time": np.minimum(years, 5), "event": np.where(years > 5, 0, gbsg["status"])}
-    return values, stratos_design(gbsg), cox
+    return learnt, development, values, stratos_design(gbsg, marker=marker), cox
+
+
+def stratos():
+    """Return the outcomes and predictors of GBSG and the Cox model of Rotterdam; see `stratos_both`."""
+    return stratos_both()[2:]
 
 
 def cox_risks(cox, design, times):

@@ -149,7 +149,7 @@ def test_wrong_words_and_codes_stop():
         score("prevent", outcome="mi")
     with pytest.raises(ValueError, match="years 5 is none"):
         score("prevent", years=5)
-    with pytest.raises(ValueError, match="variant 'uacr' is of 10 years and of cvd, ascvd and hf: not of chd"):
+    with pytest.raises(ValueError, match="variant 'uacr' is of cvd, ascvd and hf, not of chd"):
         score("prevent", outcome="chd", variant="uacr", uacr=20)
     with pytest.raises(TypeError, match="PREVENT of cvd takes no bmi"):
         score("prevent", bmi=25)

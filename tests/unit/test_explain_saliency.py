@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from riskweave.explain.saliency import BASELINES, draw_saliency, saliency_of
+from riskweave.explain.saliency import BASELINES, Saliency, draw_saliency, saliency_of
 
 SAMPLES, BUMP = 120, slice(70, 85)
 EDGE, BLOB = 16, (slice(9, 13), slice(3, 7))
@@ -90,3 +90,24 @@ def test_both_are_drawn_the_same_each_time(trace, picture, tmp_path):
             draw_saliency(saliency, file)
         assert files[0].read_bytes() == files[1].read_bytes()
         assert b"<image" in files[0].read_bytes()
+
+
+def test_one_strong_place_does_not_hide_the_others():
+    """The full colour is that of the strongest 0.5 %, and the colour bar says that it goes on."""
+    attribution = np.zeros((2, 5000), dtype=np.float32)
+    attribution[1, 200:4800] = 0.01
+    attribution[0, 2500] = 5.0
+    saliency = Saliency(np.zeros_like(attribution), attribution, 0.5, -0.25, 0.0, "ecg", 100.0)
+    figure = draw_saliency(saliency)
+    *leads, bar = figure.axes
+    assert [axes.images[0].get_clim()[1] for axes in leads] == pytest.approx([0.01, 0.01], rel=1e-3)
+    assert "0.50" in figure.get_suptitle()
+    assert "of silence: \u22120.25" in figure.get_suptitle()
+    assert bar.get_ylabel().startswith("log hazard ratio")
+
+
+def test_a_recording_on_which_nothing_rests_is_drawn():
+    nothing = np.zeros((8, 8), dtype=np.float32)
+    figure = draw_saliency(Saliency(nothing, nothing, 0.0, 0.0, 0.0, "image"))
+    assert figure.axes[1].images[1].get_clim() == (-1.0, 1.0)
+    assert "of the mean picture" in figure.get_suptitle()

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -15,8 +16,10 @@ from riskweave.errors import DataError
 from riskweave.page import Page
 from riskweave.study_report.counts import shown_counts
 from riskweave.study_report.report import OF_ENDPOINT, OF_STUDY, report_study
+from riskweave.study_report.words import NOTHING
+from riskweave.tracking.record import fingerprint
 
-VOID = {"meta", "img", "br", "link"}
+VOID = {"meta", "img", "br", "link", "wbr"}
 
 
 class Reader(HTMLParser):
@@ -95,7 +98,7 @@ def test_every_section_is_there(page):
     for head in (
         "Question and answer", "Data", "Endpoint mace", "Who was studied", "Which experiment predicts best",
         "By how much better than half.cox", "Are the risks right", "Would acting on the risks be of use",
-        "Who would be treated differently", "For whom does it work", "Provenance", "TRIPOD+AI",
+        "Who would be treated differently", "For whom does it work", "Provenance", "TRIPOD+AI", "Words",
     ):  # fmt: skip
         assert heads.count(head) == 1, head
     assert "Is the &lt;whole&gt; signal" in page
@@ -117,6 +120,34 @@ def test_a_page_without_tables_to_sort_has_no_script():
     page = Page("a", "b", "c")
     page.section("d", "d").table(pd.DataFrame({"e": ["f"]}))
     assert "script" not in page.render()
+
+
+def test_long_names_of_experiments_may_be_broken_and_nothing_else():
+    page = Page("a", "b", "c")
+    digest = "0123456789abcdef" * 2
+    page.section("d", "d").table(pd.DataFrame({"e": ["ehr+ecg+image.logistic_hazard", "ehr.cox", digest, "0.5 to 1"]}))
+    text = page.render()
+    assert '<td class="wrap">ehr+<wbr>ecg+<wbr>image.<wbr>logistic_hazard</td>' in text
+    assert text.count("<wbr>") == 3
+    assert Reader(text).table("e")[1] == ["ehr+ecg+image.logistic_hazard"]
+
+
+def test_the_answer_is_in_plain_words_and_its_numbers_are_those_of_the_leaderboard(root, page):
+    board = pd.read_parquet(root / "evaluation/mace/leaderboard.parquet").set_index("experiment")
+    best, other = board.loc["true.cox"], board.loc["half.cox"]
+    text = " ".join(Reader(page).text)
+    assert "mace, risks by day 360. Of two people of whom one has the event first, true.cox gives that one the" in text
+    found, lower = 100 * best["harrell_c"], 100 * best["harrell_c_lower"]
+    assert f"in {found:.1f} of 100 pairs (95 % interval {lower:.1f} to" in text
+    assert f"half.cox, does so in {100 * other['harrell_c']:.1f}." in text
+    assert f"predicts 100 events, {100 * best['observed_expected']:.0f} happened" in text
+
+
+def test_words_and_columns_are_explained(page):
+    reader = Reader(page)
+    columns = reader.table("rank", "experiment")[0][2:-2]
+    assert [row[0] for row in reader.table("column", "what it tells")[1:]] == columns
+    assert {"index time", "censored", "experiment", "reference", "fold"} <= {row[0] for row in reader.table("word")}
 
 
 def test_nobody_is_identified(root, made):
@@ -212,12 +243,36 @@ def test_where_numbers_come_from(root, made, page):
     record = root / "experiments/mace/true.cox/run.json"
     digest = hashlib.sha256(record.read_bytes()).hexdigest()
     assert rows["true.cox"][2:] == [
-        "7", "0123456789ab", "cdcdcdcdcdcd", "1 min 15 s", "2 x Processor, Accelerator", digest[:12],
+        "7", "0123456789ab", "cdcdcdcdcdcd", "1 min 15 s", "2 x Processor, Accelerator", digest[:12], NOTHING,
     ]  # fmt: skip
     assert rows["constant.null"][3] == "0123456789ab, changed"
     inputs = pd.read_csv(made / "inputs.csv").set_index("file")["sha256"]
     assert inputs["experiments/mace/true.cox/run.json"] == digest
     assert len(inputs) == len(inputs_of(root))
+    assert "MLflow run id:" not in page
+
+
+def test_runs_have_the_ids_of_the_store_where_it_holds_these_records(root, tmp_path):
+    """Of `half.cox` the store holds an older record: its run is not the one whose numbers are shown."""
+    columns = ["kind", "endpoint", "name", "fold", "fingerprint", "mlflow_experiment", "mlflow_run"]
+    found = {name: fingerprint(root / f"experiments/mace/{name}/run.json") for name in EXPERIMENTS}
+    found["half.cox"] = "00" * 32
+    runs = [
+        ("experiment", "mace", name, fold, digest, "3", f"{number}{fold[0]}" * 16)
+        for number, (name, digest) in enumerate(found.items())
+        for fold in ("parent", "0", "1")
+    ]
+    ids = root / "tracking/runs.csv"
+    ids.parent.mkdir()
+    pd.DataFrame(runs, columns=columns).to_csv(ids, index=False)
+    report_study(root=root, inputs=inputs_of(root), folder=tmp_path)
+    shutil.rmtree(ids.parent)
+    page = Reader((tmp_path / "index.html").read_text())
+    shown = {row[0]: row[-1] for row in page.table("trained", "endpoint")[1:]}
+    assert shown == {"true.cox": "0p" * 16, "half.cox": NOTHING, "constant.null": "2p" * 16}
+    assert "#/experiments/3/runs/" in "".join(page.text)
+    table = pd.read_csv(tmp_path / "runs.csv", dtype=str).set_index("name")
+    assert table.loc["true.cox", ["mlflow_experiment", "mlflow_run"]].tolist() == ["3", "0p" * 16]
 
 
 def test_explanations_and_searches_are_shown_where_there_are_any(root, page, tmp_path):

@@ -7,6 +7,7 @@ import scipy.sparse
 
 from riskweave.errors import DataError
 from riskweave.modalities.sparse import SparseColumn
+from riskweave.survival.arrays import as_columns
 from riskweave.survival.preprocessing import DesignMatrix, DropRedundant, FeatureTable, Winsorise
 
 
@@ -258,3 +259,49 @@ def test_subjects_of_one_person_are_told():
     owners = pd.Series(np.arange(60) // 2, index=ids(60))[::-1]
     assert design.of_person(owners).take(np.array([3, 2, 8])).people.tolist() == [1, 1, 4]
     assert design.of_person(None) is design
+
+
+def test_designs_have_the_digits_of_the_fitted_pipelines():
+    """Plain arrays stand in for scikit-learn's steps when a design is made: every column, gap and category."""
+    rng = np.random.default_rng(5)
+    subjects = pd.Index([f"s{number:03d}" for number in range(300)], dtype=object)
+    frame = pd.DataFrame(
+        {
+            "plain": rng.normal(size=300),
+            "gaps": np.where(rng.random(300) < 0.3, np.nan, rng.lognormal(0, 2, 300)),
+            "count": pd.array(rng.integers(0, 40, 300), dtype="Int64"),
+            "flag": pd.array(rng.random(300) < 0.4, dtype="boolean"),
+            "text": rng.choice(["a", "b", "other", "rarely"], 300, p=[0.5, 0.3, 0.18, 0.02]),
+            "level": pd.Categorical(rng.choice([1, 2, 3], 300)),
+        },
+        index=subjects,
+    )
+    frame.loc[frame.index[::7], ["count", "flag", "text"]] = None
+    constant = pd.DataFrame({"same": 1.0}, index=subjects)
+    tables = [
+        FeatureTable("one", "ehr", frame, categorical=("text", "level")),
+        FeatureTable("two", "ecg", frame[["plain"]].iloc[50:] ** 2),
+        FeatureTable("three", "image", constant),
+    ]
+    fitted = DesignMatrix().fit(tables, subjects[:200])
+    asked = subjects[40:].append(pd.Index(["elsewhere"], dtype=object))
+    unseen = frame.copy()
+    unseen.loc[unseen.index[250:], "text"] = "new"
+    unseen.loc[unseen.index[260:], "plain"] = [np.nan, 1e9] * 20
+    tables[0] = FeatureTable("one", "ehr", unseen, categorical=("text", "level"))
+    design = fitted.design(tables, asked)
+    found = design.frame()
+    for group, table in zip(design.groups[:2], tables[:2], strict=True):
+        has = asked.isin(table.frame.index)
+        pipeline = fitted.transformers_[group.modality]
+        raw = table.frame.reindex(asked[has]).add_prefix(f"{table.name}.")[list(pipeline.feature_names_in_)]
+        expected = np.asarray(pipeline.transform(as_columns(raw, fitted.categories_[group.modality])))
+        columns = [design.columns[place] for place in group.columns]
+        np.testing.assert_array_equal(found.loc[has, columns], expected)
+        assert (found.loc[~has, columns] == 0).all(axis=None)
+    assert "one.text=new" not in design.columns
+    assert {"one.text=other", "one.gaps=missing", "one.level=1"} <= set(design.columns)
+    assert not design.groups[2].columns
+    np.testing.assert_array_equal(found["has_ecg"], asked.isin(tables[1].frame.index))
+    again = pickle.loads(pickle.dumps(fitted)).design(tables, asked)
+    pd.testing.assert_frame_equal(again.frame(), found, check_exact=True)

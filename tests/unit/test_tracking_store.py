@@ -13,15 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from tracked_steps import FINGERPRINT, SUBJECTS, make_metrics, make_record, runs_of
 
 from riskweave.errors import DataError
 from riskweave.tracking.__main__ import main
 from riskweave.tracking.database import ui_command
-from riskweave.tracking.record import TrialRecord, read_record, recording, write_record
+from riskweave.tracking.record import TrialRecord, read_record, write_record
 from riskweave.tracking.store import collect, init_store, relocate
-
-SUBJECTS = [f"patient-{number:05d}-x" for number in range(40)]
-FINGERPRINT = "ab12" * 16
 
 
 @pytest.fixture(scope="module")
@@ -76,66 +74,6 @@ def no_network(monkeypatch):
 
     original = socket.socket.connect
     monkeypatch.setattr(socket.socket, "connect", connect)
-
-
-def make_record(folder, name="ehr.cox", kind="experiment", penalty=0.1, study="demo"):
-    """Write the record of a training step over a small cohort, as the trainers do."""
-    cohort = pd.DataFrame({"subject_id": SUBJECTS, "age": range(40), "event": [0, 1] * 20})
-    path = folder / kind / name / "run.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    columns = [f"lab_{number}_last" for number in range(2000)]
-    data = {
-        "source": "tables",
-        "fingerprint": FINGERPRINT,
-        "tables": {"subjects": {"rows": 40, "subjects": 40, "sha256": FINGERPRINT}},
-        "files": ["data/subjects.csv"],
-    }
-    with recording(
-        path,
-        kind=kind,
-        name=name,
-        endpoint="mace",
-        feature_sets={"ehr": ["age", *columns], "ecg": []},
-        params={"model": {"kind": "cox", "penalty": penalty, "codes": [f"ICD10//I{code}" for code in range(300)]}},
-        seed=7,
-        context={"study": study, "rule": "train_experiment", "wildcards": {"endpoint": "mace"}, "data": data},
-    ) as run:
-        run.architecture = "Linear(1, 1)\n" * 2000
-        run.metrics["iterations"] = 12
-        rows = []
-        for fold in range(2):
-            train = cohort[cohort.index % 2 == fold]
-            counts = {"train": len(train), "train_events": int(train["event"].sum())}
-            metrics = {"validation_loss": 0.25, "log_likelihood": float("nan")}
-            run.add_fold(fold, metrics=metrics, params={"penalty": penalty * (fold + 1)}, counts=counts)
-            rows += [(fold, epoch, "validation_loss", 1 / (epoch + 1)) for epoch in range(4)]
-        pd.DataFrame(rows, columns=["fold", "epoch", "metric", "value"]).to_csv(
-            path.with_name("curves.csv"), index=False
-        )
-    return path
-
-
-def make_metrics(path, estimate=0.71):
-    row = {"experiment": "ehr.cox", "endpoint": "mace", "n": 40, "events": 20, "lower": 0.6, "upper": 0.8}
-    rows = [
-        row | {"metric": "harrell_c", "horizon": None, "group": None, "group_value": None, "estimate": estimate},
-        row | {"metric": "brier", "horizon": 1825.0, "group": None, "group_value": None, "estimate": 0.1},
-        row | {"metric": "brier", "horizon": 1825.0, "group": "sex", "group_value": "female", "estimate": 0.2},
-    ]
-    pd.DataFrame(rows).to_parquet(path)
-    return path
-
-
-def runs_of(store, study="demo"):
-    """Return parents and children through MLflow's own client."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=f"sqlite:///{store}/mlflow.db")
-    experiment = client.get_experiment_by_name(study)
-    runs = client.search_runs([experiment.experiment_id])
-    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
-    return client, parents, children
 
 
 def test_a_record_becomes_a_parent_and_a_child_for_each_fold(store, tmp_path):
@@ -354,7 +292,7 @@ def test_an_unusable_store_is_a_clear_error_and_stays_as_it_was(tmp_path, store,
     with pytest.raises(DataError, match="cannot be written"):
         init_store(directory=tmp_path / "file")
     assert main(["ui", "--store", str(tmp_path / "nothing")]) == 1
-    assert "there is no store of runs. Run `snakemake track --forcerun collect_runs`" in capsys.readouterr().err
+    assert "there is no store of runs. Run `snakemake track`:" in capsys.readouterr().err
 
 
 def test_records_that_do_not_belong_together_are_refused(tmp_path):

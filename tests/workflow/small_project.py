@@ -51,7 +51,7 @@ class Project:
         assert done.returncode == 0, done.stdout + done.stderr
         table = pd.read_csv(io.StringIO(done.stdout), sep="\t")
         pending = table[table["plan"] != "no update"]
-        folders = pending["output_file"].map(lambda path: Path(path).parent.relative_to("results/small").as_posix())
+        folders = pending["output_file"].map(lambda path: os.path.relpath(os.path.dirname(path), "results/small"))
         return sorted(set(pending["rule"] + " " + folders))
 
 

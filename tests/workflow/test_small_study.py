@@ -245,6 +245,21 @@ def test_nothing_runs_twice(finished):
     assert finished.planned() == []
 
 
+def test_a_deleted_store_is_made_again_and_the_report_names_its_new_runs(project):
+    def shown():
+        table = pd.read_csv(project.results / "tracking/runs.csv", dtype=str)
+        named = re.findall(r"\b[0-9a-f]{32}\b", (project.results / "report/index.html").read_text())
+        assert set(table.loc[table["fold"] == "parent", "mlflow_run"]) == set(named)
+        return table
+
+    before = shown()
+    shutil.rmtree(project.root / "results/mlflow")
+    assert project.planned() == sorted(["collect_runs tracking", "init_tracking ../mlflow/studies", *REPORT])
+    assert (project.snakemake("report").returncode, project.planned()) == (0, [])
+    assert not set(shown()["mlflow_run"]) & set(before["mlflow_run"])
+    assert shown()["fingerprint"].equals(before["fingerprint"])
+
+
 def test_touching_every_file_reruns_nothing(project):
     touch_all(project.root)
     assert project.planned() == []

@@ -1,10 +1,11 @@
 """The study report: question, cohort, comparison, explanations, provenance and the TRIPOD+AI checklist on one page.
 
-It reads tables, figures and run records, and neither models nor the MLflow store: a run is found there by the fingerprint
-of its record, so that the report stays true when the store is deleted and made again.
+It reads tables, figures and run records, and neither models nor the MLflow store: only the table of the ids that the
+store gave to the runs. When the store is made again, that table changes, and the page with it; no number on it does.
 
 REQUIRED INPUTS: study.yaml, cohort/source/data.json, cohort/report/, cohort/leaks/findings.csv,
-  evaluation/objectives.csv, evaluation/<endpoint>/, run.json of every encoder and experiment, searches, explanations.
+  evaluation/objectives.csv, evaluation/<endpoint>/, run.json of every encoder and experiment, tracking/runs.csv,
+  searches, explanations.
 OUTPUTS: report/index.html, and the tables (CSV) and figures (SVG) of the page in the same folder, those of an endpoint
   in a folder of its name.
 """
@@ -38,6 +39,7 @@ rule report_study:
             endpoint=sorted(STUDY.endpoints),
         ),
         records=run_records(),
+        ids=[rules.collect_runs.output.ids],
         searches=searches_drawn(),
         explanations=explained_for_report(),
     output:
@@ -74,6 +76,8 @@ rule report_study:
         "../scripts/report_study.py"
 
 
+# The store too: where it was deleted, nothing else would ask for it, and the page would name runs that are gone.
 rule report:
     input:
         rules.report_study.output,
+        rules.init_tracking.output,

@@ -1,7 +1,7 @@
 """The local MLflow store: filled from run records, which are the source of truth; it can be deleted and rebuilt.
 
 REQUIRED INPUTS: run.json and curves.csv of every encoder and experiment, evaluation/<endpoint>/metrics.parquet.
-OUTPUTS: results/mlflow/ (SQLite store and artifacts, shared by all studies), tracking/collected.json.
+OUTPUTS: results/mlflow/ (SQLite store and artifacts, shared by all studies), tracking/collected.json, tracking/runs.csv.
 """
 
 
@@ -11,10 +11,11 @@ localrules:
 
 
 # The store has one writer at a time, and its schema is made before the first: parallel first writers break MLflow's
-# migration. The database itself is no output: Snakemake deletes outputs before it makes them again.
+# migration. The database itself is no output: Snakemake deletes outputs before it makes them again. A file of each study
+# lies beside it instead: where the store was deleted it is missing, and the runs are collected again.
 rule init_tracking:
     output:
-        store=f"{RESULTS}/tracking/store.json",
+        store=f"{STORE}/studies/{STUDY.study}.json",
     log:
         f"{RESULTS}/logs/init_tracking.log",
     conda:
@@ -29,12 +30,14 @@ rule init_tracking:
 
 rule collect_runs:
     input:
-        store=ancient(rules.init_tracking.output.store),
+        store=rules.init_tracking.output.store,
         records=run_records(),
         metrics=expand(rules.evaluate_endpoint.output.metrics, endpoint=sorted(STUDY.endpoints)),
         artifacts=[rules.save_study.output.study, rules.judge_objectives.output.verdicts, *leaderboards()],
     output:
         collected=f"{RESULTS}/tracking/collected.json",
+        # MLflow's ids, which are new in a new store. The study report shows them; nothing else reads them.
+        ids=f"{RESULTS}/tracking/runs.csv",
     log:
         f"{RESULTS}/logs/collect_runs.log",
     benchmark:
@@ -53,4 +56,5 @@ rule collect_runs:
 
 rule track:
     input:
+        rules.init_tracking.output,
         rules.collect_runs.output,

@@ -6,7 +6,7 @@ from riskweave.jobs import job_log
 from riskweave.study_report.report import report_study
 
 with job_log(Path(snakemake.log[0])):
-    named = ("study", "cohort", "evaluation", "figures", "records", "searches", "explanations")
+    named = ("study", "cohort", "evaluation", "figures", "records", "ids", "searches", "explanations")
     report_study(
         root=Path(snakemake.input.study[0]).parent,
         inputs=[Path(path) for name in named for path in snakemake.input.get(name, [])],

@@ -38,7 +38,7 @@ def prevent(
     years : {10, 30}
         Horizon.
     variant : {"base", "hba1c", "uacr", "sdi", "full"}
-        With which further predictors; others than `base` for 10 years and `cvd`, `ascvd`, `hf`.
+        With which further predictors; others than `base` for `cvd`, `ascvd`, `hf`.
     cholesterol : {"mmol/L", "mg/dL"}
         Unit of total and HDL cholesterol; not needed for `hf`, whose equation lacks them.
     prior_cvd : array-like of 0 and 1, optional
@@ -65,9 +65,7 @@ def prevent(
         if value not in allowed:
             raise ValueError(f"{name} {value!r} is none of PREVENT's. Allowed: {', '.join(map(str, allowed))}")
     if (outcome, "male") not in COEFFICIENTS.get((variant, years), {}):
-        raise ValueError(
-            f"variant {variant!r} is of 10 years and of cvd, ascvd and hf: not of {outcome} in {years} years"
-        )
+        raise ValueError(f"variant {variant!r} is of cvd, ascvd and hf, not of {outcome}")
     intake = Intake()
     sexes = intake.word("sex", inputs.pop("sex"), ("male", "female"))
     with np.errstate(all="ignore"):

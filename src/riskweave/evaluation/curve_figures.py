@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from riskweave.drawing import BLUE, COLOURS, GREY, ORANGE, STYLE, new_figure, save_figure
+from riskweave.drawing import BLUE, COLOURS, GREY, ORANGE, STYLE, in_years, new_figure, percent_axis, save_figure
 from riskweave.evaluation.figures import panel_title
 from riskweave.parquet import read_frame
 
@@ -47,8 +47,8 @@ def plot_decision_curves(*, decision_curve: Path, leaderboard: Path, output: Pat
         SVG file written (PNG by its suffix).
     """
     table, board = read_frame(decision_curve), read_frame(leaderboard)
-    first = board.iloc[0]
-    table = table[table["horizon"] == first["horizon"]]
+    first, last = board.iloc[0], board.iloc[0]["horizon"]
+    table = table[table["horizon"] == last]
     models, everybody = (table[table["strategy"] == name] for name in ("model", "treat all"))
     highest = float(np.nanmax(table[["net_benefit", "upper"]].to_numpy(float), initial=0.001))
     with rc_context(STYLE):
@@ -62,6 +62,7 @@ def plot_decision_curves(*, decision_curve: Path, leaderboard: Path, output: Pat
             axes.set_xlim(0, table["threshold"].max())
             axes.set_ylim(-0.25 * highest, 1.08 * highest)
             axes.locator_params(nbins=4)
+            percent_axis(axes.xaxis)
             if position == 0:
                 names = (("model", BLUE), ("treat all (dashed)", ORANGE), ("treat none (dotted)", GREY))
                 for line, (name, colour) in enumerate(names):
@@ -71,7 +72,7 @@ def plot_decision_curves(*, decision_curve: Path, leaderboard: Path, output: Pat
                     )
         figure.supxlabel("Threshold: the risk from which one would act", fontsize=9)
         figure.supylabel("Net benefit (events found per person)", fontsize=9)
-        figure.suptitle(f"{first['endpoint']}: decision curves at {first['horizon']} days", fontsize=10)
+        figure.suptitle(f"{first['endpoint']}: decision curves at {last} days{in_years(last)}", fontsize=10)
         save_figure(figure, output)
 
 
@@ -104,7 +105,12 @@ def plot_smooth_calibration(*, calibration_curve: Path, leaderboard: Path, outpu
                 if position == 0:
                     place = (0.04, 0.97 - 0.1 * h)
                     axes.annotate(
-                        f"{horizon} days", place, xycoords="axes fraction", color=colour, fontsize=8, va="top"
+                        f"{horizon} days{in_years(horizon)}",
+                        place,
+                        xycoords="axes fraction",
+                        color=colour,
+                        fontsize=8,
+                        va="top",
                     )
             if np.isfinite(row["calibration_slope"]):
                 bounds = f"({row['calibration_slope_lower']:.2f} to {row['calibration_slope_upper']:.2f})"
@@ -114,8 +120,10 @@ def plot_smooth_calibration(*, calibration_curve: Path, leaderboard: Path, outpu
             axes.set_ylim(0, limit)
             axes.set_aspect("equal")
             axes.locator_params(nbins=4)
+            for axis in (axes.xaxis, axes.yaxis):
+                percent_axis(axis)
         figure.supxlabel("Predicted risk", fontsize=9)
         figure.supylabel("Observed risk (smooth)", fontsize=9)
-        first = board.iloc[0]
-        figure.suptitle(f"{first['endpoint']}: smooth calibration (slope at {first['horizon']} days)", fontsize=10)
+        first, last = board.iloc[0], board.iloc[0]["horizon"]
+        figure.suptitle(f"{first['endpoint']}: smooth calibration, slope at {last} days{in_years(last)}", fontsize=10)
         save_figure(figure, output)

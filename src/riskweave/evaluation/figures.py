@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 
-from riskweave.drawing import BLUE, COLOURS, GREY, STYLE, new_figure, save_figure
+from riskweave.drawing import BLUE, COLOURS, GREY, STYLE, in_years, new_figure, percent_axis, save_figure
 from riskweave.parquet import read_frame
 
 __all__ = ["panel_title", "plot_calibration", "plot_leaderboard"]
@@ -53,7 +53,7 @@ def plot_leaderboard(*, leaderboard: Path, output: Path) -> None:
     table = read_frame(leaderboard)
     reference = table["reference"].iloc[0]
     marked = (table["experiment"] == reference).to_numpy()
-    first = table.iloc[0]
+    first, last = table.iloc[0], table.iloc[0]["horizon"]
     with rc_context(STYLE):
         figure = new_figure(10, 1.5 + 0.3 * len(table))
         left, right = figure.subplots(1, 2, sharey=True)
@@ -71,10 +71,8 @@ def plot_leaderboard(*, leaderboard: Path, output: Path) -> None:
         left.set_ylim(len(table) - 0.5, -0.5)
         left.set_xlabel("Harrell's concordance (0.5 is chance)")
         right.set_xlabel(f"Difference to {reference} (above 0 is better)")
-        figure.suptitle(
-            f"{first['endpoint']}: risk at {first['horizon']} days, {first['n']} subjects, {first['events']} events",
-            fontsize=10,
-        )
+        people = f"{first['n']} subjects, {first['events']} events"
+        figure.suptitle(f"{first['endpoint']}: risk at {last} days{in_years(last)}, {people}", fontsize=10)
         save_figure(figure, output)
 
 
@@ -91,7 +89,7 @@ def _calibration_panel(axes: Axes, table: pd.DataFrame, limit: float, *, label: 
         if label:
             # where the three curves part: above the identity line, in the order of the horizons
             axes.annotate(
-                f"{horizon} days",
+                f"{horizon} days{in_years(horizon)}",
                 (0.04, 0.97 - 0.1 * h),
                 xycoords="axes fraction",
                 color=colour,
@@ -102,6 +100,8 @@ def _calibration_panel(axes: Axes, table: pd.DataFrame, limit: float, *, label: 
     axes.set_ylim(0, limit)
     axes.set_aspect("equal")
     axes.locator_params(nbins=4)
+    for axis in (axes.xaxis, axes.yaxis):
+        percent_axis(axis)
 
 
 def plot_calibration(*, calibration: Path, leaderboard: Path, output: Path) -> None:
@@ -135,8 +135,8 @@ def plot_calibration(*, calibration: Path, leaderboard: Path, output: Path) -> N
                 axes.annotate(
                     f"O/E {ratio:.2f} {bounds}", (0.97, 0.04), xycoords="axes fraction", ha="right", fontsize=7.5
                 )
-        figure.supxlabel("Expected: mean predicted risk of the group", fontsize=9)
-        figure.supylabel("Observed: Aalen\u2013Johansen incidence", fontsize=9)
-        first = board.iloc[0]
-        figure.suptitle(f"{first['endpoint']}: calibration (O/E at {first['horizon']} days)", fontsize=10)
+        figure.supxlabel("Mean predicted risk of the group", fontsize=9)
+        figure.supylabel("Observed risk (Aalen\u2013Johansen)", fontsize=9)
+        first, last = board.iloc[0], board.iloc[0]["horizon"]
+        figure.suptitle(f"{first['endpoint']}: calibration, O/E at {last} days{in_years(last)}", fontsize=10)
         save_figure(figure, output)

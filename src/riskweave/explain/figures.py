@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from riskweave.drawing import BLUE, GREEN, GREY, ORANGE, STYLE, new_figure, save_figure
+from riskweave.drawing import BLUE, GREEN, GREY, ORANGE, STYLE, in_years, new_figure, save_figure
 from riskweave.parquet import read_frame
 
 __all__ = ["MOST_COLUMNS", "MOST_CURVES", "draw_effects", "draw_importance", "draw_shapley"]
@@ -93,7 +93,7 @@ def draw_importance(*, importance: Path, output: Path, csv: Path) -> None:
             panels[-1].set_xlabel("loss of Harrell's concordance (above 0: the model relies on it)")
             handles, labels = panels[0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-        figure.suptitle(_headline(table, f"importance for the risk at {last} days"), fontsize=10)
+        figure.suptitle(_headline(table, f"importance for the risk at {last} days{in_years(last)}"), fontsize=10)
         save_figure(figure, output)
     _write_csv(table, csv)
 
@@ -164,7 +164,9 @@ def draw_effects(*, effects: Path, importance: Path, output: Path, csv: Path) ->
             grid[0].text(0.5, 0.5, "no column whose values have a meaning", ha="center", color=GREY)
         figure.supylabel("effect on the risk\n(percentage points; 0: mean)", fontsize=9)
         figure.suptitle(
-            _headline(ranks, f"effects on the risk at {last} days, {len(chosen)} of {len(curves)} columns"),
+            _headline(
+                ranks, f"effects on the risk at {last} days{in_years(last)}, {len(chosen)} of {len(curves)} columns"
+            ),
             fontsize=10,
         )
         save_figure(figure, output)
@@ -202,7 +204,7 @@ def draw_shapley(*, shapley: Path, output: Path, csv: Path) -> None:
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
         first = table.iloc[0]
         figure.suptitle(
-            f"{first['endpoint']}: what each feature set is worth for the risk at {last} days, "
+            f"{first['endpoint']}: what each feature set is worth for the risk at {last} days{in_years(last)}, "
             f"{first['n']} subjects, {first['events']} events",
             fontsize=10,
         )

@@ -83,17 +83,24 @@ def shuffled(rows: Rows, unit: Unit, rng: np.random.Generator, strata: np.ndarra
     strata : (n,) array of int, optional
         Values change places within a stratum only.
     """
-    return _exchanged(rows, unit, [_donors(rows, unit, rng, strata)])
+    return _exchanged(rows, unit, [_donors(len(rows), _alike(rows, unit, strata), rng)])
 
 
-def _donors(rows: Rows, unit: Unit, rng: np.random.Generator, strata: np.ndarray | None) -> np.ndarray:
-    """Return from which row each gets its values: (n,)."""
+def _alike(rows: Rows, unit: Unit, strata: np.ndarray | None) -> list[np.ndarray]:
+    """Return the positions of rows among which values may change places: same feature sets and stratum."""
     has = np.column_stack([rows.present[name] for name in unit.sets])
-    keys = has.astype(np.int64) if strata is None else np.column_stack([has, strata])
-    group = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
-    donors = np.arange(len(rows))
-    for number in np.unique(group[has.any(axis=1)]):
-        order = rng.permutation(np.flatnonzero(group == number))
+    group = np.zeros(len(rows), dtype=np.int64)
+    for key in has.T if strata is None else [*has.T, strata]:
+        levels, place = np.unique(key, return_inverse=True)
+        group = np.unique(group * len(levels) + place, return_inverse=True)[1]
+    return [np.flatnonzero(group == number) for number in np.unique(group[has.any(axis=1)])]
+
+
+def _donors(n: int, alike: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Return from which of n rows each gets its values: (n,)."""
+    donors = np.arange(n)
+    for positions in alike:
+        order = rng.permutation(positions)
         donors[order] = np.roll(order, 1)
     return donors
 
@@ -129,8 +136,9 @@ def _lost(
     # All permutations in one call: most of a prediction's time is spent before the first row.
     found = np.full((repeats, *base.shape), np.nan)
     for fold, stratum in zip(folds, strata, strict=True):
+        alike = _alike(fold.rows, unit, stratum)
         exchanges = [
-            _donors(fold.rows, unit, _generator(seed, unit, repeat, fold.fold), stratum) for repeat in range(repeats)
+            _donors(len(fold.rows), alike, _generator(seed, unit, repeat, fold.fold)) for repeat in range(repeats)
         ]
         at_once = max(1, MOST_ROWS // max(len(fold.rows), 1))
         for start in range(0, repeats, at_once):

@@ -30,6 +30,12 @@ BASELINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 """What carries no information, by modality: from all recordings and the rows of training subjects."""
 
+WITHOUT = {"ecg": "silence", "image": "the mean picture"}
+"""What the baselines are called in figures."""
+
+STRONGEST = 0.995
+"""Quantile of the strengths beyond which places have the full colour: a few single ones would leave the rest white."""
+
 COLOURS = LinearSegmentedColormap.from_list("saliency", [BLUE, "#FFFFFF", ORANGE])
 
 
@@ -114,9 +120,10 @@ def draw_saliency(saliency: Saliency, output: Path | None = None, *, leads: tupl
     with rc_context(STYLE):
         draw = _draw_picture if saliency.recording.ndim == 2 and saliency.sampling_rate is None else _draw_trace
         figure = draw(saliency, leads)
+        baseline = WITHOUT.get(saliency.modality, "the baseline")
+        told = f"{saliency.score:+.2f}; of {baseline}: {saliency.baseline_score:+.2f}"
         figure.suptitle(
-            f"log hazard ratio by the encoder {saliency.score:+.2f}, of the baseline {saliency.baseline_score:+.2f}"
-            "; orange raises it, blue lowers it".replace("-", "\u2212"),
+            f"Log hazard ratio by the encoder: {told}\nOrange raises it, blue lowers it".replace("-", "\u2212"),
             fontsize=9,
         )
         if output is not None:
@@ -124,17 +131,23 @@ def draw_saliency(saliency: Saliency, output: Path | None = None, *, leads: tupl
     return figure
 
 
+def _limit(smooth: np.ndarray) -> float:
+    """Return the strength that has the full colour."""
+    strength = np.abs(smooth)
+    return float(np.quantile(strength, STRONGEST) or strength.max() or 1.0)
+
+
 def _draw_picture(saliency: Saliency, leads: tuple[str, ...] | None) -> Figure:  # noqa: ARG001
     """Draw a picture, and again with its attributions laid over."""
     smooth = gaussian_filter(saliency.attribution, SMOOTHED_SHARE * max(saliency.recording.shape))
-    limit = np.abs(smooth).max() or 1.0
-    figure = new_figure(7, 3.6)
+    limit = _limit(smooth)
+    figure = new_figure(7, 3.5)
     for axes, over in zip(figure.subplots(1, 2), (False, True), strict=True):
         axes.imshow(saliency.recording, cmap="gray", vmin=0, vmax=1)
         if over:
             strength = np.clip(np.abs(smooth) / limit, 0, 1) * 0.8
             shown = axes.imshow(smooth, cmap=COLOURS, vmin=-limit, vmax=limit, alpha=strength)
-            figure.colorbar(shown, ax=axes, shrink=0.8, label="per pixel, smoothed")
+            figure.colorbar(shown, ax=axes, shrink=0.8, extend="both", label="log hazard ratio per pixel, smoothed")
         axes.set_axis_off()
     return figure
 
@@ -147,10 +160,10 @@ def _draw_trace(saliency: Saliency, leads: tuple[str, ...] | None) -> Figure:
         leads = twelve if number == len(twelve) else tuple(str(lead + 1) for lead in range(number))
     rate = saliency.sampling_rate or 1.0
     smooth = gaussian_filter1d(saliency.attribution, SMOOTHED_SECONDS * rate, axis=1)
-    limit = np.abs(smooth).max() or 1.0
+    limit = _limit(smooth)
     columns = 2 if number > 3 else 1
     lines = -(-number // columns)
-    figure = new_figure(11 if columns == 2 else 8, 0.95 * lines + 0.8)
+    figure = new_figure(11 if columns == 2 else 8, 0.95 * lines + 1.0)
     grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).T.ravel()
     seconds = np.arange(samples) / rate
     low, high = float(saliency.recording.min()), float(saliency.recording.max())
@@ -165,6 +178,6 @@ def _draw_trace(saliency: Saliency, leads: tuple[str, ...] | None) -> Figure:
         axes.set_ylabel(leads[lead], rotation=0, ha="right", va="center")
     for axes in grid[number:]:
         axes.set_axis_off()
-    figure.colorbar(shown, ax=list(grid), shrink=0.6, label="per sample, smoothed")
+    figure.colorbar(shown, ax=list(grid), shrink=0.6, extend="both", label="log hazard ratio per sample, smoothed")
     figure.supxlabel("seconds; traces in mV", fontsize=8)
     return figure

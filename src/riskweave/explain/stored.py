@@ -43,7 +43,7 @@ class StoredFold:
         """Return the risk of the target (n, horizons); see `riskweave.explain.rows.Predict`."""
         if not len(rows):
             return np.zeros((0, len(self.horizons)))
-        names = pd.Index([f"{number:09d}" for number in range(len(rows))], dtype=object)
+        names = pd.RangeIndex(len(rows))
         tables = [self._table(table, rows, names) for table in self.tables]
         risks = self.model.predict(self.preprocessing.design(tables, names), list(self.horizons))
         return np.asarray(risks, dtype=np.float64)[:, 0, :]
@@ -52,7 +52,8 @@ class StoredFold:
     def _table(table: FeatureTable, rows: Rows, names: pd.Index) -> FeatureTable:
         """Return a feature table of made-up subjects with these values."""
         has = rows.present[table.name]
-        frame = rows.tables[table.name][has].set_axis(names[has], axis=0)
+        frame = rows.tables[table.name]
+        frame = frame.set_axis(names, axis=0) if has.all() else frame[has].set_axis(names[has], axis=0)
         sparse = {}
         for column, stored in table.sparse.items():
             places = frame.pop(column)

@@ -120,7 +120,7 @@ class ClinicalScoreModel(Block):
     variant: Literal["base", "hba1c", "uacr", "sdi", "full"] = Field(
         default="base",
         description="Further predictors of PREVENT: HbA1c (%), urinary albumin to creatinine (mg/g), decile of the "
-        "social deprivation index, or all three (`full`); for 10 years and `cvd`, `ascvd`, `hf`.",
+        "social deprivation index, or all three (`full`); for `cvd`, `ascvd`, `hf`.",
     )
     units: ScoreUnits = Field(default=ScoreUnits(), description="Units of the inputs that come in several.")
     inputs: dict[Input, str] = Field(
@@ -146,9 +146,8 @@ class ClinicalScoreModel(Block):
             raise ValueError(f"prevent needs `outcome`: {outcomes}" if prevent else f"{self.score} has no `outcome`")
         if self.years not in facts.years:
             raise ValueError(f"{self.score} has no horizon of {self.years} years: only {facts.years[0]}")
-        known = prevent and self.years == 10 and self.outcome in ("cvd", "ascvd", "hf")
-        if self.variant != "base" and not known:
-            raise ValueError(f"variant {self.variant} is of prevent for 10 years and the outcomes cvd, ascvd and hf")
+        if self.variant != "base" and self.outcome not in ("cvd", "ascvd", "hf"):
+            raise ValueError(f"variant {self.variant} is of prevent and the outcomes cvd, ascvd and hf")
         lipids = "hdl" in self.needs()
         if lipids != (self.units.cholesterol is not None):
             raise ValueError(

@@ -6,12 +6,23 @@ from riskweave.page import SUPPRESSED, Section
 from riskweave.study_report.explained import add_explanations
 from riskweave.study_report.figures import subgroups_table
 from riskweave.study_report.inputs import Content, EndpointContent
-from riskweave.study_report.words import METRICS, NOTHING, estimate, number, percent, shown, stacked
+from riskweave.study_report.words import (
+    METRICS,
+    NOTHING,
+    at_day,
+    estimate,
+    group_value,
+    number,
+    percent,
+    shown,
+    stacked,
+)
 
 __all__ = [
     "add_endpoint",
     "folds_table",
     "leaderboard_table",
+    "meanings_table",
     "recalibration_rows",
     "reclassification_table",
     "shown_experiments",
@@ -45,6 +56,12 @@ def leaderboard_table(board: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def meanings_table() -> pd.DataFrame:
+    """Return what each column of the leaderboard tells, and which of its values is best."""
+    rows = [(METRICS[metric].short, METRICS[metric].meaning, METRICS[metric].best) for metric in COLUMNS]
+    return pd.DataFrame(rows, columns=["column", "what it tells", "best"])
+
+
 def _p_value(value: float) -> str:
     return NOTHING if pd.isna(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
 
@@ -62,7 +79,9 @@ def subgroup_rows(endpoint: EndpointContent) -> pd.DataFrame:
         counts = endpoint.counts.subjects_in.get((group, value)), endpoint.counts.events_in.get((group, value))
         if group == "all":
             counts = endpoint.counts.at_risk, endpoint.counts.events_followed
-        row = {"group": "everyone" if group == "all" else group, "value": "" if group == "all" else value}
+        row = {"group": "everyone", "value": ""}
+        if group != "all":
+            row = {"group": group, "value": group_value(group, value)}
         row |= {"subjects": shown(counts[0]), "events": shown(counts[1])}
         for experiment in shown_experiments(endpoint):
             mine = (table["experiment"] == experiment) & (table["group"] == group) & (table["group_value"] == value)
@@ -117,31 +136,41 @@ def recalibration_rows(endpoint: EndpointContent) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _compared(table1: pd.DataFrame) -> str:
+    """Say between which columns of Table 1 the standardised mean difference is, where there is one."""
+    groups = [column for column in table1 if column not in ("variable", "level", "all", "SMD")]
+    if "SMD" not in table1 or len(groups) < 2:
+        return ""
+    between = f"{groups[0]} and {groups[1]}" if groups[0] == "event" or len(groups) == 2 else "all pairs, the largest"
+    return f"SMD: standardised mean difference, the difference of means in standard deviations ({between})."
+
+
 def _add_cohort(section: Section, content: Content, endpoint: EndpointContent) -> None:
     folder, horizon = f"cohort/report/{endpoint.name}", endpoint.horizon
     section.heading("Who was studied")
     section.text(
         "Read from the top: at each step, who was left out and how many remained. The last boxes tell what became of "
-        "the subjects at risk. Whoever had the event before the index time is not at risk of a first one and is left "
-        "out of this endpoint."
+        "the subjects at risk. Whoever had the event before the index time (the moment of prediction) is not at risk "
+        "of a first one and is left out of this endpoint. Censored: followed up to some day and free of the event so "
+        "far."
     )
     section.figure(
         content.files.path(f"{folder}/flow.svg"), "Subjects left out and remaining, and outcomes by the last horizon."
     )
     section.table(endpoint.cohort("attrition"), text=2, folded="The steps as a table")
-    section.table(endpoint.cohort("outcomes"), f"First event by day {horizon}")
+    section.table(endpoint.cohort("outcomes"), f"First event by {at_day(horizon)}")
     section.table(endpoint.cohort("follow_up"), "Follow-up (median by the reverse Kaplan-Meier method)")
     section.figure(
         content.files.path(f"{folder}/curves.svg"),
-        "How many have had the event, or another that ends the time at risk, by each time (cumulative incidence).",
+        "Left: how many have had the event, or another that ends the time at risk, by each time (cumulative "
+        "incidence). Right: how many are free of all of these, and how many are still followed (not censored).",
     )
     table1 = endpoint.cohort("table1")
     if table1.empty:
         section.text("Table 1 is not shown: from it and other numbers a small count would follow.")
     else:
         section.table(table1, "Table 1. Subjects at risk at the index time", text=2, grouped=True)
-        note = "Counts are n (% of all subjects of the column). SMD, where given: standardised mean difference."
-        section.text(note, note=True)
+        section.text(f"Counts are n (% of all subjects of the column). {_compared(table1)}", note=True)
 
 
 def _add_ranking(section: Section, content: Content, endpoint: EndpointContent) -> None:
@@ -149,17 +178,16 @@ def _add_ranking(section: Section, content: Content, endpoint: EndpointContent) 
     section.heading("Which experiment predicts best")
     section.text(
         f"Each row is an experiment: a group of features with a model. All predict the same subjects, each of them by "
-        f"a model that was trained without that subject. Figures are at day {endpoint.horizon} and stand beside their "
+        f"a model that was trained without that subject. Figures are at {at_day(endpoint.horizon)}, above their "
         f"{content.confidence} confidence intervals. Click on a heading to sort."
     )
     section.table(leaderboard_table(endpoint.board), text=2, sortable=True, marks={"reference": "mark"})
-    for metric in COLUMNS:
-        section.text(f"{METRICS[metric].short}: {METRICS[metric].title}; {METRICS[metric].best}.", note=True)
+    section.table(meanings_table(), "What the columns tell", text=3)
     section.text(
         f"Intervals: {evaluation.bootstrap} bootstrap resamples of people, models kept as trained. They tell how well "
         "these predictions are measured, not how models would differ if they were trained again. The first of many "
         "experiments is partly first by chance: its own figures flatter it a little. p-values are of two sides, "
-        "corrected for the number of experiments compared with the reference.",
+        "corrected (by Holm's method) for the number of experiments compared with the reference.",
         note=True,
     )
     section.table(folds_table(endpoint), "Concordance within each fold", folded="How figures differ between the folds")
@@ -176,8 +204,9 @@ def _add_calibration(section: Section, endpoint: EndpointContent) -> None:
     section.heading("Are the risks right")
     section.text(
         "Subjects are put into groups by predicted risk. Each point compares the mean predicted risk of a group "
-        "(across) with what happened to it (upwards). Points on the dashed line: of 100 people given a risk of 10 %, "
-        "10 have the event. Below the line risks are too high, above it too low. O/E: observed over expected events."
+        "(across) with what happened to it (upwards). Points on the dashed line: of 100 people given a risk of 10%, "
+        "10 have the event. Below the line risks are too high, above it too low. O/E: observed over expected events. "
+        f"Colours: risks by {' and by '.join(at_day(day) for day in sorted(endpoint.block.horizons))}."
     )
     section.figure(files.path(f"{folder}/calibration.svg"), "Calibration by groups of predicted risk.")
     section.text("The same without groups, as a smooth curve with its band, where most predicted risks lie.")
@@ -226,19 +255,25 @@ def add_endpoint(section: Section, content: Content, endpoint: EndpointContent, 
         section.text(endpoint.block.description)
     _add_cohort(section, content, endpoint)
     _add_ranking(section, content, endpoint)
-    section.figure(own["differences"], f"Paired differences to {endpoint.reference} at day {endpoint.horizon}.")
+    section.figure(own["differences"], f"Paired differences to {endpoint.reference} at {at_day(endpoint.horizon)}.")
     _add_calibration(section, endpoint)
     _add_reclassification(section, endpoint)
     section.heading("For whom does it work")
     section.text(
-        "The same figures among people who have certain modalities, and in the subgroups that the study names. Groups "
-        "of few people have wide intervals; with fewer than 10 people or events there are none. Several subgroups are "
-        "looked at: that some differ is expected by chance."
+        "The same figures among people who have certain modalities (kinds of data), and in the subgroups that the "
+        "study names. Groups of few people have wide intervals; with fewer than 10 people or events there are none. "
+        "Several subgroups are looked at: that some differ is expected by chance."
     )
+    if content.study.evaluation.age_bands:
+        section.text(
+            "Within a band of age the concordance is mostly lower than over all ages: there age itself tells people "
+            "apart less."
+        )
     section.figure(own["subgroups"], "Concordance and observed over expected events by subgroup.")
     rows = subgroup_rows(endpoint)
     section.table(rows, text=2, grouped=True)
+    note = f"Events: of the whole follow-up, those after {at_day(endpoint.horizon)} among them."
     if (rows[["subjects", "events"]] == SUPPRESSED).any(axis=None):
-        note = "Numbers from which a small count would follow are not shown. Events: of the whole follow-up."
-        section.text(note, note=True)
+        note += " Numbers from which a small count would follow are not shown."
+    section.text(note, note=True)
     add_explanations(section, content, endpoint)

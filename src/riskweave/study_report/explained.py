@@ -16,7 +16,8 @@ FIGURES = {
     ),
     "effects.svg": (
         "How the predicted risk changes over the values of a column, others as they are; 0 is the mean over the "
-        "people. This is what the model makes of the values, not what would happen if they changed."
+        "people. Band: interval; dashed: lowest and highest of the folds' models; open points: fewer than 50 people. "
+        "This is what the model makes of the values, not what would happen if they changed."
     ),
 }
 SHAPLEY = (
@@ -77,6 +78,12 @@ def add_explanations(section: Section, content: Content, endpoint: EndpointConte
         section.text(
             "None of this is causal: it tells what the model makes of the values. Marginal: what the model relies on, "
             "what it shares with other columns included. Conditional: what the column adds to the others."
+        )
+        section.text(
+            "A column of dated values is named by their code and by what was made of them. CODE:mean: the mean of all "
+            "with that code; last: the latest; slope: the change over time; ever: whether there was any (1) or none "
+            "(0).",
+            note=True,
         )
         for file, caption in FIGURES.items():
             path = files.optional(f"{folder}/{file}")

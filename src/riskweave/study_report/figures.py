@@ -7,13 +7,15 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 
-from riskweave.drawing import BLUE, GREY, ORANGE, STYLE, draw_sentence, new_figure, save_figure
-from riskweave.study_report.words import METRICS, estimate
+from riskweave.drawing import BLUE, GREY, ORANGE, STYLE, draw_sentence, in_years, new_figure, save_figure
+from riskweave.study_report.words import METRICS, estimate, group_value
 
 __all__ = ["differences_table", "plot_differences", "plot_subgroups", "subgroups_table"]
 
 DRAWN = ("harrell_c", "auc", "ibs")
 LOWER_IS_BETTER = ("ibs",)
+DIGITS = {"ibs": 4}
+"""Digits of differences other than three: of Brier scores they are small."""
 
 
 def differences_table(board: pd.DataFrame) -> pd.DataFrame:
@@ -88,26 +90,26 @@ def plot_differences(*, table: pd.DataFrame, output: Path) -> None:
         draw_sentence("There is no experiment besides the reference to compare it with.", output)
         return
     names = list(drawn["experiment"].drop_duplicates())
-    first = drawn.iloc[0]
+    first, day = drawn.iloc[0], drawn.iloc[0]["horizon"]
     with rc_context(STYLE):
-        figure = new_figure(10.5, 1.5 + 0.34 * len(names))
+        figure = new_figure(10.5, 1.5 + 0.4 * len(names))
         for axes, metric in zip(figure.subplots(1, len(DRAWN), sharey=True), DRAWN, strict=True):
             for _, row in drawn[drawn["metric"] == metric].iterrows():
                 y = names.index(row["experiment"])
                 axes.plot([row["joint_lower"], row["joint_upper"]], [y, y], color=GREY, linewidth=0.8)
                 _row(axes, y, row, BLUE, "o")
-                text = estimate(row["estimate"], row["lower"], row["upper"], difference=True)
+                text = estimate(row["estimate"], row["lower"], row["upper"], DIGITS.get(metric, 3), difference=True)
                 axes.annotate(
-                    text, (0.5, y - 0.22), xycoords=("axes fraction", "data"), ha="center", va="center", fontsize=6.5
+                    text, (0.5, y - 0.3), xycoords=("axes fraction", "data"), ha="center", va="center", fontsize=7
                 )
             axes.axvline(0, color=GREY, linewidth=0.9, linestyle="--")
             side = "left" if metric in LOWER_IS_BETTER else "right"
             axes.set_title(f"{METRICS[metric].short}: better to the {side}", fontsize=9)
             axes.set_yticks(range(len(names)), names)
-            axes.set_ylim(len(names) - 0.5, -0.6)
+            axes.set_ylim(len(names) - 0.5, -0.7)
             _style(axes)
         figure.supxlabel(f"Difference to {first['reference']}", fontsize=9)
-        figure.suptitle(f"{first['endpoint']}: differences to the reference at {first['horizon']} days", fontsize=10)
+        figure.suptitle(f"{first['endpoint']}: differences to the reference at {day} days{in_years(day)}", fontsize=10)
         save_figure(figure, output)
 
 
@@ -129,7 +131,7 @@ def plot_subgroups(*, table: pd.DataFrame, experiments: list[str], output: Path)
     if len(keys) < 2:
         draw_sentence("The study names no subgroups, and all subjects have the same modalities.", output)
         return
-    labels = ["everyone" if group == "all" else f"{group}: {value}" for group, value in keys]
+    labels = ["everyone" if group == "all" else f"{group}: {group_value(group, value)}" for group, value in keys]
     few = own.groupby(["group", "group_value"])["estimate"].apply(lambda values: values.isna().all())
     labels = [f"{label} (too few)" if few[key] else label for label, key in zip(labels, keys, strict=True)]
     with rc_context(STYLE):
@@ -149,6 +151,6 @@ def plot_subgroups(*, table: pd.DataFrame, experiments: list[str], output: Path)
             axes.set_title(f"{METRICS[metric].short} ({METRICS[metric].best})", fontsize=8.5)
             _style(axes)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-        first = own.iloc[0]
-        figure.suptitle(f"{first['endpoint']}: subgroups at {first['horizon']} days", fontsize=10)
+        first, day = own.iloc[0], own.iloc[0]["horizon"]
+        figure.suptitle(f"{first['endpoint']}: subgroups at {day} days{in_years(day)}", fontsize=10)
         save_figure(figure, output)

@@ -5,12 +5,14 @@ from typing import Any
 import pandas as pd
 
 from riskweave.study_report.inputs import Content
-from riskweave.study_report.words import duration
+from riskweave.study_report.words import NOTHING, duration
+from riskweave.tracking.ids import PARENT
 from riskweave.tracking.record import RunRecord, fingerprint
 
 __all__ = ["hardware", "other_data", "runs_shown", "runs_table", "short", "software_table"]
 
 SHOWN_DIGITS = 12
+IDS = "tracking/runs.csv"
 
 
 def short(digest: object) -> str:
@@ -32,6 +34,22 @@ def _version(run: RunRecord) -> str:
     return f"{commit}, changed" if commit and git.get("dirty") else commit
 
 
+def _ids(content: Content) -> dict[tuple[str, ...], tuple[str, str]]:
+    """Return MLflow's ids of experiment and run, by kind, endpoint, name and fingerprint of the step."""
+    if content.files.optional(IDS) is None:
+        return {}
+    table = content.files.text(IDS)
+    steps = table[table["fold"] == PARENT]
+    keys = steps[["kind", "endpoint", "name", "fingerprint"]].itertuples(index=False, name=None)
+    return dict(zip(keys, zip(steps["mlflow_experiment"], steps["mlflow_run"], strict=True), strict=True))
+
+
+def _with_ids(row: dict[str, Any], ids: dict[tuple[str, ...], tuple[str, str]]) -> dict[str, Any]:
+    """Add MLflow's ids to the facts of a run: empty where the store holds another version of the record, or none."""
+    found = ids.get((row["kind"], row["endpoint"], row["name"], row["fingerprint"]), ("", ""))
+    return row | dict(zip(("mlflow_experiment", "mlflow_run"), found, strict=True))
+
+
 def runs_table(content: Content) -> pd.DataFrame:
     """Return the facts of each run record, one row per training step.
 
@@ -39,9 +57,11 @@ def runs_table(content: Content) -> pd.DataFrame:
     -------
     DataFrame
         kind, endpoint, name, seed, commit (with ``, changed`` where the checkout had changes), code (sha256 of the
-        code that ran), data (fingerprint), started (UTC), seconds, hardware, record (name below the results), and
-        fingerprint: the sha256 of the record, under which MLflow holds the run (tag ``riskweave.fingerprint``).
+        code that ran), data (fingerprint), started (UTC), seconds, hardware, record (name below the results),
+        fingerprint (the sha256 of the record, the tag ``riskweave.fingerprint`` of its run in MLflow), and the ids that
+        MLflow gave to the study and the run: mlflow_experiment, mlflow_run. Those are new when the store is made again.
     """
+    ids = _ids(content)
     rows = [
         {
             "kind": run.kind,
@@ -59,7 +79,7 @@ def runs_table(content: Content) -> pd.DataFrame:
         }
         for name, run in content.records.items()
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame([_with_ids(row, ids) for row in rows])
 
 
 def runs_shown(table: pd.DataFrame) -> pd.DataFrame:
@@ -75,6 +95,7 @@ def runs_shown(table: pd.DataFrame) -> pd.DataFrame:
             "duration": table["seconds"].map(duration),
             "hardware": table["hardware"],
             "fingerprint": table["fingerprint"].map(short),
+            "MLflow run id": table["mlflow_run"].replace("", NOTHING),
         }
     )
 

@@ -1,5 +1,6 @@
 """The study report: one page on the whole study, with the data of its figures as files beside it."""
 
+import math
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -11,10 +12,11 @@ from riskweave.page import SUPPRESSED, Page
 from riskweave.report.tables import version_table
 from riskweave.study_report.endpoint import add_endpoint
 from riskweave.study_report.figures import differences_table, plot_differences, plot_subgroups, subgroups_table
+from riskweave.study_report.glossary import glossary_table
 from riskweave.study_report.inputs import Content, EndpointContent, Files, read_content
 from riskweave.study_report.provenance import other_data, runs_shown, runs_table, software_table
 from riskweave.study_report.tripod import AUTHOR, FILLED, IN_PART, checklist
-from riskweave.study_report.words import METRICS, estimate, shown
+from riskweave.study_report.words import METRICS, at_day, estimate, number, shown
 
 __all__ = ["OF_ENDPOINT", "OF_STUDY", "report_study"]
 
@@ -64,18 +66,40 @@ def _objectives(content: Content) -> pd.DataFrame:
     rows = []
     for _, row in table.iterrows():
         values = [float(row[column] or "nan") for column in ("estimate", "lower", "upper")]
+        day = at_day(int(row["horizon"]))
         against = f" minus {row['compared_with']}" if row["compared_with"] else ""
         rows.append(
             {
                 "objective": row["description"],
                 "endpoint": row["endpoint"],
-                "judged by": f"{METRICS[row['metric']].title} of {row['experiment']}{against}, day {row['horizon']}",
+                "judged by": f"{METRICS[row['metric']].title} of {row['experiment']}{against}, {day}",
                 "expected": row["criterion"],
                 f"found ({content.confidence} interval)": estimate(*values, difference=bool(against)),
                 "verdict": row["verdict"],
             }
         )
     return pd.DataFrame(rows)
+
+
+def _answer(endpoint: EndpointContent, confidence: str) -> str:
+    """Say in a sentence or two how well the first experiment of an endpoint tells people apart, and how right it is."""
+    row = endpoint.row(endpoint.first)
+    found = [100 * row[f"harrell_c{end}"] for end in ("", "_lower", "_upper")]
+    text = (
+        f"{endpoint.name}, risks by {at_day(endpoint.horizon)}. Of two people of whom one has the event first, "
+        f"{endpoint.first} gives that one the higher risk in {number(found[0], 1)} of 100 pairs ({confidence} interval "
+        f"{number(found[1], 1)} to {number(found[2], 1)}); 50 would be chance."
+    )
+    if endpoint.reference != endpoint.first:
+        other = 100 * endpoint.row(endpoint.reference)["harrell_c"]
+        text += f" The reference, {endpoint.reference}, does so in {number(other, 1)}."
+    ratio = [100 * row[f"observed_expected{end}"] for end in ("", "_lower", "_upper")]
+    if all(math.isfinite(value) for value in ratio):
+        text += (
+            f" Where {endpoint.first} predicts 100 events, {number(ratio[0], 0)} happened ({number(ratio[1], 0)} to "
+            f"{number(ratio[2], 0)})."
+        )
+    return text
 
 
 def _add_question(page: Page, content: Content) -> None:
@@ -91,9 +115,12 @@ def _add_question(page: Page, content: Content) -> None:
             "on the expected side; not met: on the other side; inconclusive: it holds the stated value."
         )
         section.table(verdicts, text=6, marks=VERDICTS)
+    for endpoint in content.endpoints.values():
+        section.text(_answer(endpoint, content.confidence))
     rows = []
     for endpoint in content.endpoints.values():
         row, counts = endpoint.row(endpoint.first), endpoint.counts
+        events = f"events by {at_day(endpoint.horizon)}" if len(content.endpoints) == 1 else "events"
         found = [row[f"harrell_c{end}"] for end in ("", "_lower", "_upper")]
         gain = [row[f"harrell_c_difference{end}"] for end in ("", "_lower", "_upper")]
         rows.append(
@@ -102,7 +129,7 @@ def _add_question(page: Page, content: Content) -> None:
                 "highest concordance": endpoint.first,
                 "reference": endpoint.reference,
                 "at risk": shown(counts.at_risk),
-                f"events by day {endpoint.horizon}" if len(content.endpoints) == 1 else "events": shown(counts.events),
+                events: shown(counts.events),
                 "concordance": estimate(*found),
                 "over the reference": estimate(*gain, difference=True),
             }
@@ -120,21 +147,29 @@ def _add_data(page: Page, content: Content) -> None:
     section.table(content.files.text("cohort/report/data.csv"), "Tables of the source")
     figure = content.files.optional("cohort/report/availability.svg")
     if figure is not None:
-        section.figure(figure, "Which modalities the subjects have together.")
+        section.figure(figure, "Which modalities (kinds of data) the subjects have together; ehr: health records.")
     section.text("Missing values, leak gates and more on who was studied: the cohort report.", note=True)
 
 
 def _add_provenance(page: Page, content: Content, runs: pd.DataFrame, hashes: pd.DataFrame) -> None:
     section = page.section("Provenance", "provenance")
     section.text(
-        "Every training step left a record. The same commit, code and data give the same numbers. Fingerprint: first "
-        "digits of the sha256 of the record and its curves. MLflow finds the run by it: search for "
-        "tags.`riskweave.fingerprint` LIKE 'these digits%'. All digits, and the digest of the code: runs.csv."
+        "Every training step left a record. The same commit, code and data give the same numbers; changed: files "
+        "differed from that commit. Fingerprint: first "
+        "digits of the sha256 of the record and its training curves. All digits, and the digest of the code: runs.csv."
     )
+    studies = [study for study in runs["mlflow_experiment"].unique() if study]
+    if studies:
+        section.text(
+            "MLflow run id: the name of the run in MLflow, the lab's store of runs. On the machine of the study, `make "
+            f"ui` opens it; the address of a run there ends in #/experiments/{studies[0]}/runs/ and its id. The ids "
+            "change when the store is deleted and made again. The fingerprints do not: the search "
+            "tags.`riskweave.fingerprint` LIKE 'these digits%' finds the run in any store."
+        )
     others = other_data(content)
     if others:
         section.text(f"Trained on other data than those described above: {', '.join(sorted(set(others)))}.")
-    section.table(runs_shown(runs), text=8, sortable=True, caption=f"{len(runs)} training steps")
+    section.table(runs_shown(runs), text=9, sortable=True, caption=f"{len(runs)} training steps")
     section.table(software_table(content), text=2, folded="Versions of the software")
     shortened = hashes.assign(bytes=hashes["bytes"].astype(str))[["file", "sha256", "bytes"]]
     section.table(shortened, text=2, folded=f"Content of the {len(hashes)} files that this page was made from")
@@ -166,7 +201,7 @@ def _add_checklist(page: Page, table: pd.DataFrame) -> None:
 def _page(content: Content, made: Path, tables: dict[str, pd.DataFrame]) -> str:
     note = (
         f"{SUPPRESSED}: not shown. Counts of 1 to {content.threshold - 1} are not shown, nor counts from which one "
-        "would follow."
+        "would follow. What the words mean: last section."
     )
     page = Page(f"Study report: {content.study.study}", "From the question to the answer, and all it rests on.", note)
     _add_question(page, content)
@@ -176,6 +211,7 @@ def _page(content: Content, made: Path, tables: dict[str, pd.DataFrame]) -> str:
         add_endpoint(page.section(f"Endpoint {name}", f"endpoint-{name}"), content, endpoint, own)
     _add_provenance(page, content, tables["runs"], tables["inputs"])
     _add_checklist(page, tables["tripod"])
+    page.section("Words", "words").table(glossary_table(), text=2)
     return page.render()
 
 

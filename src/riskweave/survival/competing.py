@@ -4,7 +4,10 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["at_times", "cumulative_incidence", "one_cause"]
+__all__ = ["CELLS", "at_times", "cumulative_incidence", "one_cause"]
+
+CELLS = 4_000_000
+"""Most values of an array of hazards (subjects x causes x times) that predictions hold at once: 32 MB."""
 
 
 def cumulative_incidence(

@@ -1,7 +1,7 @@
 """Preprocessing: feature tables of several modalities become one design matrix, fitted on training rows only."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from riskweave.errors import DataError
 from riskweave.modalities.sparse import SparseColumn
+from riskweave.survival.arrays import OTHER, FittedColumns, as_columns, floats, kept_categories
 from riskweave.survival.design import Design, Group
 from riskweave.survival.histories import HistoryReduction
 
@@ -25,9 +26,6 @@ logger = logging.getLogger(__name__)
 RARE = 10
 """Columns that set fewer people apart tell more about these people than about the risk, and may identify them. In small
 cohorts it is a hundredth of the people of the training rows."""
-
-MISSING, OTHER = "missing", "other"
-"""Labels of missing categories, and of those that few people of the training rows have, or none."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +51,8 @@ class FeatureTable:
     sparse: Mapping[str, SparseColumn] = field(default_factory=dict)
 
     def __post_init__(self):
-        numbers = self.frame.drop(columns=list(self.categorical))
-        for column in numbers.columns:
-            infinite = int(np.isinf(numbers[column].to_numpy(dtype=float, na_value=np.nan)).sum())
+        for column, values in self.frame.items():
+            infinite = 0 if column in self.categorical else int(np.isinf(floats(values)).sum())
             if infinite:
                 raise DataError(
                     f"feature set {self.name}, column {column}",
@@ -175,39 +172,6 @@ def _categories(kept: Mapping[str, tuple[str, ...]]) -> OneHotEncoder:
     return OneHotEncoder(categories=each, sparse_output=False, dtype=np.float64, feature_name_combiner=_category_name)
 
 
-def _kept_categories(table: pd.DataFrame, people: np.ndarray, *, rare: int) -> dict[str, tuple[str, ...]]:
-    """Return for each column of categories those that enough people have, sorted; missing is one of them.
-
-    Parameters
-    ----------
-    table : DataFrame of shape (n, columns)
-        The training rows.
-    people : int array (n,)
-        Whose rows they are.
-    rare : int
-        Fewest people that a category must have.
-    """
-    counts = {name: pd.Series(people).groupby(_labels(table[name]).to_numpy()).nunique() for name in table.columns}
-    return {name: tuple(sorted(count.index[count >= rare])) for name, count in counts.items()}
-
-
-def _labels(values: pd.Series) -> pd.Series:
-    """Return categories as text, missing ones too."""
-    return values.astype(object).where(values.notna(), MISSING).map(str)
-
-
-def _as_columns(table: pd.DataFrame, kept: Mapping[str, tuple[str, ...]]) -> pd.DataFrame:
-    """Bring a table to plain float and text columns: NaN for missing numbers, one label for all other categories."""
-    columns = {}
-    for name in table.columns:
-        if name in kept:
-            labels = _labels(table[name])
-            columns[name] = labels.where(labels.isin(kept[name]), OTHER)
-        else:
-            columns[name] = table[name].to_numpy(dtype=np.float64, na_value=np.nan)
-    return pd.DataFrame(columns, index=table.index)
-
-
 class DesignMatrix:
     """One design matrix from several feature sets, with a mask for each modality that some subject lacks.
 
@@ -272,11 +236,11 @@ class DesignMatrix:
             joined, categorical = _join(group, present, self.histories_)
             joined = joined.loc[:, joined.notna().any(axis=0)]
             categorical = [name for name in categorical if name in joined.columns]
-            kept = self.categories_[modality] = _kept_categories(joined[categorical], owners, rare=rare)
+            kept = self.categories_[modality] = kept_categories(joined[categorical], owners, rare=rare)
             pipeline = _pipeline(list(joined.columns), kept, rare)
             if len(present) and joined.shape[1]:
                 # In two steps: the scaler refuses a table of which no column is left.
-                selected = pipeline[:-1].fit_transform(_as_columns(joined, kept), redundant__people=owners)
+                selected = pipeline[:-1].fit_transform(as_columns(joined, kept), redundant__people=owners)
                 if selected.shape[1]:
                     pipeline[-1].fit(selected)
                     self.transformers_[modality] = pipeline
@@ -299,25 +263,39 @@ class DesignMatrix:
     def design(self, tables: list[FeatureTable], subjects: pd.Index) -> Design:
         """Return the design of these subjects; each counts as a person of its own."""
         masks = self._masks(tables, subjects)
-        design = pd.DataFrame(0.0, index=subjects, columns=self.columns_)
+        values = np.zeros((len(subjects), len(self.columns_)), order="F")
+        places = {group.modality: group for group in self.groups_}
         for modality, group in _by_modality(tables).items():
-            if modality not in self.transformers_ or not masks[modality].any():
+            has = masks[modality]
+            if modality not in self.transformers_ or not has.any():
                 continue
-            pipeline = self.transformers_[modality]
-            joined, _ = _join(group, subjects[masks[modality]], self.histories_)
-            joined = joined[list(pipeline.feature_names_in_)]
-            values = pipeline.transform(_as_columns(joined, self.categories_[modality]))
-            design.loc[masks[modality], _names(pipeline)] = np.asarray(values)
+            everyone = bool(has.all())
+            frames = _frames(group, subjects if everyone else subjects[has], self.histories_)
+            columns = {f"{owner}.{column}": own for owner, frame in frames for column, own in frame.items()}
+            found = self._fitted(modality).transform(columns, int(has.sum()))
+            first, last = places[modality].columns[0], places[modality].columns[-1] + 1
+            values[slice(None) if everyone else has, first:last] = found
         for modality in self.masks_:
-            design[f"has_{modality}"] = masks[modality].astype(float)
+            values[:, places[modality].mask] = masks[modality]
         return Design(
-            values=design.to_numpy(),
+            values=values,
             columns=list(self.columns_),
             groups=self.groups_,
             present=np.column_stack([masks[group.modality] for group in self.groups_]),
             subjects=subjects,
             people=np.arange(len(subjects)),
         )
+
+    def _fitted(self, modality: str) -> FittedColumns:
+        """Return what was fitted for a modality as operations on arrays; read from the pipeline once."""
+        known = self.__dict__.setdefault("_read", {})
+        if modality not in known:
+            known[modality] = FittedColumns.of(self.transformers_[modality], self.categories_[modality])
+        return known[modality]
+
+    def __getstate__(self) -> dict:
+        """Return what is stored: the pipelines, from which the rest is read again."""
+        return {name: value for name, value in self.__dict__.items() if name != "_read"}
 
     def scales(self, names: list[str]) -> pd.DataFrame:
         """Return how numeric columns became those of the design: pulled in to two bounds, then standardised.
@@ -380,9 +358,16 @@ def _join(
     group: list[FeatureTable], subjects: pd.Index, histories: Mapping[tuple[str, str], HistoryReduction]
 ) -> tuple[pd.DataFrame, list[str]]:
     """Put the feature sets of one modality side by side for these subjects, columns named ``<set>.<column>``."""
-    frames = []
-    for table in group:
-        reduced = [histories[table.name, name].transform(sparse, subjects) for name, sparse in table.sparse.items()]
-        frames += [part.add_prefix(f"{table.name}.") for part in (table.frame.reindex(subjects), *reduced)]
+    frames = [frame.add_prefix(f"{owner}.") for owner, frame in _frames(group, subjects, histories)]
     categorical = [f"{table.name}.{column}" for table in group for column in table.categorical]
     return pd.concat(frames, axis=1), categorical
+
+
+def _frames(
+    group: list[FeatureTable], subjects: pd.Index, histories: Mapping[tuple[str, str], HistoryReduction]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the columns of each feature set for these subjects, sparse histories reduced."""
+    for table in group:
+        yield table.name, table.frame if table.frame.index.equals(subjects) else table.frame.reindex(subjects)
+        for name, sparse in table.sparse.items():
+            yield table.name, histories[table.name, name].transform(sparse, subjects)

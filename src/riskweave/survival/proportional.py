@@ -5,12 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from riskweave.survival.competing import at_times, cumulative_incidence
+from riskweave.survival.competing import at_times
 
-__all__ = ["CELLS", "Baseline", "breslow", "proportional_incidence"]
-
-CELLS = 4_000_000
-"""Most values of an array of hazards (subjects x causes x event times) that predictions hold at once: 32 MB."""
+__all__ = ["Baseline", "breslow", "proportional_incidence"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,9 @@ def proportional_incidence(
 ) -> np.ndarray:
     """Return cumulative incidences from cause-specific proportional hazards.
 
+    See `riskweave.survival.competing.cumulative_incidence`, ``within="exponential"``. The event times are walked
+    through once by compiled code (`riskweave.survival.kernel`), and nothing larger than the result is held.
+
     Parameters
     ----------
     log_ratios : array (n, K)
@@ -68,18 +68,20 @@ def proportional_incidence(
     -------
     float64 array (n, K, m)
     """
-    times = np.asarray(times, dtype=float)
+    times = np.asarray(times, dtype=np.float64)
     # A subject far outside the training rows must not overflow: e^50 is certainty already.
-    ratios = np.exp(np.clip(log_ratios, -50, 50))
+    ratios = np.exp(np.clip(np.asarray(log_ratios, dtype=np.float64), -50, 50))
+    if len(baselines) == 1:
+        # 1 - exp(-A) needs the hazard at the wanted times only.
+        hazard = np.zeros(len(times)) if baselines[0] is None else baselines[0].at(times)
+        return -np.expm1(-ratios[:, :, None] * hazard)
+    # numba takes a second to import: not before there is something to walk through.
+    from riskweave.survival.kernel import walk
+
     jumps = [baseline.times for baseline in baselines if baseline is not None]
-    # With one cause, 1 - exp(-A) needs the hazard at the wanted times only.
-    grid = np.unique(times) if len(baselines) == 1 else np.unique(np.concatenate([*jumps, [0.0]]))
+    grid = np.unique(np.concatenate([*jumps, [0.0]]))
     grid = grid[grid <= times.max(initial=0.0)]
-    hazards = np.stack([np.zeros(len(grid)) if one is None else one.at(grid) for one in baselines])
-    chunk = max(1, CELLS // max(1, hazards.size))
-    found = np.zeros((len(ratios), len(baselines), len(times)))
-    for start in range(0, len(ratios), chunk):
-        rows = slice(start, start + chunk)
-        incidence = cumulative_incidence(ratios[rows, :, None] * hazards)
-        found[rows] = at_times(incidence, grid=grid, times=times)
-    return found
+    hazards = np.stack([np.zeros(len(grid)) if one is None else one.at(grid) for one in baselines], axis=1)
+    order = np.argsort(times, kind="stable")
+    until = np.searchsorted(grid, times[order], side="right")
+    return walk(np.ascontiguousarray(ratios), np.diff(hazards, axis=0, prepend=0.0), until, order)

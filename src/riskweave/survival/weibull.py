@@ -8,9 +8,8 @@ import pandas as pd
 from lifelines import WeibullAFTFitter
 
 from riskweave.study.models import WeibullAftModel
-from riskweave.survival.competing import at_times, cumulative_incidence, one_cause
+from riskweave.survival.competing import CELLS, at_times, cumulative_incidence, one_cause
 from riskweave.survival.penalised import DURATION, EVENT, Penalty, choose, names_of, quietly, table, varying
-from riskweave.survival.proportional import CELLS
 
 __all__ = ["CauseSpecificWeibull", "from_block"]
 

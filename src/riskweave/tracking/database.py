@@ -225,8 +225,7 @@ def ui_command(*, directory: Path, port: int) -> tuple[list[str], dict[str, str]
     """
     database = _path(directory)
     if not database.is_file():
-        # Of a store that was deleted, snakemake does not know: that it has collected the records, it remembers.
-        remedy = "Run `snakemake track --forcerun collect_runs`: it makes the store from the run records"
+        remedy = "Run `snakemake track`: it makes the store from the run records"
         raise DataError(str(directory), "there is no store of runs", remedy)
     artifacts = database.parent / ARTIFACTS
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from riskweave.errors import DataError
 from riskweave.tracking.contents import Contents, of_fold, of_run, of_trial, read_curves, read_evaluation, times_of
 from riskweave.tracking.database import ARTIFACTS, DATABASE, init_store, locked, open_store, relocate
+from riskweave.tracking.ids import StepRun, write_ids
 from riskweave.tracking.record import FoldRecord, RunRecord, fingerprint, read_record
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def collect(
     study: str,
     metrics: Mapping[str, Path] | None = None,
     artifacts: Iterable[Path] = (),
+    ids: Path | None = None,
 ) -> dict[str, int]:
     """Bring the store up to date with the run records.
 
@@ -68,6 +70,8 @@ def collect(
         they change.
     artifacts : iterable of Path, optional
         Small files about the study as a whole, such as leaderboards, kept in the run ``evaluation``.
+    ids : Path, optional
+        CSV file for MLflow's ids of the runs of these records and of their folds (:mod:`riskweave.tracking.ids`).
 
     Returns
     -------
@@ -82,6 +86,7 @@ def collect(
     loaded = _load(records, study)
     evaluations = {endpoint: read_evaluation(path) for endpoint, path in (metrics or {}).items()}
     directory, counts = Path(directory), {"stored": 0, "unchanged": 0, "superseded": 0}
+    runs: list[StepRun] = []
     with locked(directory):
         client = open_store(directory)
         experiment = _experiment(client, directory, study)
@@ -93,12 +98,15 @@ def collect(
             run_id = (
                 known.run_id if known else _write_run(client, experiment, path, run, {RECORD: key, FINGERPRINT: digest})
             )
+            runs.append(StepRun(run.kind, run.endpoint, run.name, digest, run_id))
             counts["unchanged" if known else "stored"] += 1
             counts["superseded"] += _make_current(client, stored, key, run_id)
             if run.kind == "experiment":
                 values = evaluations.get(run.endpoint, {}).get(run.name, {})
                 _write_evaluation(client, run_id, known, values)
         counts["superseded"] += _write_artifacts(client, experiment, stored, study, list(artifacts))
+        if ids is not None:
+            write_ids(directory=directory, experiment=experiment, runs=runs, path=ids)
     logger.info(
         "%d runs stored, %d were there already, %d older ones superseded",
         counts["stored"],

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from riskweave.study.models import CoxTimeModel
-from riskweave.survival.competing import at_times, cumulative_incidence
+from riskweave.survival.competing import CELLS, at_times, cumulative_incidence
 from riskweave.survival.discrete import check_events
 from riskweave.survival.heads.base import Head, RiskSets
 from riskweave.survival.heads.risk_sets import (
@@ -18,7 +18,6 @@ from riskweave.survival.heads.risk_sets import (
     fixed_pairs,
     sampled_pairs,
 )
-from riskweave.survival.proportional import CELLS
 
 __all__ = ["HEAD", "CoxTimeHead"]
 
