@@ -1,4 +1,4 @@
-"""``index.html``: one file that holds the model, its form and all that is needed to run it, and can reach no network."""
+"""``index.html``: one file that holds the model, its form and all that runs it, and that can reach no network."""
 
 import base64
 import hashlib
@@ -41,7 +41,7 @@ def build_page(schema: Mapping[str, Any], wasm: bytes, golden: Mapping[str, Any]
     wasm : bytes
         Content of ``model.wasm``.
     golden : mapping
-        Content of ``golden.json``: the page runs these patients at its start, and refuses to predict when a bit differs.
+        Content of ``golden.json``: the page runs these patients at its start and refuses to predict if a bit differs.
     facts : mapping
         Of the manifest: ``version`` (of riskweave) and ``wasm_sha256``, which the page compares with its module, at the
         least.

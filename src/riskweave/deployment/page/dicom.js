@@ -9,6 +9,7 @@ const UNDEFINED = 0xffffffff;
 const ITEM = 0xfffee000;
 const ITEM_END = 0xfffee00d;
 const SEQUENCE_END = 0xfffee0dd;
+const PIXEL_DATA = 0x7fe00010;
 const SEQUENCES = new Set([0x00283000, 0x00283010]);
 
 export const isDicom = (bytes) => String.fromCharCode(...bytes.subarray(128, 132)) === "DICM";
@@ -51,7 +52,7 @@ class Reader {
     while (this.at + 8 <= end) {
       const { tag, kind, length } = this.element();
       if (tag === ITEM_END || tag === SEQUENCE_END) return found;
-      const isSequence = kind === "SQ" || SEQUENCES.has(tag) || (length === UNDEFINED && tag !== 0x7fe00010);
+      const isSequence = kind === "SQ" || SEQUENCES.has(tag) || (length === UNDEFINED && tag !== PIXEL_DATA);
       if (isSequence) found.set(tag, this.items(length));
       else {
         if (length === UNDEFINED) throw new Refusal("dicom.compressed");
@@ -111,15 +112,21 @@ class Dataset {
 }
 
 function parse(bytes) {
+  // The file's own part is group 2, always written in the same way; its length is not always told.
   const meta = new Reader(bytes, 132, LITTLE_EXPLICIT);
-  const group = meta.element();
-  const length = group.tag === 0x00020000 ? meta.u32() : 0;
-  if (!length || meta.at + length > bytes.length) throw new Refusal("image.broken");
-  const start = meta.at + length;
-  const syntax = new Dataset(meta, meta.elements(start)).text(0x00020010);
+  const told = new Map();
+  while (meta.at + 8 <= bytes.length && meta.view.getUint16(meta.at, true) === 2) {
+    const { tag, length } = meta.element();
+    told.set(tag, { at: meta.at, length });
+    meta.at += length;
+  }
+  const syntax = new Dataset(meta, told).text(0x00020010);
+  if (!syntax) throw new Refusal("image.broken");
   if (![LITTLE_IMPLICIT, LITTLE_EXPLICIT, BIG_EXPLICIT].includes(syntax)) throw new Refusal("dicom.compressed");
-  const reader = new Reader(bytes, start, syntax);
-  return new Dataset(reader, reader.elements(bytes.length));
+  const reader = new Reader(bytes, meta.at, syntax);
+  const elements = reader.elements(bytes.length);
+  if (!elements.has(PIXEL_DATA) && reader.at < bytes.length) throw new Refusal("image.short");
+  return new Dataset(reader, elements);
 }
 
 function describe(data) {
@@ -128,7 +135,7 @@ function describe(data) {
     allocated: data.short(0x00280100), bits: data.short(0x00280101), signed: data.short(0x00280103, 0) === 1,
     planar: data.short(0x00280006, 0) === 1, colour: data.text(0x00280004),
   };
-  if (!data.elements.has(0x7fe00010)) throw new Refusal("dicom.noPixels");
+  if (!data.elements.has(PIXEL_DATA)) throw new Refusal("dicom.noPixels");
   if ((data.decimal(0x00280008) || 1) !== 1) throw new Refusal("dicom.frames");
   if (!["MONOCHROME1", "MONOCHROME2", "RGB"].includes(head.colour)) {
     throw new Refusal("dicom.colour", { colour: head.colour || "?" });
@@ -143,7 +150,7 @@ function describe(data) {
 
 // Stored values: the lowest `bits` bits of each cell, in two's complement where they are signed.
 function storedGreys(data, head) {
-  const { at, length } = data.elements.get(0x7fe00010);
+  const { at, length } = data.elements.get(PIXEL_DATA);
   const count = head.width * head.height;
   if (length < (count * head.allocated) / 8) throw new Refusal("image.short");
   const { view, little } = data.reader;
@@ -158,7 +165,7 @@ function storedGreys(data, head) {
 
 // Luma of colours, in floats as the pipeline has it for DICOM.
 function storedColours(data, head) {
-  const { at, length } = data.elements.get(0x7fe00010);
+  const { at, length } = data.elements.get(PIXEL_DATA);
   const count = head.width * head.height;
   if (length < 3 * count) throw new Refusal("image.short");
   const bytes = data.reader.bytes.subarray(at, at + 3 * count);

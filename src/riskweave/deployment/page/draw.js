@@ -1,6 +1,6 @@
 // What is drawn: the ECG on its grid, the curve of the risk, and a hundred people.
 import { h, s } from "./dom.js";
-import { LEADS } from "./ecg.js";
+import { LEADS } from "./leads.js";
 import { local, percent, span, t } from "./texts.js";
 
 // Millimetres of ECG paper: 25 a second, 10 a millivolt.
@@ -66,16 +66,16 @@ export function traces(data) {
   const long = Math.min(10, Math.max(STRIP_SECONDS, data.samples / data.rate));
   return h("figure", { class: "ecg-paper" },
     h("div", { class: "leads" }, LEADS.map((_, place) => strip(data, place, 0, STRIP_SECONDS, bounds))),
-    strip(data, LEADS.indexOf(rhythm), 0, long, bounds),
+    h("div", { class: "long" }, strip(data, LEADS.indexOf(rhythm), 0, long, bounds)),
     h("figcaption", {}, () => t("ecg.scale")));
 }
 
-const CURVE = { width: 480, height: 260, left: 52, right: 14, top: 26, bottom: 40 };
+const CURVE = { width: 400, height: 250, left: 46, right: 12, top: 26, bottom: 40 };
 
 // The smallest round number that is not below the value.
 function roundUp(value) {
   const size = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 2.5, 5, 10].map((step) => step * size).find((one) => one >= value * 0.999999);
+  return [1, 2, 5, 10].map((step) => step * size).find((one) => one >= value * 0.999999);
 }
 
 function timeTicks(longest) {
@@ -92,17 +92,20 @@ export function curve(result, causes, horizons, locale) {
   const { width, height, left, right, top, bottom } = CURVE;
   const { days, risks } = result.curve;
   const longest = days.at(-1);
-  const highest = Math.min(1, roundUp(Math.max(0.001, ...causes.flatMap(({ name }) => risks[name]))));
+  const most = Math.max(0.0004, ...causes.flatMap(({ name }) => risks[name]));
+  const step = roundUp(most / 5);
+  const steps = Math.ceil(most / step - 1e-9);
+  const highest = step * steps;
   const x = (day) => left + (day / longest) * (width - left - right);
   const y = (risk) => height - bottom - (risk / highest) * (height - top - bottom);
-  const digits = highest >= 0.08 ? 0 : highest >= 0.008 ? 1 : 2;
+  const digits = step >= 0.01 ? 0 : step >= 0.001 ? 1 : 2;
   const written = new Intl.NumberFormat(locale, { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits });
   const plain = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
   const { ticks, inYears } = timeTicks(longest);
   const label = causes.map(({ name, label: text }) => `${local(text)}: ${horizons.map((one) => `${percent(risks[name][days.indexOf(one)])} (${span(one)})`).join(", ")}`);
   const drawing = s("svg", { class: "curve", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${t("result.curve")}. ${label.join(". ")}` });
-  for (let step = 0; step <= 4; step++) {
-    const risk = (highest * step) / 4;
+  for (let i = 0; i <= steps; i++) {
+    const risk = step * i;
     drawing.append(s("path", { class: "guide", d: `M${left} ${y(risk)}H${width - right}` }),
       s("text", { class: "tick-y", x: left - 7, y: y(risk) + 4 }, written.format(risk)));
   }

@@ -1,16 +1,13 @@
 // From a user's files to the twelve leads that the module reads, in mV.
 import { readCsv } from "./csv.js";
 import { checkFiles } from "./files.js";
+import { LEADS, leadPlace, millivolts } from "./leads.js";
 import { Refusal } from "./wasm.js";
 import { readWfdb } from "./wfdb.js";
 
-export const LEADS = ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"];
-const MILLIVOLTS = { v: 1e3, mv: 1, uv: 1e-3, "µv": 1e-3, "μv": 1e-3, nv: 1e-6 };
 // Measurements are made from ten seconds whatever encoders read, and filters need some signal behind the end.
 const MEASURED_SECONDS = 10;
 const MARGIN_SECONDS = 2;
-
-const leadName = (name) => name.toLowerCase().replace("lead", "").replace("_", " ").trim();
 
 /**
  * Choose the standard leads and bring them to mV.
@@ -26,16 +23,16 @@ export function standardLeads({ rate, signals }, seconds) {
   let named = 0;
   const present = [];
   const notes = new Set();
-  const leads = LEADS.map((lead) => {
-    const signal = signals.find(({ name }) => leadName(name) === lead.toLowerCase());
+  const leads = LEADS.map((lead, place) => {
+    const signal = signals.find(({ name }) => leadPlace(name) === place);
     if (!signal) return new Float64Array(kept).fill(NaN);
-    const factor = MILLIVOLTS[signal.unit.trim().toLowerCase()];
+    const factor = millivolts(signal.unit);
     if (!factor) throw new Refusal("ecg.unit", { lead, unit: signal.unit });
     named += 1;
     if (signal.differs) notes.add("ecg.checksum");
     const values = Float64Array.from(signal.values.subarray(0, kept), (value) => {
-      const millivolts = value * factor;
-      return Number.isFinite(millivolts) ? millivolts : NaN;
+      const voltage = value * factor;
+      return Number.isFinite(voltage) ? voltage : NaN;
     });
     if (values.some(Number.isFinite)) present.push(lead);
     return values;

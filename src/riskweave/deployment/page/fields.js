@@ -1,6 +1,6 @@
 // One control for each input of the schema. A field shows its own messages and says what a patient.json would hold.
 import { h, newId, say } from "./dom.js";
-import { duration, language, local, nameOf, number, t } from "./texts.js";
+import { duration, language, local, nameOf, number, t, unitWord } from "./texts.js";
 import { TimeField } from "./times.js";
 import { owner, STATUS, unitPlace } from "./wasm.js";
 
@@ -21,8 +21,11 @@ export function parseNumber(text) {
 // Bounds as the user's unit has them.
 function inUnit([low, high], unit) {
   const turn = (value, none) => (value === null ? none : number((value - (unit?.offset ?? 0)) / (unit?.factor ?? 1)));
-  return { low: turn(low, "−∞"), high: turn(high, "∞"), unit: unit?.label ?? "" };
+  return { low: turn(low, "−∞"), high: turn(high, "∞"), unit: unitWord(unit?.label ?? "") };
 }
+
+// Milliseconds that a click takes, generously.
+const SETTLE = 300;
 
 const bounded = (range) => (range ?? []).some((bound) => bound !== null);
 
@@ -38,10 +41,10 @@ export function judge(model, input, value, place) {
 /** A choice of units; a plain word where there is only one. */
 export function unitPicker(input, label, changed) {
   if (input.units.length < 2) {
-    return { element: h("span", { class: "unit" }, input.units[0]?.label ?? ""), place: () => 0, choose: () => {} };
+    return { element: h("span", { class: "unit" }, () => unitWord(input.units[0]?.label ?? "")), place: () => 0, choose: () => {} };
   }
   const element = h("select", { class: "unit", "aria-label": label, onchange: changed },
-    input.units.map((unit, place) => h("option", { value: place }, unit.label)));
+    input.units.map((unit, place) => h("option", { value: place }, () => unitWord(unit.label))));
   return { element, place: () => Number(element.value), choose: (place) => { element.value = place; } };
 }
 
@@ -57,6 +60,16 @@ export class Field {
     this.note = h("p", { id: `${this.id}-note`, class: "message", hidden: true });
     this.element = h("div", { class: `field ${kind}` });
     this.problem = null;
+    this.timer = null;
+  }
+
+  /**
+   * Check soon. At once, a message would push away the control that the user is about to click: leaving a field comes
+   * before the click, which then meets another place.
+   */
+  later() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.check(), SETTLE);
   }
 
   title(tag = "label") {
@@ -74,12 +87,17 @@ export class Field {
     return bounded(this.input.usual) ? t("form.usual", inUnit(this.input.usual, this.input.units[place()])).trim() : "";
   }
 
+  /** What the study says of the input, and how far back the model looks. */
   describe() {
-    const description = local(this.input.description);
-    return description && description !== nameOf(this.input) ? description : "";
+    const { description, window } = this.input;
+    const said = local(description);
+    const parts = [said === nameOf(this.input) ? "" : said];
+    if (window) parts.push(t("form.window", { time: duration(window) }));
+    return parts.filter(Boolean).join("; ");
   }
 
   show({ problem = null, warning = null }, control) {
+    clearTimeout(this.timer);
     this.problem = problem;
     say(this.note, problem ? "error" : "warning", problem ?? warning);
     if (problem) control?.setAttribute("aria-invalid", "true");
@@ -104,7 +122,7 @@ export class NumberField extends Field {
     super(input, model, "number");
     this.control = h("input", {
       id: this.id, type: "text", inputmode: "decimal", autocomplete: "off", "aria-required": input.required && "true",
-      "aria-describedby": `${this.id}-hint ${this.id}-note`, onchange: () => this.check(),
+      "aria-describedby": `${this.id}-hint ${this.id}-note`, onchange: () => this.later(),
     });
     this.unit = unitPicker(input, () => t("form.unit", { input: nameOf(input) }), () => {
       this.usualHint.textContent = this.usual(this.unit.place);
@@ -112,7 +130,7 @@ export class NumberField extends Field {
     });
     this.usualHint = h("span", {}, () => this.usual(this.unit.place));
     this.element.append(this.title(), h("div", { class: "entry" }, this.control, this.unit.element),
-      this.hint([() => this.describe(), " ", this.usualHint]), this.note);
+      this.hint([this.usualHint, () => this.describe()]), this.note);
   }
 
   parse() {
@@ -192,14 +210,15 @@ export class ConditionField extends Field {
     super(input, model, "condition");
     this.code = codeOf(input);
     this.earlier = [];
-    this.control = h("input", { id: this.id, type: "checkbox", "aria-describedby": `${this.id}-note`,
+    this.control = h("input", { id: this.id, type: "checkbox", "aria-describedby": `${this.id}-hint ${this.id}-note`,
       onchange: () => this.check() });
     this.time = new TimeField(moment, {
       days: () => t("form.daysOfCondition", { input: nameOf(input) }),
       date: () => t("form.dateOfCondition", { input: nameOf(input) }),
-    }, () => this.check());
+    }, () => this.later());
     this.further = h("span", { class: "hint" }, () => (this.earlier.length ? t("form.earlier", { n: this.earlier.length }) : ""));
-    this.element.append(h("div", { class: "tick" }, this.control, this.title()), this.time.element, this.further, this.note);
+    this.element.append(h("div", { class: "tick" }, this.control, this.title()), this.hint(() => this.describe()),
+      this.time.element, this.further, this.note);
     this.check();
   }
 

@@ -30,8 +30,8 @@ function fillTexts() {
 function languageSwitch(changed) {
   const buttons = ["en", "de"].map((code) => h("button", {
     type: "button", lang: code, "aria-pressed": () => String(language() === code),
-    onclick: () => { setLanguage(code); changed(); },
-  }, code === "en" ? "English" : "Deutsch"));
+    "aria-label": code === "en" ? "English" : "Deutsch", onclick: () => { setLanguage(code); changed(); },
+  }, code.toUpperCase()));
   place("language").append(...buttons);
   place("language").setAttribute("aria-label", "Language / Sprache");
 }

@@ -10,7 +10,7 @@ class Reading {
     const { input, moment } = field;
     this.input = input;
     this.code = codeOf(input);
-    const check = () => field.check();
+    const check = () => field.later();
     const label = (key) => () => t(key, { input: nameOf(input), n: field.rows.indexOf(this) + 1 || field.rows.length + 1 });
     this.control = h("input", { type: "text", inputmode: "decimal", autocomplete: "off", class: "value",
       "aria-label": label("form.valueOf"), "aria-describedby": `${field.id}-hint ${field.id}-note`, onchange: check });
@@ -35,7 +35,8 @@ class Reading {
   parse(field) {
     const { value, problem } = parseNumber(this.control.value);
     if (problem) return { problem, control: this.control };
-    if (value === undefined) return {};
+    // A time without a value is a slip; a row that was only added is none.
+    if (value === undefined) return this.time.untouched ? {} : { problem: t("value.needed"), control: this.control };
     const place = this.unit.place();
     const judged = judge(field.model, field.input, value, place);
     if (judged.problem) return { ...judged, control: this.control };
@@ -60,7 +61,7 @@ export class ReadingsField extends Field {
     const add = h("button", { type: "button", class: "quiet add", onclick: () => this.addRow().control.focus() },
       "+ ", () => t("form.addReading"));
     this.element.append(h("div", { class: "line" }, this.title("span"), add), this.list,
-      this.hint([() => this.describe(), " ", this.usualHint]), this.note);
+      this.hint([this.usualHint, () => this.describe()]), this.note);
     this.addRow();
   }
 

@@ -1,7 +1,7 @@
 // The result as people read it.
 import { curve, icons, outOf100, sampleLine, samplePerson } from "./draw.js";
 import { h, newId, s } from "./dom.js";
-import { duration, language, local, nameOf, number, percent, points, span, t } from "./texts.js";
+import { duration, language, local, nameOf, number, percent, points, span, t, unitWord } from "./texts.js";
 
 // Further contributions fold away.
 const SHOWN = 10;
@@ -84,7 +84,7 @@ function contributionPart(schema, { contributions }) {
   const row = ({ input, change }) => h("tr", {}, h("th", { scope: "row" }, wordsFor(schema, input)),
     h("td", { class: "bars" }, bar(change, largest)), h("td", { class: "number" }, t("result.points", { n: points(change) })));
   const table = (some) => h("table", { class: "contributions" }, h("tbody", {}, some.map(row)));
-  const facts = { target: local(schema.target), time: duration(schema.horizons.at(-1)) };
+  const facts = { time: duration(schema.horizons.at(-1)) };
   return h("section", {}, h("h3", {}, t("result.contributions")),
     h("p", { class: "hint" }, sorted.length ? t("result.contributionsNote", facts) : t("result.noContributions")),
     sorted.length > 0 && table(sorted.slice(0, SHOWN)),
@@ -117,7 +117,7 @@ function warningPart(schema, { warnings, absent }) {
 
 function columnPart(schema, columns) {
   const value = (place, { unit }) => (
-    Number.isNaN(columns[place]) ? t("result.unknown") : `${number(columns[place])} ${unit}`.trim());
+    Number.isNaN(columns[place]) ? t("result.unknown") : `${number(columns[place])} ${unitWord(unit)}`.trim());
   const categories = ({ input }) => input !== null && schema.inputs[input].kind === "category";
   const rows = schema.columns.map((column, place) => [column, place]).filter(([column]) => !categories(column));
   return h("details", {}, h("summary", {}, t("about.columns")), h("div", { class: "scroll" }, h("table", {},
@@ -133,18 +133,23 @@ function madePart(schema, members) {
   return h("p", { class: "hint" }, `${t("result.made.ensemble", facts)} ${t("result.spread", facts)}`);
 }
 
+// As it was entered: no digit is dropped.
+const written = (value) => number(value, 17);
+
 // What was entered, for whoever reads the print.
-function inputPart(schema, patient, recordings) {
+function inputPart(schema, { patient, recordings, moment }) {
   const when = (days) => (days === null ? "" : ` (${t("result.daysBefore", { n: number(days) })})`);
-  const lines = schema.inputs.flatMap((input) => {
+  const date = moment.dateBefore(0);
+  const lines = date ? [`${t("form.moment")}: ${date}`] : [];
+  lines.push(...schema.inputs.flatMap((input) => {
     const given = patient.values[input.name];
     if (input.kind === "category" && given !== undefined) {
       return [`${nameOf(input)}: ${nameOf(input.categories.find(({ name }) => name === given))}`];
     }
-    if (given !== undefined) return [`${nameOf(input)}: ${given.value} ${given.unit ?? ""}`.trim()];
+    if (given !== undefined) return [`${nameOf(input)}: ${written(given.value)} ${unitWord(given.unit ?? "")}`.trim()];
     return patient.events.filter((event) => event.of === input.name).map((event) => (
-      `${nameOf(input)}${event.value === undefined ? "" : `: ${event.value} ${event.unit ?? ""}`.trimEnd()}${when(event.days_before)}`));
-  });
+      `${nameOf(input)}${event.value === undefined ? "" : `: ${written(event.value)} ${unitWord(event.unit ?? "")}`.trimEnd()}${when(event.days_before)}`));
+  }));
   for (const kind of ["ecg", "image"]) if (recordings[kind]) lines.push(t(`modality.${kind}`));
   return h("section", { class: "entered" }, h("h3", {}, t("form.title")), h("ul", { class: "plain" }, lines.map((line) => h("li", {}, line))));
 }
@@ -157,7 +162,7 @@ export function announcement(schema, result) {
   return t("result.announce", { target: local(schema.target), list: list.join(", ") });
 }
 
-/** All of the result. `given`: {patient, recordings} that it was made from; `made`: from `assess`. */
+/** All of the result. `given`: {patient, recordings, moment} that it was made from; `made`: from `assess`. */
 export function resultView(schema, made, given) {
   const { result, columns, members } = made;
   return h("div", { class: "result" },
@@ -169,6 +174,6 @@ export function resultView(schema, made, given) {
     imputedPart(schema, result),
     columnPart(schema, columns),
     madePart(schema, members),
-    inputPart(schema, given.patient, given.recordings),
+    inputPart(schema, given),
     h("p", { class: "hint" }, t("research.note")));
 }

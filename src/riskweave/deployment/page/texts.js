@@ -37,6 +37,12 @@ export const local = (texts) => texts?.[current] ?? texts?.en ?? "";
 /** What a user calls an input. */
 export const nameOf = (input) => local(input.label) || input.name;
 
+/** A unit as people write it: the few that are words have one in each language. */
+export function unitWord(label) {
+  const key = `unit.${label}`;
+  return key in ENGLISH ? t(key) : label;
+}
+
 /** A number with at most so many digits that count. */
 export function number(value, digits = 4) {
   const size = Math.abs(value);

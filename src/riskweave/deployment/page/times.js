@@ -59,6 +59,7 @@ export class TimeField {
     this.caption = h("span", { class: "caption", "aria-hidden": "true" });
     this.element = h("div", { class: "when" }, this.caption, this.control);
     this.labels = labels;
+    this.start = start;
     bind(this.element, () => this.arrange());
     moment.fields.add(this);
     this.write(start);
@@ -84,6 +85,12 @@ export class TimeField {
     const days = this.moment.day() - Date.parse(text) / DAY;
     if (Number.isNaN(days)) return { problem: t(Number.isNaN(this.moment.day()) ? "date.index" : "date.text") };
     return days >= 0 ? { days } : { problem: t("date.future") };
+  }
+
+  /** Whether it still says what it said at first. */
+  get untouched() {
+    const { days } = this.read();
+    return days === null || days === this.start;
   }
 
   write(days) {

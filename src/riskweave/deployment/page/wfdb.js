@@ -41,34 +41,36 @@ function parseRecordLine(line) {
   const fields = line.split(/\s+/);
   const signals = Number(fields[1]);
   if (fields[0].includes("/")) throw new Refusal("wfdb.segments");
-  const rate = Number((fields[2] ?? "250").split("/")[0]);
-  const samples = fields[3] === undefined ? 0 : Number(fields[3]);
+  const rate = Number((fields[2] ?? "250").split(/[/(]/)[0]);
+  const samples = fields[3] === undefined || fields[3].includes(":") ? 0 : Number(fields[3]);
   if (!Number.isInteger(signals) || signals < 1 || !(rate > 0) || !Number.isInteger(samples) || samples < 0) {
     throw new Refusal("wfdb.header");
   }
   return { signals, rate, samples };
 }
 
+// Gain, baseline and unit: "200(0)/mV", or parts of it. Without a gain it is 200 a mV, as WFDB has it.
+function parseGain(text) {
+  const [, gain, baseline, unit] = /^(-?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)(?:\((-?\d+)\))?(?:\/(\S+))?$/i.exec(text ?? "") ?? [];
+  if (gain === undefined) return { found: false, gain: 200, baseline: NaN, unit: "mV" };
+  return { found: true, gain: Number(gain) || 200, baseline: Number(baseline ?? NaN), unit: unit ?? "mV" };
+}
+
 function parseSignalLine(line) {
-  const fields = line.split(/\s+/);
-  const [, format, perFrame, skew, offset] = /^(\d+)(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?$/.exec(fields[1] ?? "") ?? [];
+  const [file, layout, ...rest] = line.split(/\s+/);
+  const [, format, perFrame, skew, offset] = /^(\d+)(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?$/.exec(layout ?? "") ?? [];
   if (!format) throw new Refusal("wfdb.header");
   if (!FORMATS[format]) throw new Refusal("wfdb.format", { format });
   if (Number(perFrame ?? 1) !== 1) throw new Refusal("wfdb.frames");
-  const gain = /^([-+.\deE]+)(?:\(([-+]?\d+)\))?(?:\/(\S+))?$/.exec(fields[2] ?? "200");
-  if (!gain) throw new Refusal("wfdb.header");
-  const zero = Number(fields[4] ?? 0);
+  const { found, gain, baseline, unit } = parseGain(rest[0]);
+  if (found) rest.shift();
+  // Resolution, zero, first value, checksum, block size: each may be left out, with all that follow it.
+  const numbers = [];
+  while (numbers.length < 5 && /^-?\d+$/.test(rest[0] ?? "")) numbers.push(Number(rest.shift()));
+  const [, zero = 0, initial = zero, checksum = null] = numbers;
   return {
-    file: fields[0],
-    format,
-    skew: Number(skew ?? 0),
-    offset: Number(offset ?? 0),
-    gain: Number(gain[1]) || 200,
-    baseline: Number(gain[2] ?? zero),
-    unit: gain[3] ?? "mV",
-    initial: Number(fields[5] ?? zero),
-    checksum: fields[6] === undefined ? null : Number(fields[6]),
-    name: fields.slice(8).join(" "),
+    file, format, gain, unit, initial, checksum, name: rest.join(" "),
+    skew: Number(skew ?? 0), offset: Number(offset ?? 0), baseline: Number.isNaN(baseline) ? zero : baseline,
   };
 }
 
