@@ -1,8 +1,10 @@
-"""Write the conda environment of `snakemake --sdm conda` from pyproject.toml and requirements.lock.
+"""Write what is made from pyproject.toml and requirements.lock: environments that need less than the lock.
 
-``python envs/update.py`` writes riskweave.yaml beside it; ``--check`` tells whether it is up to date.
+``python envs/update.py`` writes riskweave.yaml (the conda environment of `snakemake --sdm conda`) and runtime.txt (what
+runs a bundle) beside it; ``--check`` tells whether they are up to date.
 """
 
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -11,10 +13,13 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-__all__ = ["ENVIRONMENT", "direct", "main", "pins", "render"]
+__all__ = ["ENVIRONMENT", "RUNTIME", "RUNTIME_PACKAGES", "direct", "main", "pins", "render", "render_runtime"]
 
 PYTHON = "3.11"
 ENVIRONMENT = Path("envs", "riskweave.yaml")
+RUNTIME = Path("envs", "runtime.txt")
+RUNTIME_PACKAGES = ("numpy", "pillow", "pydicom", "wasmtime")
+"""What `riskweave.deployment.runtime` imports."""
 
 HEADER = """\
 # The environment of the rules under `snakemake --sdm conda`: what riskweave imports, as requirements.lock pins it.
@@ -23,6 +28,11 @@ channels:
   - conda-forge
   - nodefaults
 dependencies:
+"""
+
+RUNTIME_HEADER = """\
+# What runs a bundle (riskweave predict, riskweave serve): versions and hashes as in requirements.lock.
+# Made by `python envs/update.py` (part of `make lock`): edit requirements.in, not this file.
 """
 
 
@@ -59,18 +69,46 @@ def render(root: Path) -> str:
     return HEADER + "\n".join(lines) + "\n"
 
 
+def render_runtime(root: Path) -> str:
+    """Return the content of the runtime's requirements: its packages and whatever these need, as locked.
+
+    Raises
+    ------
+    KeyError
+        When the lock lacks one of them.
+    """
+    lock = (root / "requirements.lock").read_text(encoding="utf-8")
+    entries: dict[str, list[str]] = {}
+    needed_by: dict[str, set[str]] = {}
+    for entry in re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE)[1:]:
+        name = canonicalize_name(re.match(r"[\w.-]+", entry)[0])
+        lines = [line for line in entry.splitlines() if not line.lstrip().startswith("#")]
+        entries.setdefault(name, []).append("\n".join(lines) + "\n")
+        # "# via x" or, below "# via", a line for each.
+        above = re.findall(r"^ +#(?: via)? +(?!via\b)([\w.-]+)$", entry, flags=re.MULTILINE)
+        needed_by.setdefault(name, set()).update(map(canonicalize_name, above))
+    wanted: set[str] = set()
+    more = set(RUNTIME_PACKAGES)
+    while more:
+        wanted |= more
+        more = {name for name, above in needed_by.items() if above & wanted} - wanted
+    return RUNTIME_HEADER + "".join(text for name in sorted(wanted) for text in entries[name])
+
+
 def main(arguments: list[str]) -> int:
-    """Write the file, or with ``--check`` return 1 when it is out of date."""
+    """Write the files, or with ``--check`` return 1 when one is out of date."""
     root = Path(__file__).parents[1]
-    path, content = root / ENVIRONMENT, render(root)
-    if path.is_file() and path.read_text(encoding="utf-8") == content:
-        return 0
-    if "--check" in arguments:
-        print(f"{ENVIRONMENT} is out of date: run python envs/update.py")
-        return 1
-    path.write_text(content, encoding="utf-8")
-    print(f"wrote {ENVIRONMENT}")
-    return 0
+    stale = 0
+    for path, made in ((ENVIRONMENT, render(root)), (RUNTIME, render_runtime(root))):
+        if (root / path).is_file() and (root / path).read_text(encoding="utf-8") == made:
+            continue
+        if "--check" in arguments:
+            print(f"{path} is out of date: run python envs/update.py")
+            stale = 1
+        else:
+            (root / path).write_text(made, encoding="utf-8")
+            print(f"wrote {path}")
+    return stale
 
 
 if __name__ == "__main__":
