@@ -48,3 +48,15 @@ def order_of(wildcards):
         "feature_sets": sets,
         "deployment": ordered(STUDY.deployment.model_dump(mode="json", exclude={"experiments"})),
     }
+
+
+def records_of_refits():
+    """Return the run records of all final fits; none where bundles hold the models of the folds."""
+    if STUDY.deployment.model != "refit":
+        return []
+    found = set()
+    for endpoint, name in STUDY.deployed():
+        folder = f"{RESULTS}/deployment/{endpoint}"
+        encoded = [each for each in STUDY.experiment(endpoint, name).feature_sets if each in STUDY.encoders()]
+        found |= {f"{folder}/{name}/run.json", *(f"{folder}/encoders/{each}/run.json" for each in encoded)}
+    return sorted(found)

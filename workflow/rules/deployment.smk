@@ -9,6 +9,7 @@ OUTPUTS: deployment/<endpoint>/folds.parquet, deployment/<endpoint>/encoders/<fe
 
 localrules:
     deploy,
+    collect_refits,
 
 
 rule divide_everybody:
@@ -179,6 +180,26 @@ rule bundle_model:
         "../scripts/bundle_model.py"
 
 
+use rule collect_runs as collect_refits with:
+    input:
+        store=rules.init_tracking.output.store,
+        records=records_of_refits(),
+    output:
+        collected=f"{RESULTS}/deployment/collected.json",
+        ids=f"{RESULTS}/deployment/runs.csv",
+    log:
+        f"{RESULTS}/logs/collect_refits.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/collect_refits.tsv"
+    params:
+        directory=STORE,
+        study=STUDY.study,
+        endpoints=[],
+    message:
+        "Store the run of every final fit in MLflow."
+
+
 rule deploy:
     input:
         [f"{RESULTS}/bundle/{endpoint}/{name}/manifest.json" for endpoint, name in STUDY.deployed()],
+        rules.collect_refits.output if records_of_refits() else [],

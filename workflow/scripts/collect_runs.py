@@ -11,8 +11,10 @@ with job_log(Path(snakemake.log[0])):
         records=[Path(record) for record in snakemake.input.records],
         directory=Path(snakemake.params.directory),
         study=snakemake.params.study,
-        metrics={e: Path(p) for e, p in zip(snakemake.params.endpoints, snakemake.input.metrics, strict=True)},
-        artifacts=[Path(artifact) for artifact in snakemake.input.artifacts],
+        metrics={
+            e: Path(p) for e, p in zip(snakemake.params.endpoints, snakemake.input.get("metrics", []), strict=True)
+        },
+        artifacts=[Path(artifact) for artifact in snakemake.input.get("artifacts", [])],
         ids=Path(snakemake.output.ids),
     )
     Path(snakemake.output.collected).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from riskweave.cohort.tables import FOLDS, OUTCOMES, ROLES, read_table
+from riskweave.cohort.tables import FINAL, FOLDS, OUTCOMES, ROLES, read_table
 from riskweave.errors import DataError
 from riskweave.fusion.registry import FusedModel, build_fusion
 from riskweave.study.fusions import BUILT_IN, AttentionFusion, Fusion
@@ -170,12 +170,14 @@ def _told(job: _Job, fold: int, subjects: Mapping[str, pd.Index]) -> FoldResult:
     return result
 
 
-def _recording(job: _Job, record: Path, context: Mapping[str, Any]) -> AbstractContextManager[RunRecord]:
+def _recording(
+    job: _Job, record: Path, context: Mapping[str, Any], *, final: bool
+) -> AbstractContextManager[RunRecord]:
     """Return the run record of an experiment, written at its end."""
     experiment = job.task.experiment
     return recording(
         record,
-        kind="experiment",
+        kind="final_experiment" if final else "experiment",
         name=experiment["name"],
         endpoint=job.task.endpoint,
         feature_sets={one.name: [column.name for column in one.columns] for one in job.sets},
@@ -279,7 +281,7 @@ def train_experiment(
         threads=threads,
         folder=Path(models).parent,
     )
-    with threadpool_limits(limits=threads), _recording(job, record, context) as run:
+    with threadpool_limits(limits=threads), _recording(job, record, context, final=FINAL in roles) as run:
         results = {fold: _told(job, fold, subjects) for fold, subjects in roles.items()}
         add_folds(run, results)
         write_results(job.task, sets, results, predictions=predictions, models=models, curves=curves, trials=trials)

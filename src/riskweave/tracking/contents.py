@@ -190,7 +190,7 @@ def _tags_of_both(run: RunRecord) -> dict[str, str]:
     """Return the tags by which parents and children are found."""
     context, data = run.context, run.data
     tags = {
-        "experiment" if run.kind == "experiment" else "feature_set": run.name,
+        "experiment" if run.kind.endswith("experiment") else "feature_set": run.name,
         "study": _text(context.get("study", "")),
         "kind": run.kind,
         "endpoint": run.endpoint,

@@ -37,7 +37,7 @@ __all__ = [
 FORMAT = 1
 """Version of the file format."""
 
-KINDS = ("encoder", "experiment", "pretraining")
+KINDS = ("encoder", "experiment", "final_encoder", "final_experiment", "pretraining")
 
 
 @dataclass
@@ -86,7 +86,8 @@ class RunRecord:
     Attributes
     ----------
     kind : str
-        ``"experiment"``, ``"encoder"`` or ``"pretraining"`` (of an encoder, without labels).
+        ``"experiment"``, ``"encoder"``, ``"pretraining"`` (of an encoder, without labels); ``"final_..."``: fitted on
+        everybody, for a bundle.
     name : str
         Name of the experiment, or of the feature set whose encoder was trained.
     endpoint : str
@@ -231,7 +232,7 @@ def recording(
     ----------
     path : Path
         The record, ``run.json``. Written atomically at the end; nothing is written when the body raises.
-    kind : {"encoder", "experiment", "pretraining"}
+    kind : {"encoder", "experiment", "final_encoder", "final_experiment", "pretraining"}
         What is trained.
     name : str
         Name of the experiment, or of the encoder's feature set.

@@ -104,7 +104,8 @@ def collect(
             if run.kind == "experiment":
                 values = evaluations.get(run.endpoint, {}).get(run.name, {})
                 _write_evaluation(client, run_id, known, values)
-        counts["superseded"] += _write_artifacts(client, experiment, stored, study, list(artifacts))
+        if artifacts:
+            counts["superseded"] += _write_artifacts(client, experiment, stored, study, list(artifacts))
         if ids is not None:
             write_ids(directory=directory, experiment=experiment, runs=runs, path=ids)
     logger.info(

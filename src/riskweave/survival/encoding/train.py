@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from riskweave.cohort.tables import FOLDS, OUTCOMES, read_table
+from riskweave.cohort.tables import FINAL, FOLDS, OUTCOMES, read_table
 from riskweave.modalities.base import Column, replacing, write_features
 from riskweave.modalities.registry import find_modality
 from riskweave.networks.pooling import Pooled
@@ -149,7 +149,7 @@ def train_encoder(
     columns = embedding_columns(features, endpoint=endpoint, causes=job.causes)
     with recording(
         files.record,
-        kind="encoder",
+        kind="final_encoder" if FINAL in plan else "encoder",
         name=feature_set,
         endpoint=endpoint,
         feature_sets={feature_set: [column.name for column in columns]},
