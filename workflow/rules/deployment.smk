@@ -192,7 +192,7 @@ use rule collect_runs as collect_refits with:
     benchmark:
         f"{RESULTS}/benchmarks/collect_refits.tsv"
     params:
-        directory=STORE,
+        directory=lambda wildcards, input: str(Path(input.store).parents[1]),
         study=STUDY.study,
         endpoints=[],
     message:

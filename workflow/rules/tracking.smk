@@ -21,7 +21,7 @@ rule init_tracking:
     conda:
         "../../envs/riskweave.yaml"
     params:
-        directory=STORE,
+        directory=lambda wildcards, output: str(Path(output.store).parents[1]),
     message:
         "Make the MLflow store."
     script:
@@ -45,7 +45,7 @@ rule collect_runs:
     conda:
         "../../envs/riskweave.yaml"
     params:
-        directory=STORE,
+        directory=lambda wildcards, input: str(Path(input.store).parents[1]),
         study=STUDY.study,
         endpoints=sorted(STUDY.endpoints),
     message:
