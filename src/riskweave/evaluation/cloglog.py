@@ -126,7 +126,9 @@ class _Hazards:
     def at(self, slopes: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Log partial likelihood, gradient, information, sums of the risk sets, and relative hazards."""
         predictor = self.offset + self.z @ slopes
-        relative = np.exp(predictor - self.offset.max())
+        # A step too far overflows: it has no likelihood then, and is halved.
+        with np.errstate(over="ignore"):
+            relative = np.exp(predictor - self.offset.max())
         o = self.outcomes
         sums = _risk_sets(self.z, relative, o.kind, o.starts, self.groups, self.rows, self.uncensored)
         value, gradient, information = _likelihood(sums, self.events, self.z.shape[1])
