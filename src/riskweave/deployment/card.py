@@ -15,6 +15,7 @@ from riskweave.study_report.words import METRICS, estimate, number, shown
 __all__ = ["CARD_FORMAT", "card_of", "card_page"]
 
 CARD_FORMAT = 1
+FEWEST = 10
 RESEARCH_ONLY = (
     "For research use only. This is not a medical device: it has been examined by no authority, and no decision about "
     "a patient may rest on it."
@@ -108,11 +109,16 @@ def _rows(table: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, Any]]:
 
 def _population(outcomes: pd.DataFrame) -> dict[str, Any]:
     return {
-        "people_at_risk": len(outcomes),
-        "target_events": int((outcomes["event"] == 1).sum()),
-        "competing_events": int((outcomes["event"] > 1).sum()),
+        "people_at_risk": _told(len(outcomes)),
+        "target_events": _told((outcomes["event"] == 1).sum()),
+        "competing_events": _told((outcomes["event"] > 1).sum()),
         "median_follow_up_days": float(outcomes["time"].median()),
     }
+
+
+def _told(count: int) -> int | None:
+    """Return a count; None for one of 1 to 9 people, which is not told."""
+    return None if 0 < count < FEWEST else int(count)
 
 
 def card_page(card: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
@@ -138,8 +144,8 @@ def _model(section: Section, card: Mapping[str, Any]) -> None:
     rows = {
         "Predicts": f"{model['target']}, within {years} years, where other causes of death compete",
         "Reads": ", ".join(model["modalities"]),
-        "Made from": f"{people['people_at_risk']} people at risk, {people['target_events']} with the event, "
-        f"{people['competing_events']} with a competing one; median follow-up "
+        "Made from": f"{_count(people['people_at_risk'])} people at risk, {_count(people['target_events'])} with the "
+        f"event, {_count(people['competing_events'])} with a competing one; median follow-up "
         f"{people['median_follow_up_days'] / 365.25:.1f} years",
         "Study": model["study"],
         "Experiment": f"{model['experiment']} ({model['made_by']}, {model['members']} model(s))",
@@ -150,6 +156,10 @@ def _model(section: Section, card: Mapping[str, Any]) -> None:
         f"data; the largest difference of a risk is {parity['largest_difference']:.1e}",
     }
     section.table(pd.DataFrame({"": list(rows), " ": list(rows.values())}), text=2)
+
+
+def _count(count: int | None) -> str:
+    return f"fewer than {FEWEST}" if count is None else f"{count:,}"
 
 
 def _performance(section: Section, card: Mapping[str, Any]) -> None:
@@ -169,7 +179,7 @@ def _performance(section: Section, card: Mapping[str, Any]) -> None:
         shares = curve[["expected", "observed", "lower", "upper"]].astype(float) * 100
         table = pd.DataFrame(
             {
-                "Tenth of the people, by predicted risk": curve["risk_group"].astype(str),
+                "Group of the people, by predicted risk": curve["risk_group"].astype(str),
                 "People": [shown(count) for count in curve["n"]],
                 "Predicted %": [number(value, 1) for value in shares["expected"]],
                 "Observed % (95 % interval)": [
