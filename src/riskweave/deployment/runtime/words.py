@@ -21,7 +21,7 @@ ENGLISH = {
     "notes": "Please note", "imputed": "Filled in with what is typical: {list}.",
     "contributions": "What each input changes in the risk within {time}, in points of percent",
     "further": "and {n} smaller ones", "patient": "Patient",
-    "modality.ehr": "health record", "modality.ecg": "ECG", "modality.image": "image",
+    "modality.ehr": "Health record", "modality.ecg": "ECG", "modality.image": "Image",
     "model": "Model {model}, fingerprint {fingerprint}.",
     "research": "Research use only. Not a medical device.",
     "subject": "Not named", "rationale": "Cumulative incidence {days} days after the moment of prediction",
