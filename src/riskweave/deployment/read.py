@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-import numpy as np
 import pandas as pd
 
 from riskweave.deployment.inputs import Asked, usual_range
 from riskweave.deployment.order import Order
-from riskweave.deployment.recipe import Column, Cox, Encoder, FeatureSet, Member, Network, Recipe, Term
+from riskweave.deployment.read_model import read_model
+from riskweave.deployment.recipe import Column, Encoder, FeatureSet, Member, Recipe, Term
 from riskweave.errors import DataError
 from riskweave.modalities.registry import find_modality
-from riskweave.survival.preprocessing import MISSING, OTHER, DesignMatrix
+from riskweave.survival.arrays import MISSING, OTHER
+from riskweave.survival.preprocessing import DesignMatrix
 from riskweave.survival.results import MODELS_FORMAT
 from riskweave.survival.sets import StoredSet
 
@@ -58,7 +59,16 @@ def read_recipe(
     inputs, columns = _columns(order, sets, preprocessings, subjects)
     places = {column.name: place for place, column in enumerate(columns)}
     members = tuple(
-        _member(content, fold, sets=sets, encoders=encoders, columns=columns, places=places, modalities=modalities)
+        _member(
+            content,
+            fold,
+            sets=sets,
+            encoders=encoders,
+            columns=columns,
+            places=places,
+            modalities=modalities,
+            times=stored["times"],
+        )
         for fold, content in stored["folds"].items()
     )
     by_modality = {block.modality: block for block in blocks.values()}
@@ -139,6 +149,7 @@ def _member(
     columns: Sequence[Column],
     places: Mapping[str, int],
     modalities: Sequence[str],
+    times: Sequence[float],
 ) -> Member:
     """Return one fold's preprocessing, encoders and model."""
     preprocessing, embedded, found = content["preprocessing"], {}, []
@@ -155,7 +166,8 @@ def _member(
             found.append(Encoder(modality, modalities.index(modality), first, len(names), module))
     terms = _terms(preprocessing, {**places, **embedded}, columns, modalities)
     masks = tuple(modalities.index(modality) for modality in preprocessing.masks_)
-    return Member(terms, masks, len(embedded), tuple(found), _model(content["model"], len(terms) + len(masks)))
+    model = read_model(content["model"].estimator, columns=len(terms) + len(masks), times=times)
+    return Member(terms, masks, len(embedded), tuple(found), model)
 
 
 def _terms(
@@ -205,25 +217,3 @@ def _counted(listed: Sequence[str], category: str, kept: Sequence[str]) -> tuple
     if category != OTHER:
         return tuple(place for place, name in names if name == category)
     return tuple(place for place, name in names if name not in kept)
-
-
-def _model(fused: Any, columns: int) -> Cox | Network:
-    """Return what an early fusion's estimator learnt, as plain values."""
-    estimator = fused.estimator
-    fitted = getattr(estimator, "_fitted", None)
-    if fitted is not None and hasattr(estimator, "l1_ratios"):
-        zeros, nothing = np.zeros(columns), (np.zeros(0), np.zeros(0))
-        hazards = [cause.hazard for cause in fitted]
-        return Cox(
-            np.stack([zeros if hazard is None else hazard.coefficients for hazard in hazards]),
-            np.stack([zeros if hazard is None else hazard.means for hazard in hazards]),
-            [nothing if each is None else (each.baseline.times, each.baseline.cumulative) for each in hazards],
-        )
-    network = getattr(estimator, "network", None)
-    if network is not None and "cuts" in network[1].learnt:
-        return Network(network.eval(), network[1].kind, network[1].cuts, dict(network[1].learnt))
-    raise DataError(
-        "models.joblib",
-        f"a model of kind {type(estimator).__name__} cannot be deployed",
-        "Deploy a Cox model, or a network with hazards of intervals; a fold without any usable column has no model",
-    )
