@@ -1,14 +1,15 @@
 """From a recipe to C: the tables that the library in ``c/`` works through, and the module made of both."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from riskweave.deployment.compile import compile_wasm, library
-from riskweave.deployment.recipe import Cox, Input, Member, Network, Recipe, Term
+from riskweave.deployment.learnt import DEEP_SURV, HEADS, predictor, tables_of
+from riskweave.deployment.recipe import Input, Member, Network, Recipe, Term
+from riskweave.deployment.text import array, doubles, literal, structures
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,14 +19,6 @@ __all__ = ["build_module", "generate", "network_modules"]
 _INPUTS = {"number": "RW_NUMBER", "category": "RW_CATEGORY", "events": "RW_EVENTS"}
 _TERMS = {"number": "RW_TERM_NUMBER", "missing": "RW_TERM_MISSING", "category": "RW_TERM_CATEGORY"}
 _PRESENCE = {"always": "RW_ALWAYS", "measured": "RW_MEASURED", "ecg": "RW_HAS_ECG", "image": "RW_HAS_IMAGE"}
-_HEADS = {
-    "logistic_hazard": "RW_LOGISTIC_HAZARD",
-    "pc_hazard": "RW_PC_HAZARD",
-    "pmf": "RW_PMF",
-    "deep_hit": "RW_PMF",
-    "mtlr": "RW_MTLR",
-}
-_DEEP_SURV = "deep_surv"
 
 # Measurements of rw_ecg_read and rw_image_read, generously: the library says how many there are.
 _MEASURED = 256
@@ -113,7 +106,7 @@ def _check(recipe: Recipe) -> None:
         if kinds is not None and recipe.inputs[column.source].kind not in kinds:
             raise ValueError(f"column {column.name} is made of an input of another kind")
     for member in recipe.members:
-        if isinstance(member.model, Network) and member.model.kind not in (*_HEADS, _DEEP_SURV):
+        if isinstance(member.model, Network) and member.model.kind not in (*HEADS, DEEP_SURV):
             raise ValueError(f"networks of kind {member.model.kind} cannot be deployed")
 
 
@@ -124,53 +117,15 @@ def _prepared(recipe: Recipe, recording: str) -> tuple[int, ...]:
     return recipe.image.size, recipe.image.size
 
 
-def _number(value: float) -> str:
-    value = float(value)
-    if np.isnan(value):
-        return "NAN"
-    if np.isinf(value):
-        return "INFINITY" if value > 0 else "-INFINITY"
-    # The shortest digits that a compiler reads as the same number.
-    return repr(value)
-
-
-def _comment(text: str) -> str:
-    """Return a name as a comment, without what could end it."""
-    return f"/* {re.sub(r'[^A-Za-z0-9_.:=@ -]', '/', text).replace('*/', '').replace('/*', '')} */"
-
-
-def _array(kind: str, name: str, values: Iterable[str]) -> Iterator[str]:
-    """Yield a table of constants; an empty one has a zero, which C asks for and nobody looks at."""
-    values = list(values) or ["0"]
-    yield f"static const {kind} {name}[] = {{"
-    for start in range(0, len(values), 8):
-        yield "  " + ", ".join(values[start : start + 8]) + ","
-    yield "};"
-
-
-def _numbers(name: str, values: Iterable[float]) -> Iterator[str]:
-    return _array("double", name, map(_number, values))
-
-
-def _records(kind: str, name: str, records: Iterable[Sequence[str]], comments: Iterable[str] = ()) -> Iterator[str]:
-    """Yield a table of structures, one a line."""
-    rows = [f"{{{', '.join(record)}}}," for record in records] or ["{0},"]
-    comments = [*comments] or [""] * len(rows)
-    yield f"static const {kind} {name}[] = {{"
-    for row, comment in zip(rows, comments, strict=True):
-        yield f"  {row} {_comment(comment)}" if comment else f"  {row}"
-    yield "};"
-
-
 def _inputs(inputs: Sequence[Input]) -> Iterator[str]:
     records = []
     for place, each in enumerate(inputs):
-        yield from _numbers(f"factor_{place}", [unit.factor for unit in each.units])
-        yield from _numbers(f"offset_{place}", [unit.offset for unit in each.units])
-        ranges = [_number(bound) for bound in (*each.limits, *each.usual)]
+        yield from doubles(f"factor_{place}", [unit.factor for unit in each.units])
+        yield from doubles(f"offset_{place}", [unit.offset for unit in each.units])
+        ranges = [literal(bound) for bound in (*each.limits, *each.usual)]
         units = [str(len(each.units)), f"factor_{place}", f"offset_{place}"]
         records.append([_INPUTS[each.kind], str(int(each.required)), *ranges, *units, str(len(each.categories))])
-    yield from _records("rw_input", "inputs", records, [each.name for each in inputs])
+    yield from structures("rw_input", "inputs", records, [each.name for each in inputs])
 
 
 def _columns(recipe: Recipe) -> Iterator[str]:
@@ -178,17 +133,17 @@ def _columns(recipe: Recipe) -> Iterator[str]:
         [
             f"RW_COL_{column.made.upper()}",
             str(column.source),
-            *(_number(value) for value in (column.window, *column.limits)),
+            *(literal(value) for value in (column.window, *column.limits)),
             str(column.feature_set),
         ]
         for column in recipe.columns
     ]
-    yield from _records("rw_column", "columns", records, [column.name for column in recipe.columns])
+    yield from structures("rw_column", "columns", records, [column.name for column in recipe.columns])
 
 
 def _sets(recipe: Recipe) -> Iterator[str]:
     records = [[_PRESENCE[each.presence], str(recipe.modalities.index(each.modality))] for each in recipe.feature_sets]
-    yield from _records("rw_set", "sets", records, [each.name for each in recipe.feature_sets])
+    yield from structures("rw_set", "sets", records, [each.name for each in recipe.feature_sets])
 
 
 def _term_name(recipe: Recipe, term: Term) -> str:
@@ -204,21 +159,21 @@ def _member(recipe: Recipe, member: Member, place: int) -> Iterator[str]:
         categories = "0"
         if term.kind == "category":
             categories = f"categories_{place}_{number}"
-            yield from _array("int", categories, map(str, term.categories))
+            yield from array("int", categories, map(str, term.categories))
         terms.append(
             [
                 _TERMS[term.kind],
                 str(term.modality),
                 str(term.column),
-                *(_number(value) for value in (term.lower, term.upper, term.fill)),
+                *(literal(value) for value in (term.lower, term.upper, term.fill)),
                 str(len(term.categories)),
                 categories,
-                _number(term.mean),
-                _number(term.scale),
+                literal(term.mean),
+                literal(term.scale),
             ]
         )
-    yield from _records("rw_term", f"terms_{place}", terms, [_term_name(recipe, term) for term in member.terms])
-    yield from _array("int", f"masks_{place}", map(str, member.masks))
+    yield from structures("rw_term", f"terms_{place}", terms, [_term_name(recipe, term) for term in member.terms])
+    yield from array("int", f"masks_{place}", map(str, member.masks))
     encoders = [
         [
             str(encoder.modality),
@@ -229,59 +184,8 @@ def _member(recipe: Recipe, member: Member, place: int) -> Iterator[str]:
         ]
         for number, encoder in enumerate(member.encoders)
     ]
-    yield from _records("rw_encoder", f"encoders_{place}", encoders)
-    model = member.model
-    yield from _cox(recipe, model, place) if isinstance(model, Cox) else _network(recipe, model, place)
-
-
-def _cox(recipe: Recipe, model: Cox, place: int) -> Iterator[str]:
-    yield from _numbers(f"coefficients_{place}", np.ravel(model.coefficients))
-    yield from _numbers(f"means_{place}", np.ravel(model.means))
-    yield from _baselines(recipe, model.baselines, place)
-    record = [f"coefficients_{place}", f"means_{place}", f"baselines_{place}"]
-    yield f"static const rw_cox parameters_{place} = {{{', '.join(record)}}};"
-
-
-def _baselines(recipe: Recipe, baselines: Sequence[tuple[np.ndarray, np.ndarray]], place: int) -> Iterator[str]:
-    """Yield the baseline hazards, cause by cause."""
-    if len(baselines) != len(recipe.causes):
-        raise ValueError("a member has a baseline for each cause")
-    records = []
-    for cause, baseline in enumerate(baselines):
-        days, hazards = _needed(recipe, *(np.asarray(values, dtype=np.float64) for values in baseline))
-        yield from _numbers(f"days_{place}_{cause}", days)
-        yield from _numbers(f"hazards_{place}_{cause}", hazards)
-        records.append([str(len(days)), f"days_{place}_{cause}", f"hazards_{place}_{cause}"])
-    yield from _records("rw_baseline", f"baselines_{place}", records, recipe.causes)
-
-
-def _needed(recipe: Recipe, days: np.ndarray, hazards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the steps of a baseline hazard that the risks need.
-
-    None after the last time; of one cause, those at the times alone. Steps are the days of single people's events,
-    which a module need not tell.
-    """
-    if len(recipe.causes) == 1 and len(days):
-        wanted = np.asarray(recipe.times, dtype=np.float64)
-        return wanted, np.concatenate([[0.0], hazards])[np.searchsorted(days, wanted, side="right")]
-    kept = days <= recipe.times[-1]
-    return days[kept], hazards[kept]
-
-
-def _network(recipe: Recipe, model: Network, place: int) -> Iterator[str]:
-    if model.kind == _DEEP_SURV:
-        yield from _baselines(recipe, model.learnt["baselines"], place)
-        yield f"static const rw_deep_surv parameters_{place} = {{network_{place}, baselines_{place}}};"
-        return
-    yield from _numbers(f"cuts_{place}", model.cuts)
-    record = [f"network_{place}", str(len(model.cuts) - 1), f"cuts_{place}", _HEADS[model.kind]]
-    yield f"static const rw_discrete parameters_{place} = {{{', '.join(record)}}};"
-
-
-def _predict(model: Cox | Network) -> str:
-    if isinstance(model, Cox):
-        return "rw_predict_cox"
-    return "rw_predict_deep_surv" if model.kind == _DEEP_SURV else "rw_predict_discrete"
+    yield from structures("rw_encoder", f"encoders_{place}", encoders)
+    yield from tables_of(recipe, member.model, place)
 
 
 def _members(recipe: Recipe) -> Iterator[str]:
@@ -291,16 +195,16 @@ def _members(recipe: Recipe) -> Iterator[str]:
             *(str(len(member.masks)), f"masks_{place}"),
             str(member.embeddings),
             *(str(len(member.encoders)), f"encoders_{place}"),
-            *(_predict(member.model), f"&parameters_{place}"),
+            *(predictor(member.model), f"&parameters_{place}"),
         ]
         for place, member in enumerate(recipe.members)
     ]
-    yield from _records("rw_member", "members", records)
+    yield from structures("rw_member", "members", records)
 
 
 def _model(recipe: Recipe) -> Iterator[str]:
     """Yield `rw_model`, by the names of its fields: what is not named is 0."""
-    yield from _numbers("times", recipe.times)
+    yield from doubles("times", recipe.times)
     fields = {
         **_counted("input", len(recipe.inputs)),
         **_counted("column", len(recipe.columns)),
@@ -315,10 +219,10 @@ def _model(recipe: Recipe) -> Iterator[str]:
         fields |= {
             "ecg": "1",
             "read_ecg": "rw_ecg_read",
-            "ecg_rate": _number(recipe.ecg.sampling_rate),
-            "ecg_seconds": _number(recipe.ecg.seconds),
-            "ecg_low": _number(low),
-            "ecg_high": _number(high),
+            "ecg_rate": literal(recipe.ecg.sampling_rate),
+            "ecg_seconds": literal(recipe.ecg.seconds),
+            "ecg_low": literal(low),
+            "ecg_high": literal(high),
             "ecg_measured": str(int(recipe.ecg.measurements)),
         }
     if recipe.image is not None:
@@ -345,7 +249,7 @@ def _room(recipe: Recipe) -> Iterator[str]:
     cells = len(recipe.causes) * len(recipe.times)
     widest = max(len(member.terms) + len(member.masks) for member in recipe.members)
     networks = [member.model for member in recipe.members if isinstance(member.model, Network)]
-    intervals = max((len(model.cuts) - 1 for model in networks if model.kind != _DEEP_SURV), default=0)
+    intervals = max((len(model.cuts) - 1 for model in networks if model.kind != DEEP_SURV), default=0)
     outputs = len(recipe.causes) * max(1, intervals)
     measured = {"ecg": recipe.ecg is not None, "image": recipe.image is not None}
     prepared = {kind: int(np.prod(_prepared(recipe, kind))) if there else 0 for kind, there in measured.items()}

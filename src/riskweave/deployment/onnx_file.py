@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from riskweave.deployment.networks import to_onnx
-from riskweave.deployment.recipe import Cox, Member, Network, Recipe
+from riskweave.deployment.recipe import Boosted, Cox, Member, Network, Recipe, Trees, Weibull
 from riskweave.survival.competing import at_times
 
 __all__ = ["export_onnx", "onnx_inputs"]
@@ -123,19 +123,20 @@ class _Member(_Constants):
         self.encoded = [(each.recording, each.first, each.count) for each in member.encoders]
         self.model = _model(member.model, recipe.times)
 
-    def _embedded(self, given: dict[str, Tensor]) -> Tensor:
-        """Return the embeddings: missing where the recording is, 0 where no encoder has signal."""
+    def _embedded(self, given: dict[str, Tensor]) -> list[Tensor]:
+        """Return the embeddings in parts: missing where the recording is, 0 where no encoder has signal."""
         parts, end = [], 0
         pairs = zip(self.encoded, self.encoders, strict=True)
         for (recording, first, count), encoder in sorted(pairs, key=lambda pair: pair[0][1]):
-            parts.append(torch.zeros(first - end, dtype=torch.float64))
             found = encoder(given[recording])[0].double()
-            parts.append(torch.where(given[f"has_{recording}"] > 0, found, torch.full_like(found, torch.nan)))
+            found = torch.where(given[f"has_{recording}"] > 0, found, torch.full_like(found, torch.nan))
+            parts += [torch.zeros(first - end, dtype=torch.float64), found]
             end = first + count
-        return torch.cat([*parts, torch.zeros(self.embeddings - end, dtype=torch.float64)])
+        parts.append(torch.zeros(self.embeddings - end, dtype=torch.float64))
+        return [part for part in parts if len(part)]
 
     def forward(self, given: dict[str, Tensor], present: Tensor) -> Tensor:
-        values = torch.cat([given["columns"], self._embedded(given)])[self.places]
+        values = torch.cat([given["columns"], *self._embedded(given)])[self.places]
         missing = torch.isnan(values)
         numbers = torch.where(missing, self.fill, torch.minimum(torch.maximum(values, self.lower), self.upper))
         place = torch.where(missing, -1.0, values)
@@ -145,10 +146,10 @@ class _Member(_Constants):
         return self.model(torch.cat([made, present[self.masks].double()]))
 
 
-def _model(model: Cox | Network, times: Sequence[float]) -> nn.Module:
-    if isinstance(model, Cox):
-        return _Cox(model, times)
-    return _DeepSurv(model, times) if model.kind == "deep_surv" else _Discrete(model, times)
+def _model(model: Cox | Boosted | Weibull | Network, times: Sequence[float]) -> nn.Module:
+    if isinstance(model, Network):
+        return _DeepSurv(model, times) if model.kind == "deep_surv" else _Discrete(model, times)
+    return {Cox: _Cox, Boosted: _Boosted, Weibull: _Weibull}[type(model)](model, times)
 
 
 class _Proportional(_Constants):
@@ -168,12 +169,7 @@ class _Proportional(_Constants):
 
     def forward(self, log_ratio: Tensor) -> Tensor:
         increments = torch.exp(log_ratio.clamp(-50.0, 50.0)).unsqueeze(1) * self.increments
-        total = increments.sum(dim=0)
-        after = torch.exp(-torch.cumsum(total, dim=0))
-        before = torch.cat([torch.ones_like(after[:1]), after[:-1]])
-        growth = before * -torch.expm1(-total) * _share(increments, total)
-        incidence = torch.cumsum(growth, dim=1).clamp(max=1.0)
-        return torch.cat([torch.zeros_like(incidence[:, :1]), incidence], dim=1)[:, self.places]
+        return _incidence(increments)[:, self.places]
 
 
 class _Cox(_Constants):
@@ -184,6 +180,70 @@ class _Cox(_Constants):
 
     def forward(self, design: Tensor) -> Tensor:
         return self.risks(((design - self.means) * self.coefficients).sum(dim=1))
+
+
+class _Trees(_Constants):
+    """The log hazard ratio of one cause from its trees, all of which are gone down at once."""
+
+    def __init__(self, trees: Trees):
+        super().__init__()
+        splits, leaves = len(trees.columns), len(trees.leaves)
+        # Splits, then leaves, at which a walk stays. One more leaf of nothing: a cause may have no trees.
+        ends = np.arange(splits, splits + leaves + 1)
+        places = [np.where(each >= 0, each, splits - 1 - each) for each in (trees.roots, trees.left, trees.right)]
+        roots, left, right = (each.astype(np.int64) for each in places)
+        self._keep(
+            roots=np.append(roots, ends[-1]),
+            columns=np.concatenate([trees.columns, np.zeros(len(ends), dtype=np.int64)]),
+            thresholds=np.concatenate([trees.thresholds, np.zeros(len(ends), dtype=np.float32)]),
+            left=np.concatenate([left, ends]),
+            right=np.concatenate([right, ends]),
+            values=np.concatenate([np.zeros(splits), trees.leaves, [0.0]]),
+        )
+        self.centre, self.depth, reached = trees.centre, 0, roots[roots < splits]
+        while len(reached):
+            reached = np.unique(np.concatenate([left[reached], right[reached]]))
+            reached, self.depth = reached[reached < splits], self.depth + 1
+
+    def forward(self, design: Tensor) -> Tensor:
+        place = self.roots
+        for _ in range(self.depth):
+            leftwards = design[self.columns[place]] <= self.thresholds[place]
+            place = torch.where(leftwards, self.left[place], self.right[place])
+        return self.values[place].sum() - self.centre
+
+
+class _Boosted(nn.Module):
+    def __init__(self, model: Boosted, times: Sequence[float]):
+        super().__init__()
+        self.trees = nn.ModuleList(map(_Trees, model.trees))
+        self.risks = _Proportional(model.baselines, times)
+
+    def forward(self, design: Tensor) -> Tensor:
+        single = design.float()
+        return self.risks(torch.stack([trees(single) for trees in self.trees]))
+
+
+class _Weibull(_Constants):
+    """`riskweave.survival.weibull.CauseSpecificWeibull.predict` of one subject."""
+
+    def __init__(self, model: Weibull, times: Sequence[float]):
+        super().__init__()
+        with np.errstate(divide="ignore"):
+            logarithms = np.log(model.days)
+        self._keep(
+            intercepts=model.intercepts,
+            slopes=model.slopes,
+            shapes=model.shapes[:, None],
+            logarithms=logarithms,
+            places=np.searchsorted(model.days, np.asarray(times, dtype=float), side="right"),
+        )
+
+    def forward(self, design: Tensor) -> Tensor:
+        location = (self.intercepts + self.slopes @ design).unsqueeze(1)
+        hazards = torch.exp((self.shapes * (self.logarithms - location)).clamp(max=50.0))
+        before = torch.cat([torch.zeros_like(hazards[:, :1]), hazards[:, :-1]], dim=1)
+        return _incidence(hazards - before)[:, self.places]
 
 
 class _DeepSurv(nn.Module):
@@ -226,6 +286,19 @@ class _Discrete(_Constants):
         return (incidence[:, self.places] + share[:, self.places] * part).clamp(max=1.0)
 
 
+def _incidence(increments: Tensor) -> Tensor:
+    """Return cumulative incidences (causes, n + 1), 0 first, from steps of cumulative hazards (causes, n).
+
+    See `riskweave.survival.competing.cumulative_incidence`, ``exponential``.
+    """
+    total = increments.sum(dim=0)
+    after = torch.exp(-torch.cumsum(total, dim=0))
+    before = torch.cat([torch.ones_like(after[:1]), after[:-1]])
+    growth = before * -torch.expm1(-total) * _share(increments, total)
+    incidence = torch.cumsum(growth, dim=1).clamp(max=1.0)
+    return torch.cat([torch.zeros_like(incidence[:, :1]), incidence], dim=1)
+
+
 def _share(parts: Tensor, total: Tensor) -> Tensor:
     """Return each cause's share (causes, n) of a total (n,); 0 where the total is."""
     return torch.where(total > 0, parts / torch.where(total > 0, total, 1.0), 0.0)
@@ -236,7 +309,7 @@ def _rates(score: Tensor) -> Tensor:
 
     See `riskweave.survival.heads.pmf.probabilities` and `riskweave.survival.heads.intervals.hazards_of_incidence`.
     """
-    highest = score.amax().clamp(min=0.0)
+    highest = score.amax(dim=(0, 1)).clamp(min=0.0)
     weight, rest = torch.exp(score - highest), torch.exp(-highest)
     whole = weight.sum() + rest
     probability, after = weight / whole, (rest / whole).reshape(1)

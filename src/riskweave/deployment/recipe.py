@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Aggregate",
+    "Boosted",
     "Column",
     "Cox",
     "Encoder",
@@ -26,7 +27,9 @@ __all__ = [
     "Network",
     "Recipe",
     "Term",
+    "Trees",
     "Unit",
+    "Weibull",
 ]
 
 Aggregate = Literal["last", "mean", "min", "max", "sd", "count", "slope", "ever", "time_since"]
@@ -214,19 +217,85 @@ class Cox:
 
 
 @dataclass(frozen=True)
+class Trees:
+    """Regression trees of one cause, whose leaves add up to a log hazard ratio.
+
+    A split sends a design to the left where its column, rounded to single precision, is at most the threshold. A branch
+    is the place of a split, or below 0: ``-1 - place`` of a leaf.
+
+    Attributes
+    ----------
+    roots : int array (trees,)
+        Branches where the trees begin; empty: every log hazard ratio is ``-centre``.
+    columns : int array (splits,)
+        Places in the design.
+    thresholds : float32 array (splits,)
+    left, right : int arrays (splits,)
+        Branches.
+    leaves : float64 array
+        What each adds.
+    centre : float
+        Mean of the training rows, which is taken off.
+    """
+
+    roots: np.ndarray
+    columns: np.ndarray
+    thresholds: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    leaves: np.ndarray
+    centre: float
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """Cause-specific proportional hazards, whose log hazard ratios are sums of trees.
+
+    Attributes
+    ----------
+    trees : sequence of Trees
+        Of each cause.
+    baselines
+        As those of `Cox`.
+    """
+
+    trees: Sequence[Trees]
+    baselines: Sequence[tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Weibull:
+    """Cause-specific Weibull models: cumulative hazard ``(t / exp(intercept + design @ slopes)) ** shape``.
+
+    Attributes
+    ----------
+    intercepts, shapes : float64 arrays (causes,)
+        An infinite intercept: the cause never happens.
+    slopes : float64 array (causes, design)
+    days : float64 array
+        Where the causes' hazards are combined, increasing; the recipe's times are among them.
+    """
+
+    intercepts: np.ndarray
+    slopes: np.ndarray
+    shapes: np.ndarray
+    days: np.ndarray
+
+
+@dataclass(frozen=True)
 class Network:
-    """A network of the design, whose outputs (causes * intervals) mean hazards of intervals.
+    """A network of the design, whose outputs mean hazards of intervals or, of ``deep_surv``, log hazard ratios.
 
     Attributes
     ----------
     module : nn.Module
-        From float32 (1, design) to (1, causes, intervals), in evaluation mode.
+        From float32 (1, design) to (1, causes, intervals) or (1, causes), in evaluation mode.
     kind : str
         The head's kind.
     cuts : float64 array (intervals + 1,)
-        Days.
+        Days; not looked at where outputs are log hazard ratios.
     learnt : mapping
-        What else the head learnt.
+        What else the head learnt; of ``deep_surv`` the ``baselines``, as those of `Cox`.
     """
 
     module: "nn.Module"
@@ -247,14 +316,14 @@ class Member:
     embeddings : int
         Width of all embeddings together; those of encoders without signal are 0.
     encoders : tuple of Encoder
-    model : Cox or Network
+    model : Cox, Boosted, Weibull or Network
     """
 
     terms: tuple[Term, ...]
     masks: tuple[int, ...]
     embeddings: int
     encoders: tuple[Encoder, ...]
-    model: Cox | Network
+    model: Cox | Boosted | Weibull | Network
 
 
 @dataclass(frozen=True)

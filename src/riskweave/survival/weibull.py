@@ -11,7 +11,7 @@ from riskweave.study.models import WeibullAftModel
 from riskweave.survival.competing import CELLS, at_times, cumulative_incidence, one_cause
 from riskweave.survival.penalised import DURATION, EVENT, Penalty, choose, names_of, quietly, table, varying
 
-__all__ = ["CauseSpecificWeibull", "from_block"]
+__all__ = ["CauseSpecificWeibull", "combined_at", "from_block"]
 
 STEPS = 400
 """Steps between 0 and the last wanted day at which competing hazards are combined."""
@@ -43,6 +43,14 @@ class _Cause:
             logarithm = self.shape * (np.log(days) - location[:, None])
         # Someone far outside the training rows must not overflow: e^50 is certainty already.
         return np.exp(np.clip(logarithm, None, 50))
+
+
+def combined_at(times: np.ndarray, *, causes: int) -> np.ndarray:
+    """Return the days at which the hazards of the causes are combined, increasing; the wanted times are among them."""
+    if causes == 1:
+        return np.unique(times)  # 1 - exp(-A) needs no steps
+    # Early steps are narrow: hazards with shapes below one start steep.
+    return np.union1d(times.max(initial=0.0) * np.linspace(0, 1, STEPS + 1)[1:] ** 2, times)
 
 
 class CauseSpecificWeibull:
@@ -131,9 +139,7 @@ class CauseSpecificWeibull:
     def predict(self, x: np.ndarray, times: list[int]) -> np.ndarray:
         """Return the cumulative incidences, of shape (n, causes, times), at these days after the index time."""
         times = np.asarray(times, dtype=float)
-        # One cause needs no steps: 1 - exp(-A). Early steps are narrow: hazards with shapes below one start steep.
-        steps = times.max(initial=0.0) * np.linspace(0, 1, STEPS + 1)[1:] ** 2
-        grid = times if self.causes == 1 else np.union1d(steps, times)
+        grid = combined_at(times, causes=self.causes)
         chunk = max(1, CELLS // (self.causes * max(1, len(grid))))
         found = np.zeros((len(x), self.causes, len(times)))
         for start in range(0, len(x), chunk):

@@ -76,6 +76,27 @@ typedef struct {
   const double *means;                 /* [causes][design] */
   const rw_baseline *baseline;         /* [causes]; steps 0: never happens */
 } rw_cox;
+/* Parameters of rw_predict_boosted: cause-specific proportional hazards whose log ratios are sums of trees. A branch is
+ * the place of a split, or below 0: -1 - the place of a leaf. Left goes what is at most the threshold; both are in single
+ * precision, in which scikit-learn's trees read their columns. */
+typedef struct { float threshold; int column, left, right; } rw_split;
+typedef struct {
+  int trees; const int *root;          /* branches */
+  const rw_split *split;
+  const double *leaf;
+  double centre;                       /* taken off the sum */
+} rw_trees;
+typedef struct {
+  const rw_trees *trees;               /* [causes] */
+  const rw_baseline *baseline;         /* [causes] */
+} rw_boosted;
+/* Parameters of rw_predict_weibull: cumulative hazards (t / exp(intercept + design * slopes))^shape of each cause. */
+typedef struct {
+  const double *intercept;             /* [causes]; INFINITY: never happens */
+  const double *slope;                 /* [causes][design] */
+  const double *shape;                 /* [causes] */
+  int days; const double *day;         /* where the hazards are combined: all times of the model are among them */
+} rw_weibull;
 /* Parameters of rw_predict_discrete: a network's outputs are logits (or rates, log rates ...) of intervals. */
 typedef struct {
   void (*run)(const float *design, float *output); /* float[design] -> float[causes * intervals] */
@@ -135,6 +156,8 @@ void rw_make_design(const rw_member *, const float *embedding, int ecg, int imag
 
 /* survival.c: from a design to risks[causes][times]. */
 void rw_predict_cox(const rw_member *, const double *design, double *risks);
+void rw_predict_boosted(const rw_member *, const double *design, double *risks);
+void rw_predict_weibull(const rw_member *, const double *design, double *risks);
 void rw_predict_discrete(const rw_member *, const double *design, double *risks);
 void rw_predict_deep_surv(const rw_member *, const double *design, double *risks);
 

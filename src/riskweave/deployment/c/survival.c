@@ -14,15 +14,33 @@ static void one_cause(double ratio, const rw_baseline *baseline, double *risks) 
   }
 }
 
-/* The product-integral of Aalen and Johansen over the steps of all causes up to each of the times, which increase. The
- * hazard is constant within a step: competing.cumulative_incidence, `exponential`. */
+/* What happened up to a day: the incidence of each cause, the cumulative hazard of all, and what it leaves. */
+typedef struct { double *incidence, sum, survival; } course;
+
+/* A step of the product-integral of Aalen and Johansen, by the cumulative hazards that it adds. The hazard is constant
+ * within a step: competing.cumulative_incidence, `exponential`. */
+static void go_on(course *so_far, const double *increment) {
+  double total = 0.0;
+  for (int k = 0; k < rw_model.causes; k++) total += increment[k];
+  for (int k = 0; k < rw_model.causes; k++)
+    if (total > 0) so_far->incidence[k] += so_far->survival * -expm1(-total) * (increment[k] / total);
+  so_far->sum += total;
+  so_far->survival = exp(-so_far->sum);
+}
+
+static void tell(const course *so_far, int time, double *risks) {
+  for (int k = 0; k < rw_model.causes; k++) risks[k * rw_model.times + time] = fmin(so_far->incidence[k], 1.0);
+}
+
+/* Over the steps of all causes up to each of the times, which increase. */
 static void several_causes(const double *ratio, const rw_baseline *baseline, double *risks) {
   int causes = rw_model.causes, step[causes];
-  double incidence[causes], hazard[causes], sum = 0.0, survival = 1.0;
+  double incidence[causes], hazard[causes], increment[causes];
+  course so_far = {incidence, 0.0, 1.0};
   for (int k = 0; k < causes; k++) step[k] = 0, incidence[k] = hazard[k] = 0.0;
   for (int t = 0; t < rw_model.times; t++) {
     for (;;) {
-      double next = INFINITY, increment[causes], total = 0.0;
+      double next = INFINITY;
       for (int k = 0; k < causes; k++)
         if (step[k] < baseline[k].steps && baseline[k].times[step[k]] < next) next = baseline[k].times[step[k]];
       if (!(next <= rw_model.time[t])) break;
@@ -32,14 +50,10 @@ static void several_causes(const double *ratio, const rw_baseline *baseline, dou
           now = ratio[k] * baseline[k].cumulative[step[k]++];
         increment[k] = now - hazard[k];
         hazard[k] = now;
-        total += increment[k];
       }
-      for (int k = 0; k < causes; k++)
-        if (total > 0) incidence[k] += survival * -expm1(-total) * (increment[k] / total);
-      sum += total;
-      survival = exp(-sum);
+      go_on(&so_far, increment);
     }
-    for (int k = 0; k < causes; k++) risks[k * rw_model.times + t] = fmin(incidence[k], 1.0);
+    tell(&so_far, t, risks);
   }
 }
 
@@ -66,10 +80,58 @@ void rw_predict_cox(const rw_member *member, const double *design, double *risks
   proportional(log_ratio, cox->baseline, risks);
 }
 
-/* Networks read float32. */
-static const float *outputs(const rw_member *member, void (*run)(const float *, float *), const double *design) {
+/* Networks and trees read float32. */
+static const float *single(const rw_member *member, const double *design) {
   for (int i = 0; i < member->terms + member->masks; i++) rw_memory.single[i] = (float)design[i];
-  run(rw_memory.single, rw_memory.output);
+  return rw_memory.single;
+}
+
+static double grown(const rw_trees *trees, const float *design) {
+  double total = 0.0;
+  for (int tree = 0; tree < trees->trees; tree++) {
+    int branch = trees->root[tree];
+    while (branch >= 0) {
+      const rw_split *split = trees->split + branch;
+      branch = design[split->column] <= split->threshold ? split->left : split->right;
+    }
+    total += trees->leaf[-1 - branch];
+  }
+  return total - trees->centre;
+}
+
+void rw_predict_boosted(const rw_member *member, const double *design, double *risks) {
+  const rw_boosted *boosted = member->parameters;
+  const float *read = single(member, design);
+  double log_ratio[rw_model.causes];
+  for (int k = 0; k < rw_model.causes; k++) log_ratio[k] = grown(boosted->trees + k, read);
+  proportional(log_ratio, boosted->baseline, risks);
+}
+
+void rw_predict_weibull(const rw_member *member, const double *design, double *risks) {
+  const rw_weibull *weibull = member->parameters;
+  int causes = rw_model.causes, columns = member->terms + member->masks;
+  double location[causes], hazard[causes], increment[causes], incidence[causes];
+  course so_far = {incidence, 0.0, 1.0};
+  for (int k = 0; k < causes; k++) {
+    double sum = 0.0;
+    for (int i = 0; i < columns; i++) sum += design[i] * weibull->slope[k * columns + i];
+    location[k] = weibull->intercept[k] + sum;
+    incidence[k] = hazard[k] = 0.0;
+  }
+  for (int d = 0, t = 0; d < weibull->days && t < rw_model.times; d++) {
+    for (int k = 0; k < causes; k++) {
+      /* e^50 is certainty already. */
+      double now = exp(fmin(weibull->shape[k] * (log(weibull->day[d]) - location[k]), 50.0));
+      increment[k] = now - hazard[k];
+      hazard[k] = now;
+    }
+    go_on(&so_far, increment);
+    if (weibull->day[d] == rw_model.time[t]) tell(&so_far, t++, risks);
+  }
+}
+
+static const float *outputs(const rw_member *member, void (*run)(const float *, float *), const double *design) {
+  run(single(member, design), rw_memory.output);
   return rw_memory.output;
 }
 
