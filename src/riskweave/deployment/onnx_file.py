@@ -73,8 +73,8 @@ class _Deployed(_Constants):
         self._keep(
             nothing=[_WITHOUT_EVENTS.get(column.made, np.nan) for column in columns],
             always=[float(each.presence == "always") for each in sets],
-            ecg=[float(each.presence == "ecg") for each in sets],
-            image=[float(each.presence == "image") for each in sets],
+            of_ecg=[float(each.presence == "ecg") for each in sets],
+            of_image=[float(each.presence == "image") for each in sets],
             measured=[
                 [float(each.presence == "measured" and column.feature_set == place) for column in columns]
                 for place, each in enumerate(sets)
@@ -90,7 +90,7 @@ class _Deployed(_Constants):
         rows = self.always + self.measured @ tells
         for name in ("ecg", "image"):
             if f"has_{name}" in given:
-                rows = rows + getattr(self, name) * given[f"has_{name}"]
+                rows = rows + getattr(self, f"of_{name}") * given[f"has_{name}"]
         present = self.modality @ rows > 0
         return torch.stack([member(given, present) for member in self.members]).mean(dim=0)
 
