@@ -24,7 +24,7 @@ def test_a_patient_gets_the_risks_of_python(visit, bundle, files):
     visit.fill_required()
     page.get_by_label("Creatinine in serum, value 1").fill("104")
     page.get_by_label("Creatinine in serum, unit of reading 1").select_option(label="µmol/L")
-    page.locator(".field", has_text="Creatinine").get_by_role("button", name="Add a reading").click()
+    page.locator(".field", has_text="Creatinine").get_by_role("button", name="Reading").click()
     page.get_by_label("Creatinine in serum, value 2").fill("0.9")
     page.get_by_label("Creatinine in serum, days before the prediction, reading 2").fill("30")
     page.get_by_label("Systolic blood pressure, value 1").fill("145")

@@ -93,6 +93,26 @@ def test_differences_and_skew_are_undone(tmp_path):
     assert first["missing"] == list(LEADS[2:])
 
 
+def test_samples_of_ten_bits_are_those_that_wfdb_reads(tmp_path):
+    rng = np.random.default_rng(3)
+    cases = []
+    for form in ("310", "311"):
+        for count in (100, 101, 102, 103):
+            name = f"r{form}{count}"
+            lines = [f"{name} 1 100 {count}", f"{name}.dat {form} 200(0)/mV 10 0 0 0 0 II"]
+            stored = rng.integers(0, 256, 4 * (-(-count // 3)), np.uint8)
+            # The highest two bits of a block in format 311 are unused, and 0.
+            stored[3::4] &= 63 if form == "311" else 255
+            files = {f"{name}.hea": "\n".join(lines).encode(), f"{name}.dat": stored.tobytes()}
+            for each, data in files.items():
+                (tmp_path / each).write_bytes(data)
+            cases.append((name, files))
+    answers = ask([("ecg", files, {"seconds": 30}) for _, files in cases])
+    for (name, _), answer in zip(cases, answers, strict=True):
+        expected = wfdb.rdrecord(str(tmp_path / name)).p_signal[:, 0]
+        np.testing.assert_array_equal(leads_of(answer)[1], expected, err_msg=name)
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_tables_are_read(separator):
     signal = recording(1200)

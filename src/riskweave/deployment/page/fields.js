@@ -1,7 +1,6 @@
 // One control for each input of the schema. A field shows its own messages and says what a patient.json would hold.
 import { h, newId, say } from "./dom.js";
 import { duration, language, local, nameOf, number, t, unitWord } from "./texts.js";
-import { TimeField } from "./times.js";
 import { owner, STATUS, unitPlace } from "./wasm.js";
 
 /** Read what a user wrote as a number: {value}, {} where it is empty, or {problem}. */
@@ -19,8 +18,9 @@ export function parseNumber(text) {
 }
 
 // Bounds as the user's unit has them.
-function inUnit([low, high], unit) {
-  const turn = (value, none) => (value === null ? none : number((value - (unit?.offset ?? 0)) / (unit?.factor ?? 1)));
+function inUnit([low, high], unit, digits = 4) {
+  const turn = (value, none) => (
+    value === null ? none : number((value - (unit?.offset ?? 0)) / (unit?.factor ?? 1), digits));
   return { low: turn(low, "−∞"), high: turn(high, "∞"), unit: unitWord(unit?.label ?? "") };
 }
 
@@ -34,7 +34,7 @@ export function judge(model, input, value, place) {
   const status = model.check(input.name, value, place);
   const unit = input.units[place];
   if (status === STATUS.impossible) return { problem: t("status.2", inUnit(input.limits, unit)) };
-  if (status === STATUS.unusual) return { warning: t("warning.unusual", inUnit(input.usual, unit)) };
+  if (status === STATUS.unusual) return { warning: t("warning.unusual", inUnit(input.usual, unit, 3)) };
   return status === STATUS.ok ? {} : { problem: t(`status.${status}`, { input: nameOf(input), unit: "", units: "" }) };
 }
 
@@ -84,7 +84,7 @@ export class Field {
   }
 
   usual(place) {
-    return bounded(this.input.usual) ? t("form.usual", inUnit(this.input.usual, this.input.units[place()])).trim() : "";
+    return bounded(this.input.usual) ? t("form.usual", inUnit(this.input.usual, this.input.units[place()], 3)).trim() : "";
   }
 
   /** What the study says of the input, and how far back the model looks. */
@@ -196,67 +196,10 @@ export class CategoryField extends Field {
   }
 }
 
-// The code under which an input's own events are written down.
+/** The code under which an input's own events are written down. */
 export const codeOf = (input) => input.codes[0].replace(/\$$/, "");
 
-// A moment that the model does not look at would count for nothing, without a word.
+/** The days within which an event has to be dated to count at all; null where any will do, or one is given. */
 export function undated(input, days) {
   return days === null && input.window !== null && input.window !== undefined ? input.window : null;
 }
-
-/** Events without values: there or not, and when. */
-export class ConditionField extends Field {
-  constructor(input, model, moment) {
-    super(input, model, "condition");
-    this.code = codeOf(input);
-    this.earlier = [];
-    this.control = h("input", { id: this.id, type: "checkbox", "aria-describedby": `${this.id}-hint ${this.id}-note`,
-      onchange: () => this.check() });
-    this.time = new TimeField(moment, {
-      days: () => t("form.daysOfCondition", { input: nameOf(input) }),
-      date: () => t("form.dateOfCondition", { input: nameOf(input) }),
-    }, () => this.later());
-    this.further = h("span", { class: "hint" }, () => (this.earlier.length ? t("form.earlier", { n: this.earlier.length }) : ""));
-    this.element.append(h("div", { class: "tick" }, this.control, this.title()), this.hint(() => this.describe()),
-      this.time.element, this.further, this.note);
-    this.check();
-  }
-
-  check() {
-    this.time.element.hidden = !this.control.checked;
-    this.further.hidden = !this.control.checked;
-    if (!this.control.checked) return this.show({}, this.time.control);
-    const { days, problem } = this.time.read();
-    const { window } = this.input;
-    const vague = !problem && undated(this.input, days) !== null;
-    return this.show({ problem: vague ? t("date.needed", { time: duration(window) }) : problem }, this.time.control);
-  }
-
-  read(patient) {
-    if (!this.control.checked) return;
-    patient.events.push({ code: this.code, days_before: this.time.read().days }, ...this.earlier);
-  }
-
-  // The latest event can be edited; those before it, which only a file can hold, stay as they are.
-  load(patient) {
-    const days = (event) => event.days_before ?? Infinity;
-    const [latest, ...earlier] = this.eventsOf(patient).sort((one, other) => days(one) - days(other));
-    this.earlier = earlier.map(({ code, days_before: before }) => ({ code, days_before: before ?? null }));
-    this.code = latest?.code ?? codeOf(this.input);
-    this.control.checked = latest !== undefined;
-    this.time.write(latest?.days_before ?? null);
-    this.check();
-  }
-
-  focus() {
-    (this.problem ? this.time.control : this.control).focus();
-  }
-}
-
-/** Build the field of an input. */
-export function fieldOf(input, model, moment, ReadingsField) {
-  if (input.kind === "number") return new NumberField(input, model);
-  if (input.kind === "category") return new CategoryField(input, model);
-  return new (input.values ? ReadingsField : ConditionField)(input, model, moment);
-}
-

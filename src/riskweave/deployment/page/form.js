@@ -1,6 +1,7 @@
 // The form: a field for each input of the schema, in sections, with a search where there are many.
+import { ConditionField } from "./conditions.js";
 import { h, newId } from "./dom.js";
-import { fieldOf } from "./fields.js";
+import { CategoryField, NumberField } from "./fields.js";
 import { ReadingsField } from "./readings.js";
 import { nameOf, t } from "./texts.js";
 import { Moment } from "./times.js";
@@ -15,13 +16,19 @@ const SECTIONS = [
   ["form.conditions", (input) => input.kind === "events" && !input.values],
 ];
 
+function fieldOf(input, model, moment) {
+  if (input.kind === "number") return new NumberField(input, model);
+  if (input.kind === "category") return new CategoryField(input, model);
+  return new (input.values ? ReadingsField : ConditionField)(input, model, moment);
+}
+
 export class Form {
   /** `changed` is called after each change of an entry. */
   constructor(model, changed) {
     this.model = model;
     this.schema = model.schema;
     this.moment = new Moment();
-    this.fields = this.schema.inputs.map((input) => fieldOf(input, model, this.moment, ReadingsField));
+    this.fields = this.schema.inputs.map((input) => fieldOf(input, model, this.moment));
     this.errors = h("div", { class: "errors", role: "alert", tabindex: "-1", hidden: true });
     this.sections = SECTIONS.map(([key, belongs]) => this.section(key, belongs)).filter(Boolean);
     const dated = this.schema.inputs.some(({ kind }) => kind === "events");

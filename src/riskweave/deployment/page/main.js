@@ -83,16 +83,22 @@ class App {
 
   given() {
     const value = (kind) => this.recordings[kind]?.value ?? null;
-    return { patient: this.form.patient(), recordings: { ecg: value("ecg"), image: value("image") }, moment: this.form.moment };
+    const { moment } = this.form;
+    const recordings = { ecg: value("ecg"), image: value("image") };
+    return { patient: this.form.patient(), recordings, moment, date: moment.date.value };
   }
 
+  // Say whether the result that is shown is of other inputs than those that stand in the form.
   stale() {
     place("alert").hidden = true;
     if (!this.last) return;
-    this.last.stale = true;
-    place("stale").hidden = false;
-    place("result").classList.add("stale");
-    place("exports").hidden = true;
+    const [now, then] = [this.given(), this.last.given];
+    const same = JSON.stringify(now.patient) === JSON.stringify(then.patient)
+      && now.moment.date.value === then.date && this.kinds().every((kind) => now.recordings[kind] === then.recordings[kind]);
+    this.last.stale = !same;
+    place("stale").hidden = same;
+    place("result").classList.toggle("stale", !same);
+    place("exports").hidden = !same;
   }
 
   predict() {

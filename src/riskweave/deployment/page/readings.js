@@ -60,8 +60,8 @@ export class ReadingsField extends Field {
     this.element.setAttribute("aria-labelledby", `${this.id}-title`);
     const add = h("button", { type: "button", class: "quiet add", onclick: () => this.addRow().control.focus() },
       "+ ", () => t("form.addReading"));
-    this.element.append(h("div", { class: "line" }, this.title("span"), add), this.list,
-      this.hint([this.usualHint, () => this.describe()]), this.note);
+    this.element.append(h("div", { class: "line" }, h("div", { class: "naming" }, this.title("span"),
+      this.hint([this.usualHint, () => this.describe()])), add), this.list, this.note);
     this.addRow();
   }
 

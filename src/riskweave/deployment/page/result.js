@@ -18,7 +18,10 @@ export function wordsFor(schema, name) {
 function columnWords(schema, column) {
   const input = column.input === null ? null : schema.inputs[column.input];
   if (!input) return column.description || column.name;
-  return column.made === "static" ? nameOf(input) : `${nameOf(input)}: ${column.description || column.made}`;
+  if (column.made === "static") return nameOf(input);
+  const [, days] = /@(\d+)d$/.exec(column.name) ?? [];
+  const window = days ? `, ${t("result.window", { time: duration(Number(days)) })}` : "";
+  return `${nameOf(input)}: ${t(`made.${column.made}`)}${window}`;
 }
 
 const riskOf = (result, cause, days) => (
@@ -26,7 +29,7 @@ const riskOf = (result, cause, days) => (
 
 function headline(schema, result) {
   const [target] = schema.causes;
-  return h("div", { class: "headline" }, h("p", { class: "target" }, local(schema.target)),
+  return h("div", { class: "headline" }, h("p", { class: "target" }, t("result.of", { target: local(schema.target) })),
     h("ul", { class: "numbers" }, schema.horizons.map((days) => h("li", {},
       h("strong", {}, percent(riskOf(result, target.name, days))), h("span", {}, t("result.within", { time: duration(days) }))))));
 }
@@ -91,19 +94,26 @@ function contributionPart(schema, { contributions }) {
     sorted.length > SHOWN && h("details", {}, h("summary", {}, t("result.further", { n: sorted.length - SHOWN })), table(sorted.slice(SHOWN))));
 }
 
-function imputedPart(schema, result) {
-  // One line for each input, whatever number of columns is made of it.
-  const groups = new Map();
-  for (const name of result.imputed) {
+// An input is named once where nothing of it is known; else what of it is unknown.
+function imputedWords(schema, imputed) {
+  const words = imputed.flatMap((name) => {
     const column = schema.columns.find((one) => one.name === name);
     const input = column.input === null ? null : schema.inputs[column.input];
-    const words = input ? nameOf(input) : columnWords(schema, column);
-    groups.set(words, (groups.get(words) ?? 0) + 1);
-  }
-  if (!groups.size) return h("p", { class: "hint" }, t("result.complete"));
-  const list = h("ul", { class: "plain" }, [...groups.keys()].map((words) => h("li", {}, words)));
+    if (!input) return [columnWords(schema, column)];
+    // That an event is not known to have happened is no gap.
+    if (input.kind === "events" && !input.values) return [];
+    const all = schema.columns.filter((one) => one.input === column.input && !["count", "ever"].includes(one.made));
+    return [all.every((one) => imputed.includes(one.name)) ? nameOf(input) : columnWords(schema, column)];
+  });
+  return [...new Set(words)];
+}
+
+function imputedPart(schema, result) {
+  const words = imputedWords(schema, result.imputed);
+  if (!words.length) return h("p", { class: "hint" }, t("result.complete"));
+  const list = h("ul", { class: "plain" }, words.map((one) => h("li", {}, one)));
   return h("section", {}, h("h3", {}, t("result.imputed")), h("p", { class: "hint" }, t("result.imputedNote")),
-    groups.size > 2 * SHOWN ? h("details", {}, h("summary", {}, t("result.further", { n: groups.size })), list) : list);
+    words.length > 2 * SHOWN ? h("details", {}, h("summary", {}, t("result.further", { n: words.length })), list) : list);
 }
 
 function warningPart(schema, { warnings, absent }) {

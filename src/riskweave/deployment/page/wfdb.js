@@ -15,6 +15,9 @@ const FORMATS = {
   80: { bytes: (n) => n, missing: -128, read: each((view, i) => view.getUint8(i) - 128) },
   160: { bytes: (n) => 2 * n, missing: -32768, read: each((view, i) => view.getUint16(2 * i, true) - 32768) },
   212: { bytes: (n) => Math.ceil(1.5 * n), missing: -2048, read: each(packed) },
+  // Three samples of 10 bits in four bytes. The third's bits of 310 lie between those of the first two.
+  310: { bytes: (n) => Math.ceil((4 * (n % 3 === 2 ? n + 1 : n)) / 3), missing: -512, read: each(packed310) },
+  311: { bytes: (n) => Math.ceil((4 * n) / 3), missing: -512, read: each(packed311) },
 };
 
 function each(sample) {
@@ -27,6 +30,24 @@ function packed(view, i) {
   const middle = view.getUint8(at + 1);
   const value = i % 2 ? view.getUint8(at + 2) + ((middle & 0xf0) << 4) : view.getUint8(at) + ((middle & 0x0f) << 8);
   return value > 2047 ? value - 4096 : value;
+}
+
+const signed10 = (value) => (value > 511 ? value - 1024 : value);
+
+// The bytes of the block that a sample lies in; 0 beyond the end.
+function block(view, i) {
+  const at = 4 * Math.floor(i / 3);
+  return [0, 1, 2, 3].map((k) => (at + k < view.byteLength ? view.getUint8(at + k) : 0));
+}
+
+function packed310(view, i) {
+  const [a, b, c, d] = block(view, i);
+  return signed10([(a >> 1) | ((b & 7) << 7), (c >> 1) | ((d & 7) << 7), (b >> 3) | ((d >> 3) << 5)][i % 3]);
+}
+
+function packed311(view, i) {
+  const [a, b, c, d] = block(view, i);
+  return signed10([a | ((b & 3) << 8), (b >> 2) | ((c & 15) << 6), (c >> 4) | ((d & 63) << 4)][i % 3]);
 }
 
 function readDifferences(view, count, signals) {
