@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -73,7 +73,7 @@ def serve(
         if not allow_remote:
             message = f"At {host} other machines could reach the server, and data of patients would travel unencrypted."
             raise ServeError(f"{message} Add --allow-remote if that is meant, or leave out --host.")
-        print("Warning: other machines can reach this server, without encryption or password.", file=sys.stderr)
+        _say("Warning: other machines can reach this server, without encryption or password.")
     if not 1 <= workers <= MOST_WORKERS:
         raise ServeError(f"Between 1 and {MOST_WORKERS} workers are allowed.")
     try:
@@ -82,13 +82,17 @@ def serve(
         raise ServeError(f"The server cannot listen at {host}, port {port}: {error}. Try another --port.") from error
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        print(f"Serving {server.url} (fingerprint {bundle.fingerprint[:12]}). Research use only.", file=sys.stderr)
+        _say(f"Serving {server.url} (fingerprint {bundle.fingerprint[:12]}). Research use only.")
         server.serve_forever()
     except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
+        _say("Stopped.")
     finally:
         signal.signal(signal.SIGTERM, before)
         server.server_close()
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _is_local(host: str) -> bool:
@@ -107,13 +111,18 @@ class Server(socketserver.ThreadingMixIn, HTTPServer):
     api : Api
     names : collection of str
         As of `serve`.
+    log : callable, optional
+        Takes a line for each request; standard error by default.
     """
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], api: Api, names: Collection[str] = ()):
+    def __init__(
+        self, address: tuple[str, int], api: Api, names: Collection[str] = (), log: Callable[[str], None] | None = None
+    ):
+        self.log = log or _say
         self.api, self.names = api, {"localhost", *(name.lower().rstrip(".") for name in names)}
         self.budget = Budget(MEMORY)
         self._slots = threading.Semaphore(CONNECTIONS)
@@ -154,7 +163,7 @@ class Server(socketserver.ThreadingMixIn, HTTPServer):
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
         place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "an unknown place"
-        print(f"A request failed unexpectedly: {kind.__name__} at {place}", file=sys.stderr)
+        self.log(f"A request failed unexpectedly: {kind.__name__} at {place}")
         _send_plainly(request, "500 Internal Server Error")
 
 
@@ -191,6 +200,8 @@ class Handler(BaseHTTPRequestHandler):
     """One request of one connection."""
 
     protocol_version = "HTTP/1.1"
+    # Headers and body leave together, and do not wait for each other's receipt.
+    wbufsize, disable_nagle_algorithm = 65536, True
     server_version, sys_version = f"riskweave/{__version__}", ""
     server: Server
 
@@ -262,6 +273,7 @@ class Handler(BaseHTTPRequestHandler):
     def _body(self, size: int) -> bytes:
         if self._continue:
             self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.wfile.flush()
         self._raw.allow(BODY_SECONDS)
         body = self.rfile.read(size)
         self._left -= len(body)
@@ -285,6 +297,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(reply.body)
+        self.wfile.flush()
         self._tell(reply.status)
         self._linger()
 
@@ -304,7 +317,7 @@ class Handler(BaseHTTPRequestHandler):
         known = path if path in ROUTES else "-"
         method = self.command if self.command and hasattr(self, f"do_{self.command}") else "-"
         milliseconds = 1000 * (time.perf_counter() - self._started)
-        print(f"{method} {known} {status} {milliseconds:.0f} ms", file=sys.stderr, flush=True)
+        self.server.log(f"{method} {known} {status} {milliseconds:.0f} ms")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
         """Answer what the base class refuses, without repeating any of it."""
