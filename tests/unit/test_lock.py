@@ -4,7 +4,7 @@ import importlib.util
 import re
 import sys
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import requires, version
 
 import pytest
 import yaml
@@ -72,7 +72,10 @@ def test_every_entry_of_the_lock_is_one_version_with_hashes(lock):
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry.splitlines()[0]
 
 
-@pytest.mark.parametrize("name", ["requirements.in", "requirements.lock", "envs/riskweave.yaml", "pyproject.toml"])
+FILES = ["requirements.in", "requirements.lock", "envs/riskweave.yaml", "envs/runtime.txt", "pyproject.toml"]
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_requirements_hold_no_address(name, repository):
     text = (repository / name).read_text(encoding="utf-8")
     assert not re.search(r"://|--(extra-)?index-url|--find-links|--trusted-host| @ ", text)
@@ -84,6 +87,18 @@ def test_the_conda_environment_equals_the_lock(repository, lock, update):
     pinned = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     entries = set(re.findall(r"^[a-z0-9.-]+==[\w.]+", lock, flags=re.MULTILINE))
     assert set(pinned) <= entries
+
+
+def test_the_requirements_of_the_runtime_are_the_locks(repository, lock, update):
+    text = (repository / update.RUNTIME).read_text(encoding="utf-8")
+    assert text == update.render_runtime(repository)
+    for line in text.splitlines():
+        assert line.startswith("#") or line in lock.splitlines() or f"{line} \\" in lock.splitlines()
+    names = {canonicalize_name(name) for name in re.findall(r"^([\w.-]+)==", text, flags=re.MULTILINE)}
+    assert names == set(update.RUNTIME_PACKAGES)
+    # What these need in turn would be listed as well.
+    needed = [need for name in names for need in map(Requirement, requires(name) or []) if not need.marker]
+    assert needed == []
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the lock is read for Python 3.11")
