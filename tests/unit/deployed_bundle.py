@@ -22,6 +22,15 @@ LAB = {"code": "LAB//CREATININE", "days_before": 12, "value": 1.1, "unit": "mg/d
 EIGHT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 
 
+NUMBERS = ("units", "limits", "usual", "typical")
+FOREIGN = {
+    "number": ("categories", "codes", "values", "window"),
+    "category": (*NUMBERS, "codes", "values", "window"),
+    "events": (*NUMBERS, "categories"),
+    "events with a value": ("categories",),
+}
+
+
 def write_bundle(folder, made):
     """Write the files that a host reads, with their manifest."""
     contents = {"model.wasm": made.wasm, "schema.json": _dump(made.schema), "golden.json": _dump(made.golden)}
@@ -41,6 +50,11 @@ def write_bundle(folder, made):
 def make_bundle(folder):
     """Compile a small model; return its bundle's folder and what it was made of."""
     made = Bundle(folder / "work")
+    for asked in made.schema["inputs"]:
+        # As the pipeline writes it: an input has what its kind needs.
+        kind = f"{asked['kind']} with a value" if asked.get("values") else asked["kind"]
+        for key in FOREIGN[kind]:
+            asked.pop(key, None)
     return write_bundle(folder / "bundle", made), made
 
 

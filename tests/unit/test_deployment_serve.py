@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 from deployed_bundle import GOOD, LAB, Sent, ecg_files, make_bundle, patient, picture
 from deployed_server import JSON, ask, form, post, post_form, running
+from page_visit import browser, needs_browser  # noqa: F401 - a fixture
 
 from riskweave.deployment.runtime import api as interface
 from riskweave.deployment.runtime.bundle import open_bundle
@@ -154,6 +155,26 @@ def test_the_page_reaches_nothing_else(server):
     assert not re.search(r"<script|<link|https?://|@import|url\(", page)
     assert "Creatinine in serum" in page
     assert 'name="patient"' in page
+
+
+@needs_browser
+def test_the_form_works_in_a_browser(server, expected, browser):  # noqa: F811
+    """Under the page's own policy, and with the headers that a browser adds to forms."""
+    page = browser.new_page()
+    faults = []
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.goto(server.url)
+    assert page.locator("h1").evaluate("each => getComputedStyle(each).fontFamily").startswith("system-ui")
+    page.fill("textarea", json.dumps({"values": GOOD}))
+    page.click("button")
+    assert json.loads(page.inner_text("body")) == expected({"values": GOOD})
+    page.go_back()
+    page.fill("textarea", "{")
+    page.click("button")
+    assert "it is no JSON" in page.inner_text("body")
+    # The second answer is an error by its status, which a browser notes; and it asks for an icon.
+    assert [line for line in faults if "status of 4" not in line] == []
+    page.close()
 
 
 def test_head_sends_no_body(server):
