@@ -1,5 +1,5 @@
 // The page: checks its model, builds the form, predicts, shows.
-import { fromBase64 } from "./digest.js";
+import { fromBase64, sha256 } from "./digest.js";
 import { download, h, say } from "./dom.js";
 import { fhir } from "./export.js";
 import { accepts, Form } from "./form.js";
@@ -14,7 +14,8 @@ const place = (id) => document.getElementById(id);
 function readData() {
   const data = (id) => JSON.parse(place(id).textContent);
   try {
-    return { schema: data("schema"), golden: data("golden"), facts: data("facts"), bytes: fromBase64(data("wasm")) };
+    const bytes = fromBase64(data("wasm"));
+    return { schema: data("schema"), golden: data("golden"), facts: data("facts"), bytes, fingerprint: sha256(bytes) };
   } catch {
     throw new Refusal("check.data");
   }
@@ -36,7 +37,7 @@ function languageSwitch(changed) {
   place("language").setAttribute("aria-label", "Language / Sprache");
 }
 
-function tellModel({ schema, facts }) {
+function tellModel({ schema, facts, fingerprint }) {
   bind(place("title"), () => {
     place("title").textContent = local(schema.title);
     document.title = local(schema.title);
@@ -46,7 +47,7 @@ function tellModel({ schema, facts }) {
   place("identity").append(
     row("about.model", `${schema.study} / ${schema.endpoint} / ${schema.experiment}`),
     row("about.version", facts.version),
-    row("about.fingerprint", h("code", { title: facts.wasm_sha256 }, facts.wasm_sha256.slice(0, 12))));
+    row("about.fingerprint", h("code", { title: fingerprint }, fingerprint.slice(0, 12))));
   for (const key of ["intended_use", "not_for"]) {
     const texts = schema[key];
     if (texts && Object.keys(texts).length) {
@@ -57,7 +58,7 @@ function tellModel({ schema, facts }) {
 
 /** The part of the page that needs a model that passed its checks. */
 class App {
-  constructor({ schema, facts }, model, fingerprint) {
+  constructor({ schema, facts, fingerprint }, model) {
     Object.assign(this, { schema, facts, model, fingerprint, last: null });
     const changed = () => this.stale();
     this.form = new Form(model, changed);
@@ -196,8 +197,8 @@ async function start() {
   try {
     const data = readData();
     tellModel(data);
-    const { model, fingerprint, passed } = await checkedModel(data);
-    app = new App(data, model, fingerprint);
+    const { model, passed } = await checkedModel(data);
+    app = new App(data, model);
     bind(status, () => { status.textContent = t("check.passed", { count: passed }); });
     status.className = "checks good";
   } catch (error) {

@@ -1,5 +1,5 @@
 // The host of model.wasm: the interface of riskweave.h, from the names and units of schema.json to risks.
-import { fromBase64, hexOfDouble, sha256, sha256OfDoubles } from "./digest.js";
+import { fromBase64, hexOfDouble, sha256OfDoubles } from "./digest.js";
 
 export const STATUS = { ok: 0, unusual: 1, impossible: 2, required: 16 };
 const ABI = 1;
@@ -220,13 +220,15 @@ export function checkGolden(model, golden) {
   return golden.patients.length;
 }
 
-/** Check the module against the manifest's hash and the golden patients. Returns the model and the module's hash. */
-export async function checkedModel({ bytes, schema, golden, facts }) {
+/**
+ * Check the module against the manifest's hash and the golden patients. `fingerprint`: the module's own hash.
+ * Returns {model, passed: the number of golden patients}.
+ */
+export async function checkedModel({ bytes, fingerprint, schema, golden, facts }) {
   if (typeof WebAssembly !== "object") throw new Refusal("check.noWasm");
-  const fingerprint = sha256(bytes);
   if (fingerprint !== facts.wasm_sha256) throw new Refusal("check.wasm");
   const model = await Model.start(bytes, schema);
   const passed = checkGolden(model, golden);
   model.c.rw_reset();
-  return { model, fingerprint, passed };
+  return { model, passed };
 }
