@@ -174,6 +174,7 @@ BAD = {
     "required input null": (patient({"sex": None}), "sex", "the model cannot do without it"),
     "text in a number": (patient({"age": "sixty"}), "age", "'sixty' is no finite number"),
     "number as text": (patient({"age": "61"}), "age", "'61' is no finite number"),
+    "yes in a number": (patient({"age": True}), "age", "True is no finite number"),
     "list in a number": (patient({"bmi": [27]}), "bmi", "is no finite number"),
     "beyond the limits": (patient({"age": 410}), "age", "410 years cannot be; accepted are 0 to 120 years"),
     "below the limits": (patient({"bmi": 2.7}), "bmi", "cannot be.*Is the unit right?"),

@@ -189,6 +189,12 @@ def test_a_file_that_is_not_there(made, capsys):
     assert "There is no file nobody.json" in capsys.readouterr().err
 
 
+def test_a_rate_without_an_ecg(predict):
+    status, _, err = predict(patient(), "--ecg-rate", "500")
+    assert status == 2
+    assert "without an ECG" in err
+
+
 # Bundles
 
 

@@ -133,6 +133,17 @@ def test_a_bundle_is_served(container, made, tmp_path):
     assert told == module.predict().as_dict()
 
 
+def test_no_data_come_near_the_container(repository, containerfile):
+    """What a builder is given: the sources of its COPY lines, and neither results nor an environment."""
+    lines = (repository / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    allowed = [line[1:] for line in rules if line.startswith("!")]
+    sources = [source for word, rest in containerfile if word == "COPY" for source in shlex.split(rest)[:-1]]
+    assert all(any(source.startswith(one) for one in allowed) for source in sources)
+    assert set(allowed) == {"envs/runtime.txt", "src/riskweave"}
+
+
 def test_the_container_runs_as_nobody(containerfile):
     words = dict(containerfile)
     assert words["USER"] == "65534:65534"

@@ -17,9 +17,8 @@ STYLE = """
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; display: block; overflow-x: auto; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #8888; }
-code, pre, textarea { font: .9rem/1.4 ui-monospace, monospace; }
-pre { overflow-x: auto; padding: .75rem; border: 1px solid #8888; }
-textarea { width: 100%; box-sizing: border-box; }
+code, textarea { font: .9rem/1.4 ui-monospace, monospace; }
+textarea { width: 100%; box-sizing: border-box; white-space: pre; overflow-x: auto; }
 label { display: block; margin: .75rem 0; }
 """
 
@@ -56,14 +55,12 @@ def api_page(bundle: Bundle, openapi: Mapping[str, Any]) -> str:
 <p>The same for programs: <a href="/openapi.json">openapi.json</a> (OpenAPI 3.1).</p>
 <h2>What the model asks</h2>
 {_table(("Name", "What", "Accepted", "Required"), _inputs(schema))}
-<h2>An example</h2>
-<p>Values stand under <code>values</code>; what happens at a time under <code>events</code>, with the days before the
-moment of prediction. What is unknown is left out.</p>
-<pre>{_example(bundle)}</pre>
 <h2>Try it</h2>
+<p>Values stand under <code>values</code>; what happens at a time under <code>events</code>, with the days before the
+moment of prediction. What is unknown is left out. The patient below is invented.</p>
 <form action="/predict" method="post" enctype="multipart/form-data">
 <label>Patient
-<textarea name="patient" rows="12" spellcheck="false" autocomplete="off">{_example(bundle)}</textarea></label>
+<textarea name="patient" rows="16" spellcheck="false" autocomplete="off">{_example(bundle)}</textarea></label>
 {_files(schema)}
 <button>Predict</button>
 </form>
@@ -112,7 +109,13 @@ def _accepted(asked: Mapping[str, Any]) -> str:
 
 
 def _example(bundle: Bundle) -> str:
-    return html.escape(json.dumps(example_patient(bundle), ensure_ascii=False, indent=1))
+    """Return an invented patient, an event a line."""
+    patient = example_patient(bundle)
+    values, *events = (
+        json.dumps(each, ensure_ascii=False) for each in (patient.get("values", {}), *patient.get("events", []))
+    )
+    listed = ",\n".join(f"  {each}" for each in events)
+    return html.escape(f'{{"values": {values},\n "events": [\n{listed}\n ]}}')
 
 
 def _files(schema: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from riskweave.deployment.runtime.bundle import BundleError, open_bundle
 from riskweave.deployment.runtime.given import PatientError
 from riskweave.deployment.runtime.module import ModuleError
 from riskweave.deployment.runtime.predict import Given, as_errors, ask, parse_patient
-from riskweave.deployment.runtime.reading import ReadError, load
+from riskweave.deployment.runtime.reading import MOST_BYTES, ReadError, check_size, load
 from riskweave.deployment.runtime.words import LANGUAGES, Words, printable
 
 __all__ = ["main"]
@@ -127,12 +127,19 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _given(options: argparse.Namespace) -> Given:
-    data = sys.stdin.buffer.read() if str(options.patient) == "-" else load(options.patient)
+    if options.ecg_rate is not None and options.ecg is None:
+        raise ReadError("A sampling rate was given without an ECG.", "Add --ecg, or leave out --ecg-rate.")
+    data = _standard_input() if str(options.patient) == "-" else load(options.patient)
     return Given(
         parse_patient(data),
         ecg=None if options.ecg is None else lambda: _ecg(options.ecg, options.ecg_rate),
         image=None if options.image is None else lambda: _image(options.image),
     )
+
+
+def _standard_input() -> bytes:
+    data = sys.stdin.buffer.read(MOST_BYTES + 1)
+    return check_size(data, len(data), "from standard input")
 
 
 def _ecg(path: Path, rate: float | None):

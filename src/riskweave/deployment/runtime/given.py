@@ -190,8 +190,8 @@ class PatientReader:
 
 
 def _finite(given: Any) -> float | None:
-    """Return a number, None for what is none or not finite; JSON has whole numbers of any size."""
-    if not isinstance(given, int | float) or abs(given) > sys.float_info.max:
+    """Return a number, None for what is none or not finite; JSON has whole numbers of any size, and true is not 1."""
+    if isinstance(given, bool) or not isinstance(given, int | float) or abs(given) > sys.float_info.max:
         return None
     return None if math.isnan(given) else float(given)
 

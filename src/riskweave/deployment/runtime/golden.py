@@ -46,8 +46,8 @@ def check_golden(module: Module, golden: Mapping[str, Any]) -> None:
         give_recordings(module, patient)
         if hexes_of(module.predict(contributions=False).risks) != list(patient["risks"]):
             raise GoldenError(
-                f"the golden patient {patient['name']!r} gets other risks than when the bundle was built: the bundle is "
-                "damaged, or this machine computes wrongly. Do not use it; fetch the bundle again"
+                f"the golden patient {patient['name']!r} gets other risks than when the bundle was built: the bundle "
+                "is damaged, or this machine computes wrongly. Do not use it; fetch the bundle again"
             )
     module.reset()
 
