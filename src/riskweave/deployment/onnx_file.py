@@ -199,8 +199,10 @@ class _Trees(_Constants):
             left=np.concatenate([left, ends]),
             right=np.concatenate([right, ends]),
             values=np.concatenate([np.zeros(splits), trees.leaves, [0.0]]),
+            # As an array: a plain number would be rounded to single precision.
+            centre=np.float64(trees.centre),
         )
-        self.centre, self.depth, reached = trees.centre, 0, roots[roots < splits]
+        self.depth, reached = 0, roots[roots < splits]
         while len(reached):
             reached = np.unique(np.concatenate([left[reached], right[reached]]))
             reached, self.depth = reached[reached < splits], self.depth + 1
