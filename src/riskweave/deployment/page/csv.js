@@ -57,7 +57,8 @@ function parseRows(lines, separator, columns, titles) {
 // Rounded times have unequal steps, though never of none or of two samples.
 function rateOfTimes(times, seconds) {
   const mean = (times.at(-1) - times[0]) / (times.length - 1);
-  const even = times.every((time, i) => i === 0 || (time - times[i - 1] > 0.5 * mean && time - times[i - 1] < 1.5 * mean));
+  const steps = times.subarray(1).map((time, i) => time - times[i]);
+  const even = steps.every((step) => step > 0.5 * mean && step < 1.5 * mean);
   if (!(mean > 0) || !even) throw new Refusal("csv.times");
   const unit = seconds ?? (mean >= STEPS[0] && mean <= STEPS[1] ? 1 : 1e-3);
   const rate = 1 / (mean * unit);
@@ -77,8 +78,8 @@ function checkUnit(values, unit, place) {
  * Read a table of leads.
  *
  * The first line names the columns: leads ("I", "V1 (uV)"), and where there is one a column of times ("time (s)",
- * "time (ms)"); others are passed over. Cells are separated by commas, semicolons or tabs. `settings`: {rate (Hz) or NaN,
- * unit} for what the table does not say itself. Returns {rate, signals: [{name, unit, values, differs: false}]}.
+ * "time (ms)"); others are passed over. Cells are separated by commas, semicolons or tabs. `settings`: {rate (Hz) or
+ * NaN, unit} for what the table does not say itself. Returns {rate, signals: [{name, unit, values, differs: false}]}.
  */
 export function readCsv(text, settings) {
   const lines = text.replace(/^\uFEFF/, "").split(/\r\n|\r|\n/).filter((line) => line.trim());

@@ -63,5 +63,6 @@ async function readFiles(files, settings) {
 /** Read the files that a user chose: a WFDB record or a table. `seconds`: of the recording that the model reads. */
 export async function readEcg(files, settings, seconds) {
   checkFiles(files);
-  return { ...standardLeads(await readFiles(files, settings), seconds), file: files.map((file) => file.name).join(", ") };
+  const read = standardLeads(await readFiles(files, settings), seconds);
+  return { ...read, file: files.map((file) => file.name).join(", ") };
 }

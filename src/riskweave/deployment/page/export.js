@@ -21,7 +21,8 @@ function observations(schema, { patient, recordings, moment }) {
     const given = patient.values[input.name];
     if (given === undefined) continue;
     if (input.kind === "category") {
-      add(nameOf(input), { valueCodeableConcept: { text: nameOf(input.categories.find(({ name }) => name === given)) } });
+      const chosen = input.categories.find(({ name }) => name === given);
+      add(nameOf(input), { valueCodeableConcept: { text: nameOf(chosen) } });
     } else add(nameOf(input), { valueQuantity: quantity(input, given) });
   }
   for (const event of patient.events) {
@@ -30,8 +31,9 @@ function observations(schema, { patient, recordings, moment }) {
     const value = event.value === undefined ? { valueBoolean: true } : { valueQuantity: quantity(input, event) };
     add(nameOf(input), { ...(date ? { effectiveDateTime: date } : {}), ...value });
   }
-  if (recordings.ecg) add(t("modality.ecg"), { valueQuantity: { value: recordings.ecg.seconds, unit: "s", system: UCUM, code: "s" } });
-  if (recordings.image) add(t("modality.image"), { valueString: `${recordings.image.width} × ${recordings.image.height}` });
+  const { ecg, image } = recordings;
+  if (ecg) add(t("modality.ecg"), { valueQuantity: { value: ecg.seconds, unit: "s", system: UCUM, code: "s" } });
+  if (image) add(t("modality.image"), { valueString: `${image.width} × ${image.height}` });
   return made;
 }
 
@@ -55,6 +57,7 @@ function predictions(schema, result, moment) {
 export function fhir(schema, result, given, facts, fingerprint) {
   const contained = observations(schema, given);
   const date = given.moment.dateBefore(0);
+  const notes = [t("research.only"), ...result.warnings.map(({ input, message }) => `${input}: ${message}`)];
   const device = {
     resourceType: "Device",
     id: "model",
@@ -75,6 +78,6 @@ export function fhir(schema, result, given, facts, fingerprint) {
     performer: { reference: "#model" },
     ...(contained.length ? { basis: contained.map(({ id }) => ({ reference: `#${id}` })) } : {}),
     prediction: predictions(schema, result, given.moment),
-    note: [t("research.only"), ...result.warnings.map(({ input, message }) => `${input}: ${message}`)].map((text) => ({ text })),
+    note: notes.map((text) => ({ text })),
   };
 }

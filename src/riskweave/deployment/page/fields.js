@@ -41,7 +41,8 @@ export function judge(model, input, value, place) {
 /** A choice of units; a plain word where there is only one. */
 export function unitPicker(input, label, changed) {
   if (input.units.length < 2) {
-    return { element: h("span", { class: "unit" }, () => unitWord(input.units[0]?.label ?? "")), place: () => 0, choose: () => {} };
+    const word = h("span", { class: "unit" }, () => unitWord(input.units[0]?.label ?? ""));
+    return { element: word, place: () => 0, choose: () => {} };
   }
   const element = h("select", { class: "unit", "aria-label": label, onchange: changed },
     input.units.map((unit, place) => h("option", { value: place }, () => unitWord(unit.label))));
@@ -84,7 +85,8 @@ export class Field {
   }
 
   usual(place) {
-    return bounded(this.input.usual) ? t("form.usual", inUnit(this.input.usual, this.input.units[place()], 3)).trim() : "";
+    const { usual, units } = this.input;
+    return bounded(usual) ? t("form.usual", inUnit(usual, units[place()], 3)).trim() : "";
   }
 
   /** What the study says of the input, and how far back the model looks. */
@@ -111,8 +113,8 @@ export class Field {
   }
 
   matches(words) {
-    const text = [this.input.name, ...Object.values(this.input.label ?? {}), ...Object.values(this.input.description ?? {})]
-      .join(" ").toLowerCase();
+    const { name, label, description } = this.input;
+    const text = [name, ...Object.values(label ?? {}), ...Object.values(description ?? {})].join(" ").toLowerCase();
     return words.every((word) => text.includes(word));
   }
 }

@@ -65,9 +65,9 @@ export class Form {
       }
       found.textContent = words.length ? t("form.found", { n: shown, all: this.fields.length }) : "";
     };
+    const quiet = (event) => event.stopPropagation();
     return h("div", { class: "search" }, h("label", { for: id }, () => t("form.search")),
-      h("input", { type: "search", id, autocomplete: "off", oninput: filter, onchange: (event) => event.stopPropagation() }),
-      found);
+      h("input", { type: "search", id, autocomplete: "off", oninput: filter, onchange: quiet }), found);
   }
 
   /** Check all fields. Shows what is wrong and returns false, or returns true. */

@@ -94,8 +94,8 @@ class App {
     place("alert").hidden = true;
     if (!this.last) return;
     const [now, then] = [this.given(), this.last.given];
-    const same = JSON.stringify(now.patient) === JSON.stringify(then.patient)
-      && now.moment.date.value === then.date && this.kinds().every((kind) => now.recordings[kind] === then.recordings[kind]);
+    const same = JSON.stringify(now.patient) === JSON.stringify(then.patient) && now.date === then.date
+      && this.kinds().every((kind) => now.recordings[kind] === then.recordings[kind]);
     this.last.stale = !same;
     place("stale").hidden = same;
     place("result").classList.toggle("stale", !same);

@@ -46,8 +46,8 @@ function columnWarnings(schema, columns) {
 /**
  * Predict.
  *
- * `patient`: the content of patient.json; `recordings`: {ecg, image} as the readers give them, null where there is none;
- * `warnings`: [{input, message}] of the form. Throws `Refusal`.
+ * `patient`: the content of patient.json; `recordings`: {ecg, image} as the readers give them, null where there is
+ * none; `warnings`: [{input, message}] of the form. Throws `Refusal`.
  * Returns {result: the JSON, columns: Float64Array, members: risks of the target at the last horizon by member}.
  */
 export function assess(model, fingerprint, patient, recordings, warnings) {

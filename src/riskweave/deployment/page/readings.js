@@ -11,7 +11,8 @@ class Reading {
     this.input = input;
     this.code = codeOf(input);
     const check = () => field.later();
-    const label = (key) => () => t(key, { input: nameOf(input), n: field.rows.indexOf(this) + 1 || field.rows.length + 1 });
+    const place = () => field.rows.indexOf(this) + 1 || field.rows.length + 1;
+    const label = (key) => () => t(key, { input: nameOf(input), n: place() });
     this.control = h("input", { type: "text", inputmode: "decimal", autocomplete: "off", class: "value",
       "aria-label": label("form.valueOf"), "aria-describedby": `${field.id}-hint ${field.id}-note`, onchange: check });
     this.unit = unitPicker(input, label("form.unitOf"), () => {

@@ -1,8 +1,8 @@
 // The ECG and the picture: chosen, read, tried by the module, and shown before they are used.
-import { traces } from "./draw.js";
 import { h, newId, say } from "./dom.js";
 import { readEcg } from "./ecg.js";
 import { parseNumber } from "./fields.js";
+import { traces } from "./paper.js";
 import { drawPicture, readPicture } from "./picture.js";
 import { message, number, t } from "./texts.js";
 
@@ -21,7 +21,8 @@ class Recording {
       h("span", { class: "tick" }, this.used, h("label", { for: this.used.id }, () => t("file.use"))),
       h("button", { type: "button", class: "quiet", onclick: () => this.remove() }, () => t("file.remove")));
     this.element = h("section", { class: `inputs ${kind}` }, h("h3", {}, () => t(`${kind}.title`)),
-      h("label", { for: id }, () => t(`${kind}.choose`)), h("p", { class: "hint", id: `${id}-hint` }, () => t(`${kind}.hint`)),
+      h("label", { for: id }, () => t(`${kind}.choose`)),
+      h("p", { class: "hint", id: `${id}-hint` }, () => t(`${kind}.hint`)),
       this.settings?.() ?? null, this.choice, this.note, this.after, this.preview);
   }
 
@@ -103,9 +104,10 @@ export class EcgRecording extends Recording {
 
   show() {
     const { data } = this;
-    const facts = { file: data.file, leads: data.present.length, rate: number(data.rate), seconds: number(data.seconds, 3) };
     const { seconds } = this.model.schema.ecg;
-    const lines = [t("ecg.facts", facts)];
+    const lines = [t("ecg.facts", {
+      file: data.file, leads: data.present.length, rate: number(data.rate), seconds: number(data.seconds, 3),
+    })];
     if (data.missing.length) lines.push(t("ecg.missing", { leads: data.missing.join(", ") }));
     if (data.seconds > seconds + 0.01) lines.push(t("ecg.part", { seconds: number(seconds) }));
     const warnings = data.notes.map((key) => t(key));
@@ -134,7 +136,8 @@ export class Picture extends Recording {
     const blank = this.prepared.pixels.every((value) => value === 0);
     say(this.note, blank ? "warning" : "", [t("image.facts", data), blank ? t("image.blank") : ""].join(" ").trim());
     const { size } = this.model.schema.image;
-    const shown = [["image.shown", data], ["image.read", { width: size, height: size, format: 0, pixels: this.prepared.pixels }]];
+    const read = { width: size, height: size, format: 0, pixels: this.prepared.pixels };
+    const shown = [["image.shown", data], ["image.read", read]];
     this.after.hidden = false;
     this.preview.replaceChildren(h("div", { class: "pictures" }, shown.map(([key, picture]) => {
       const canvas = h("canvas", { role: "img", "aria-label": t(key) });

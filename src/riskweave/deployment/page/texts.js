@@ -66,7 +66,8 @@ export function percent(risk) {
 export function points(change) {
   const size = Math.abs(change) * 100;
   const sign = size < 0.05 ? "±" : change > 0 ? "+" : "−";
-  return `${sign}${new Intl.NumberFormat(current, { minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(size)}`;
+  const format = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
+  return sign + new Intl.NumberFormat(current, format).format(size);
 }
 
 function inWords(days, form) {

@@ -22,7 +22,8 @@ export class Moment {
     this.element = h("div", { class: "moment" },
       h("div", {}, h("label", { for: this.date.id }, () => t("form.moment")), this.date,
         h("p", { class: "hint" }, () => t("form.momentNote"))),
-      h("fieldset", {}, h("legend", {}, () => t("form.timesAs")), choice(false, "form.asDays"), choice(true, "form.asDates")));
+      h("fieldset", {}, h("legend", {}, () => t("form.timesAs")), choice(false, "form.asDays"),
+        choice(true, "form.asDates")));
   }
 
   /** The day of prediction as a number of days, NaN where none is given. */

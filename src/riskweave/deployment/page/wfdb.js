@@ -71,8 +71,10 @@ function parseRecordLine(line) {
 }
 
 // Gain, baseline and unit: "200(0)/mV", or parts of it. Without a gain it is 200 a mV, as WFDB has it.
+const GAIN_FORM = /^(-?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)(?:\((-?\d+)\))?(?:\/(\S+))?$/i;
+
 function parseGain(text) {
-  const [, gain, baseline, unit] = /^(-?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)(?:\((-?\d+)\))?(?:\/(\S+))?$/i.exec(text ?? "") ?? [];
+  const [, gain, baseline, unit] = GAIN_FORM.exec(text ?? "") ?? [];
   if (gain === undefined) return { found: false, gain: 200, baseline: NaN, unit: "mV" };
   return { found: true, gain: Number(gain) || 200, baseline: Number(baseline ?? NaN), unit: unit ?? "mV" };
 }
