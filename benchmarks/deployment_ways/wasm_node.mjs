@@ -1,0 +1,47 @@
+// The module of a bundle by Node, with the host and the readers of the page.
+//
+//   node wasm_node.mjs PAGE BUNDLE FOLDER REPEATS [PATIENTS]
+//
+// PAGE: the page's scripts beside a package.json that calls them modules; FOLDER: patient.json, rec.hea, rec.dat,
+// image.png; PATIENTS: a file with a patient in the form of golden.json on each line, whose risks are printed.
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+
+const [page, bundle, folder, repeats, patients] = process.argv.slice(2);
+const { goldenEcg, Model } = await import(`${page}/wasm.js`);
+const { readEcg } = await import(`${page}/ecg.js`);
+const { readPicture } = await import(`${page}/picture.js`);
+const { fromBase64, hexOfDouble } = await import(`${page}/digest.js`);
+
+const schema = JSON.parse(readFileSync(`${bundle}/schema.json`, "utf8"));
+const model = await Model.start(readFileSync(`${bundle}/model.wasm`), schema);
+const file = (name) => new File([readFileSync(`${folder}/${name}`)], name);
+const tell = (content) => process.stdout.write(`${JSON.stringify(content)}\n`);
+
+async function predict() {
+  model.setPatient(JSON.parse(readFileSync(`${folder}/patient.json`, "utf8")));
+  model.setEcg(await readEcg([file("rec.hea"), file("rec.dat")], {}, schema.ecg.seconds));
+  model.setImage(await readPicture(file("image.png")));
+  return Array.from(model.predict(), hexOfDouble);
+}
+
+tell({ risks: await predict() });
+const ms = [];
+for (let i = 0; i < Number(repeats); i++) {
+  const began = performance.now();
+  await predict();
+  ms.push(performance.now() - began);
+}
+tell({ ms });
+if (patients) {
+  const risks = [];
+  for (const line of readFileSync(patients, "utf8").split("\n").filter(Boolean)) {
+    const { patient, ecg, image } = JSON.parse(line);
+    model.setPatient(patient);
+    if (ecg) model.setEcg(goldenEcg(ecg));
+    if (image) model.setImage({ ...image, format: 0, pixels: Float32Array.from(fromBase64(image.pixels)) });
+    risks.push(Array.from(model.predict(), hexOfDouble));
+  }
+  tell({ risks });
+}
+createInterface({ input: process.stdin }).once("line", () => process.exit(0));

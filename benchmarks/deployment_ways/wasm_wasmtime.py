@@ -1,0 +1,40 @@
+"""The module of a bundle by wasmtime, as `riskweave predict` and `riskweave serve` run it.
+
+    python -m deployment_ways.wasm_wasmtime BUNDLE FOLDER REPEATS
+
+FOLDER holds patient.json, rec.hea, rec.dat and image.png: the whole way from these files to the risks is timed.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from riskweave.deployment.runtime.golden import hexes_of
+from riskweave.deployment.runtime.module import Module
+from riskweave.deployment.runtime.readers import parse_image, read_ecg
+
+
+def main() -> None:
+    """Print the first risks, then the time of each further prediction, in milliseconds."""
+    bundle, folder, repeats = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    module = Module.open(bundle)
+
+    def predict() -> list[str]:
+        module.set_patient(json.loads((folder / "patient.json").read_text(encoding="utf-8")))
+        module.set_ecg(*read_ecg(folder / "rec.hea"))
+        module.set_image(parse_image((folder / "image.png").read_bytes()))
+        return hexes_of(module.predict(contributions=False).risks)
+
+    print(json.dumps({"risks": predict()}), flush=True)
+    taken = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        predict()
+        taken.append(1e3 * (time.perf_counter() - began))
+    print(json.dumps({"ms": taken}), flush=True)
+    sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    main()
