@@ -15,7 +15,7 @@ const MARGIN_SECONDS = 2;
  * Returns {rate, samples, leads: 12 Float64Array (NaN where there is nothing), present: names, missing: names,
  * seconds: of the whole recording, notes: keys of the texts}.
  */
-export function standardLeads({ rate, signals }, seconds) {
+function standardLeads({ rate, signals }, seconds) {
   if (!(rate >= 50 && rate <= 10000)) throw new Refusal("status.33", { rate });
   const samples = signals[0]?.values.length ?? 0;
   if (samples < rate) throw new Refusal("status.32");

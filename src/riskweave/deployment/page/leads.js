@@ -5,7 +5,7 @@ export const LEADS = ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "
 const MILLIVOLTS = { v: 1e3, mv: 1, uv: 1e-3, "µv": 1e-3, "μv": 1e-3, nv: 1e-6 };
 
 /** The name of a signal as leads are compared: "Lead aVF " and "AVF" are the same. */
-export const leadName = (name) => name.toLowerCase().replace("lead", "").replace("_", " ").trim();
+const leadName = (name) => name.toLowerCase().replace("lead", "").replace("_", " ").trim();
 
 /** The place of the lead of this name, or -1. */
 export const leadPlace = (name) => LEADS.findIndex((lead) => lead.toLowerCase() === leadName(name));

@@ -86,7 +86,7 @@ function orientation(exif) {
 }
 
 /** Turn a picture upright: where the pixel of a row and column of the upright one lies in the stored one. */
-export function upright({ width, height, format, pixels, exif }) {
+function upright({ width, height, format, pixels, exif }) {
   const turn = orientation(exif);
   if (turn < 2 || turn > 8) return { width, height, format, pixels };
   const [w, h] = turn > 4 ? [height, width] : [width, height];

@@ -54,7 +54,7 @@ function parts({ width, height, interlaced }) {
 const rowBytes = ({ depth, channels }, columns) => Math.ceil((columns * channels * depth) / 8);
 
 /** Inflate a zlib stream to exactly so many bytes: a stream that holds more is stopped, not unpacked. */
-export async function inflate(pieces, length) {
+async function inflate(pieces, length) {
   const stream = new Blob(pieces).stream().pipeThrough(new DecompressionStream("deflate"));
   const whole = new Uint8Array(length);
   let at = 0;

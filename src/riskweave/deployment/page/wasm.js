@@ -176,7 +176,7 @@ export class Model {
 }
 
 /** The recording of a golden patient: integers in microvolts, the lowest for missing. */
-export function goldenEcg({ rate, samples, microvolts }) {
+function goldenEcg({ rate, samples, microvolts }) {
   const bytes = fromBase64(microvolts);
   const view = new DataView(bytes.buffer);
   const leads = Array.from({ length: 12 }, (_, lead) => Float64Array.from({ length: samples }, (__, i) => {
@@ -206,7 +206,7 @@ function goldenRisks(model, one) {
  * Run the golden patients: every bit of every risk has to be what it was when the bundle was made.
  * Throws `Refusal` at the first that differs. Returns how many there are.
  */
-export function checkGolden(model, golden) {
+function checkGolden(model, golden) {
   const all = [];
   for (const one of golden.patients) {
     const { status, risks } = goldenRisks(model, one);

@@ -98,7 +98,7 @@ function parseSignalLine(line) {
 }
 
 /** Read a header's text. */
-export function parseHeader(text) {
+function parseHeader(text) {
   const lines = text.split(/\r?\n/).map((line) => line.trim()).filter((line) => line && !line.startsWith("#"));
   if (!lines.length) throw new Refusal("wfdb.header");
   const record = parseRecordLine(lines[0]);
