@@ -18,6 +18,7 @@ from riskweave.deployment.generated import GeneratedError, generate, parse
 from riskweave.deployment.linking import link
 from riskweave.deployment.loops import Convolution
 from riskweave.deployment.networks import network_source, to_onnx
+from riskweave.errors import StudyError
 from riskweave.networks.cnn import CNN, SmallCNN
 from riskweave.networks.mlp import MLP
 from riskweave.networks.tcn import TCN
@@ -302,6 +303,13 @@ def test_diverged_networks_are_refused():
         module.bias[1] = torch.nan
     with pytest.raises(ValueError, match="not finite"):
         network_source(module, (1, 2), "rw")
+
+
+def test_networks_that_are_too_large_for_one_file_are_refused():
+    with torch.device("meta"):
+        module = nn.Linear(6000, 6000)
+    with pytest.raises(StudyError, match=r"36\.0 million weights; up to 25 million"):
+        network_source(module, (1, 6000), "rw")
 
 
 AGAIN = """

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from riskweave.deployment.generated import generate
 from riskweave.deployment.linking import link
+from riskweave.errors import StudyError
 
 if TYPE_CHECKING:
     import onnx
@@ -14,6 +15,9 @@ __all__ = ["network_source", "networks_source", "to_onnx"]
 
 OPSET = 18
 """Version of ONNX's operators."""
+
+LARGEST = 25_000_000
+"""Most weights of all networks of a module: 100 MB, and some minutes of translation."""
 
 
 def network_source(module: "nn.Module", shape: Sequence[int], name: str) -> str:
@@ -48,9 +52,23 @@ def networks_source(
         Start of the names of all that other files do not see.
     plain : bool
         Leave convolutions as emx-onnx-cgen wrote them, see `riskweave.deployment.loops`.
+
+    Raises
+    ------
+    StudyError
+        When they have more than `LARGEST` weights.
+    ValueError
+        When a weight is not finite.
     """
     import torch
 
+    weights = sum(each.numel() for module, _ in networks.values() for each in module.parameters())
+    if weights > LARGEST:
+        raise StudyError(
+            f"the networks of this experiment have {weights / 1e6:.1f} million weights; up to {LARGEST / 1e6:.0f} "
+            "million can be deployed as one file. Choose a smaller `architecture` or fewer networks of an encoder "
+            "(`cross_fit`), or deploy with `model: refit`"
+        )
     inputs = ({"input": torch.zeros(tuple(shape))} for _, shape in networks.values())
     graphs = (to_onnx(module, given) for (module, _), given in zip(networks.values(), inputs, strict=True))
     programs = generate(graphs)
