@@ -17,7 +17,7 @@ from riskweave.deployment.schema import schema_of
 from riskweave.deployment.units import known_units
 from riskweave.errors import StudyError
 from riskweave.modalities.base import Column
-from riskweave.study.deployment import DeployedInput
+from riskweave.study.deployment import DEPLOYED_MODELS, DeployedInput
 from riskweave.study.ehr import EhrFeatures
 from riskweave.study.study import parse_study
 
@@ -196,6 +196,9 @@ def test_outputs_are_kept_to_the_last_bit():
     assert hexes_of(np.array([1.0])) == ["3ff0000000000000"]  # IEEE 754
 
 
+TREES = {"kind": "gradient_boosting", "min_samples_leaf": 5}
+
+
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
@@ -205,6 +208,10 @@ def test_outputs_are_kept_to_the_last_bit():
         (
             {"deployment.experiments": ["ecg.cox"], "feature_sets.ecg.most": 3},
             ["several recordings ('ecg', `most: 3`)"],
+        ),
+        (
+            {"deployment.experiments": ["labs.forest", "ecg.forest"], "models.forest": TREES},
+            ["'labs.forest' has trees with `min_samples_leaf: 5`", "From 10 on", "on the encoder of 'ecg'"],
         ),
         ({"deployment.inputs": {"age": {"limits": [90, 18]}}}, ["`limits` needs lowest < highest"]),
         ({"deployment.inputs": {"age": {"units": {"months": 0}}}}, ["finite numbers other than 0"]),
@@ -221,3 +228,11 @@ def test_what_cannot_be_deployed_is_refused_with_the_study(changes, parts):
         parse_study(study)
     for part in parts:
         assert part in str(error.value)
+
+
+def test_every_kind_that_can_be_deployed_is_accepted_with_the_study():
+    for kind in DEPLOYED_MODELS:
+        study = deepcopy(STUDY)
+        study["models"]["forest"] = {"kind": kind}
+        study["deployment"] = {"experiments": ["labs.forest"]}
+        assert parse_study(study).deployment.experiments == ["labs.forest"]

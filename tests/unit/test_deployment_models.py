@@ -157,8 +157,14 @@ def _leaves_only():
     """Return trees of scikit-learn that are one leaf."""
     from sklearn.tree import DecisionTreeRegressor
 
-    x = np.zeros((4, COLUMNS), dtype=np.float32)
-    return [DecisionTreeRegressor().fit(x, np.full(4, value)).tree_ for value in (0.25, -0.5)]
+    x = np.zeros((12, COLUMNS), dtype=np.float32)
+    return [DecisionTreeRegressor().fit(x, np.full(12, value)).tree_ for value in (0.25, -0.5)]
+
+
+def test_leaves_of_few_people_are_not_told():
+    estimator = fit(boosting(1, min_samples_leaf=3), 1)
+    with pytest.raises(DataError, match=r"a leaf of [3-9] training rows.*(?s:.)*at least 10"):
+        read_model(estimator, columns=COLUMNS, times=TIMES)
 
 
 def test_a_model_without_columns_cannot_be_deployed():

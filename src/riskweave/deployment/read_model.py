@@ -8,6 +8,7 @@ import numpy as np
 from riskweave.deployment.learnt import DEEP_SURV, HEADS
 from riskweave.deployment.recipe import Boosted, Cox, Network, Trees, Weibull
 from riskweave.errors import DataError
+from riskweave.study.deployment import DEPLOYED_MODELS, FEWEST_IN_LEAF
 
 __all__ = ["read_model"]
 
@@ -29,7 +30,7 @@ def read_model(estimator: Any, *, columns: int, times: Sequence[float]) -> Cox |
     Raises
     ------
     DataError
-        When it is of a kind that cannot be deployed.
+        When it is of a kind that cannot be deployed, or leaves of its trees are too small.
     """
     # By their names: the classes' modules load libraries that only fitting needs.
     readers = {
@@ -49,7 +50,7 @@ def read_model(estimator: Any, *, columns: int, times: Sequence[float]) -> Cox |
     raise DataError(
         "models.joblib",
         f"a model of kind {kind} cannot be deployed",
-        "The study's reference lists under `deployment` those that can; a fold without any usable column has no model",
+        f"Deploy one of kind {', '.join(DEPLOYED_MODELS)}; a fold without any usable column has no model",
     )
 
 
@@ -92,6 +93,13 @@ def _trees(grown: Sequence[Any], *, rate: float, centre: float) -> Trees:
     roots, columns, thresholds, left, right, leaves = [], [], [], [], [], []
     for tree in grown:
         splits = tree.children_left >= 0
+        fewest = int(tree.n_node_samples[~splits].min())
+        if fewest < FEWEST_IN_LEAF:
+            raise DataError(
+                "models.joblib",
+                f"a tree has a leaf of {fewest} training rows, which tells about single people",
+                f"Train with `min_samples_leaf` of at least {FEWEST_IN_LEAF}, in the space of a search too",
+            )
         place = np.where(splits, len(columns) + np.cumsum(splits) - 1, -len(leaves) - np.cumsum(~splits))
         roots.append(int(place[0]))
         columns += tree.feature[splits].tolist()

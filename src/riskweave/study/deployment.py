@@ -15,14 +15,28 @@ __all__ = [
     "DEPLOYED_FUSIONS",
     "DEPLOYED_MODALITIES",
     "DEPLOYED_MODELS",
+    "FEWEST_IN_LEAF",
     "DeployedInput",
     "Deployment",
     "check_deployment",
 ]
 
-DEPLOYED_MODELS = ("cox", "logistic_hazard", "pc_hazard", "pmf", "mtlr", "deep_hit")
+DEPLOYED_MODELS = (
+    "cox",
+    "weibull_aft",
+    "gradient_boosting",
+    "deep_surv",
+    "logistic_hazard",
+    "pc_hazard",
+    "pmf",
+    "mtlr",
+    "deep_hit",
+)
 DEPLOYED_FUSIONS = ("early",)
 DEPLOYED_MODALITIES = ("ehr", "ecg", "image")
+
+FEWEST_IN_LEAF = 10
+"""Training rows in a leaf of a tree that may be told: a threshold lies halfway between two people's values."""
 
 LONGEST = 120
 """Seconds of an ECG that a module takes at any sampling rate up to 1,000 Hz."""
@@ -57,7 +71,9 @@ class Deployment(Block):
     """Which experiments become bundles with `snakemake deploy`."""
 
     experiments: list[str] = Field(
-        default=[], description="Experiments, by their full names, for every endpoint that has them."
+        default=[],
+        description="Experiments, by their full names, for every endpoint that has them. Models of kind "
+        f"{', '.join(f'`{kind}`' for kind in DEPLOYED_MODELS)} can be deployed; docs/deployment.md says on which data.",
     )
     model: Literal["refit", "ensemble"] = Field(
         default="refit",
@@ -101,6 +117,7 @@ def _cannot(study: "Study", experiment) -> list[str]:
         told = "early with products" if fusion.kind == "early" else fusion.kind
         found.append(f"is fused by {told!r}. Early fusion without products can be deployed")
     used = {name: study.feature_sets[name] for name in experiment.feature_sets}
+    found += _cannot_trees(model, used)
     for name, block in used.items():
         if block.modality not in DEPLOYED_MODALITIES:
             allowed = ", ".join(DEPLOYED_MODALITIES)
@@ -120,4 +137,22 @@ def _cannot(study: "Study", experiment) -> list[str]:
         several = [name for name, block in used.items() if block.modality == modality]
         if len(several) > 1:
             found.append(f"has several feature sets of modality {modality!r}: {', '.join(several)}. Deploy one of them")
+    return found
+
+
+def _cannot_trees(model, used: dict) -> list[str]:
+    """Return why boosted trees on these feature sets cannot become a bundle; nothing of other models."""
+    if model.kind != "gradient_boosting":
+        return []
+    found = [
+        f"has trees on the encoder of {name!r}: a tree jumps where an embedding, in single precision, is rounded "
+        "across a threshold. Deploy trees on measurements"
+        for name, block in used.items()
+        if getattr(block, "encoder", None) is not None
+    ]
+    if model.min_samples_leaf < FEWEST_IN_LEAF:
+        found.append(
+            f"has trees with `min_samples_leaf: {model.min_samples_leaf}`, whose leaves tell about single people. From "
+            f"{FEWEST_IN_LEAF} on they can be deployed"
+        )
     return found
