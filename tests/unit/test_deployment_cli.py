@@ -175,6 +175,18 @@ def test_what_is_sent_cannot_command_a_terminal(predict):
     assert "\x1b" not in err
 
 
+def test_what_stands_in_a_file_is_not_told(made, tmp_path):
+    """pydicom warns of values that are not of their kind, and shows them."""
+    syntax, name = b"1.2.840.10008.1.2.1\0", b"Doe^Jane*1970-01-01\0"
+    assert dicom().count(syntax) == 1
+    arguments = Sent(image=dicom().replace(syntax, name)).write(tmp_path)
+    command = [sys.executable, "-m", "riskweave.deployment.runtime", "predict", str(made[0]), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Doe" not in done.stdout + done.stderr
+    assert "stored in an unknown way" in done.stderr
+
+
 def test_a_patient_may_come_through_a_pipe(made):
     command = [sys.executable, "-m", "riskweave.deployment.runtime", "predict", str(made[0]), "-", "--json"]
     done = subprocess.run(command, input=json.dumps({"values": GOOD}).encode(), capture_output=True, check=True)
@@ -229,6 +241,12 @@ def forge_schema(folder):
     forge(folder, "schema.json", json.dumps({**schema, "inputs": schema["inputs"][:1]}).encode())
 
 
+def forge_texts(folder):
+    schema = json.loads((folder / "schema.json").read_bytes())
+    told = {key: value for key, value in schema.items() if key not in {"title", "target"}}
+    forge(folder, "schema.json", json.dumps(told).encode())
+
+
 def climb(folder):
     content = json.loads((folder / "manifest.json").read_bytes())
     change_manifest(folder, files={**content["files"], "../../secret": {"sha256": ""}})
@@ -250,6 +268,7 @@ TAMPERED = {
     "path in the manifest": (climb, "names files in another way"),
     "forged golden": (forge_golden, "gets other risks than when the bundle was built"),
     "forged schema": (forge_schema, "does not fit the module"),
+    "schema without texts": (forge_texts, "schema.json lacks target, title"),
     "no module": (lambda folder: forge(folder, "model.wasm", b"\0asm"), "no WebAssembly module, or it is damaged"),
 }
 

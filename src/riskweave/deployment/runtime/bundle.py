@@ -17,6 +17,11 @@ __all__ = ["Bundle", "BundleError", "open_bundle"]
 MANIFEST_FORMAT = 1
 GOLDEN_FORMAT = 1
 NEEDED = ("model.wasm", "schema.json", "golden.json")
+ASKED = (
+    "causes", "columns", "ecg", "endpoint", "experiment", "horizons", "image", "inputs", "members", "modalities",
+    "study", "target", "times", "title",
+)  # fmt: skip
+"""What hosts read of a schema."""
 SHORTEST = 12
 """Digits of a fingerprint that are enough to tell two modules apart."""
 
@@ -86,6 +91,8 @@ def open_bundle(folder: Path, *, fingerprint: str | None = None) -> Bundle:
         raise BundleError(
             f"The bundle is of interface version {schema.get('abi')}, this program speaks {ABI}. {UPDATE}"
         )
+    if absent := sorted(set(ASKED) - set(schema)):
+        raise BundleError(f"The file schema.json lacks {', '.join(absent)}. {AGAIN}")
     _check_agreement(manifest, schema, golden, wasm)
     _check_fingerprint(fingerprint, wasm, text)
     return Bundle(manifest, schema, golden, wasm, _started(wasm, schema, golden))
@@ -183,7 +190,7 @@ def _started(wasm: bytes, schema: Mapping[str, Any], golden: Mapping[str, Any]) 
         check_golden(module, golden)
     except (ModuleError, GoldenError) as error:
         raise BundleError(_sentence(str(error))) from error
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         # Files that match their manifest and still do not hold what they have to: somebody wrote both.
         raise BundleError(f"schema.json or golden.json does not fit the module. {AGAIN}") from error
     return module

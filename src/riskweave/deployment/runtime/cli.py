@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options)
+        with warnings.catch_warnings():
+            # Libraries that read files warn with what stands in them: the name of a patient, as it may be.
+            warnings.simplefilter("ignore")
+            return options.run(options)
     except BundleError as error:
         return _say(BAD_BUNDLE, [str(error)])
     except ModuleError as error:

@@ -113,8 +113,10 @@ def _check_dicom(dataset: pydicom.Dataset) -> None:
         kind = "an ECG" if "WaveformSequence" in dataset else "a file"
         raise ReadError(f"The DICOM file is {kind} without an image.", "Choose the file of the image.")
     if syntax not in UNCOMPRESSED:
+        # The name of what is no known syntax is the file's own text.
+        kind = syntax.name if syntax.name != syntax else "or stored in an unknown way"
         raise ReadError(
-            f"The DICOM image is compressed ({syntax.name}), which this program does not read.",
+            f"The DICOM image is compressed ({kind}), which this program does not read.",
             "Export it once more from the viewer or the archive (PACS) as DICOM without compression, which it may call "
             '"uncompressed" or "Explicit VR Little Endian".',
         )
