@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from small_project import SMALL, Project, copy_project
 
 from riskweave.deployment.runtime.golden import check_golden
@@ -18,9 +19,9 @@ pytestmark = pytest.mark.workflow
 BUNDLE = "bundle/mace/trio.cox"
 
 
-def study_of(project: Project) -> dict:
+def small_study() -> dict:
     """Return the small study with the record, ECG and image alone, and their bundle."""
-    study = project.study()
+    study = yaml.safe_load(SMALL.read_text())
     study["cohort"].pop("also")
     study["feature_sets"] = {name: study["feature_sets"][name] for name in ("age_sex", "ehr", "ecg", "image")}
     study["feature_sets"]["image"] |= {"measurements": True}
@@ -39,7 +40,7 @@ def study_of(project: Project) -> dict:
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory) -> Project:
     project = copy_project(tmp_path_factory.mktemp("deployed"), SMALL)
-    project.write_study(study_of(project))
+    project.write_study(small_study())
     done = project.snakemake("deploy")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-8000:]
     return project
@@ -99,11 +100,11 @@ def test_the_same_parts_give_the_same_bytes(deployed, tmp_path):
 def test_an_edit_makes_nothing_again_but_what_depends_on_it(deployed, tmp_path):
     root = tmp_path / "edited"
     shutil.copytree(deployed.root, root, copy_function=shutil.copy2, symlinks=True)
-    project, study = Project(root), study_of(deployed)
+    project, study = Project(root), small_study()
     study["experiments"]["further"] = {"feature_sets": ["ehr"], "models": ["cox"]}
     project.write_study(study)
     assert not {"compile_model", "check_model", "refit_experiment"} & jobs(project.snakemake("deploy", "--dry-run"))
-    study = study_of(deployed)
+    study = small_study()
     study["deployment"]["title"] = {"en": "Another name"}
     project.write_study(study)
     planned = jobs(project.snakemake("deploy", "--dry-run"))
@@ -114,7 +115,7 @@ def test_an_edit_makes_nothing_again_but_what_depends_on_it(deployed, tmp_path):
 def test_an_ensemble_is_the_mean_of_the_folds(deployed, tmp_path):
     root = tmp_path / "ensemble"
     shutil.copytree(deployed.root, root, copy_function=shutil.copy2, symlinks=True)
-    project, study = Project(root), study_of(deployed)
+    project, study = Project(root), small_study()
     study["deployment"] |= {"model": "ensemble"}
     project.write_study(study)
     done = project.snakemake("deploy")

@@ -1,4 +1,4 @@
-"""The people of a study as patients of a bundle: their raw events, static values and files, as a user would give them."""
+"""The people of a study as patients of a bundle: their raw events, static values and files."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
