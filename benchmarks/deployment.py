@@ -15,25 +15,29 @@ Then whether all give the same risks: the module's to the last bit in all its ho
     python benchmarks/deployment.py results/demo/bundle/mi/ehr+ecg+image.logistic_hazard
 
 `npm install onnxruntime-web --prefix FOLDER` and `--onnxruntime-web FOLDER` add that one. Times on a busy machine
-scatter: read the best ones and ratios.
+scatter: read ratios, and processor time.
 """
 
 import argparse
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from deployment_ways.chromium import Page, in_chromium
+from deployment_ways.chromium import Page
 from deployment_ways.lookup import Grid, tabulated
 from deployment_ways.measure import Packages, folder_bytes, python, quantiles
+from deployment_ways.rest import Rest
 from deployment_ways.runs import (
-    Rest,
     Row,
     Setting,
+    bits_in_node,
+    in_turn,
     with_node,
     with_onnxruntime,
     with_onnxruntime_web,
@@ -50,33 +54,29 @@ def megabytes(size: int | None) -> str:
     return "" if size is None else f"{size / 1e6:.2f}" if size < 1e8 else f"{size / 1e6:.0f}"
 
 
-def print_rows(rows: Sequence[Row], opened: Sequence[float]) -> None:
+WIDTHS = (9, 9, 9, 18, 9, 10, 9, 9, 9)
+
+
+def print_rows(rows: Sequence[Row]) -> None:
     """Print the table of all ways."""
-    head = ("model", "run time", "memory", "cold start s", "latency ms", "", "")
-    units = ("MB", "MB", "MB", "best / median", "best", "median", "p99")
-    for name, cells in (("", head), ("", units)):
-        print(f"{name:28s}" + "".join(f"{cell:>{width}s}" for cell, width in zip(cells, WIDTHS, strict=True)))
+    heads = (
+        ("model", "run time", "memory", "cold start s", "CPU s", "latency", "ms", "", "CPU ms"),
+        ("MB", "MB", "MB", "best / median", "median", "best", "median", "p99", "mean"),
+    )
+    for cells in heads:
+        print(" " * 26 + "".join(f"{cell:>{width}s}" for cell, width in zip(cells, WIDTHS, strict=True)))
     for row in rows:
         if row.reason:
-            print(f"{row.name:28s} skipped: {row.reason}")
+            print(f"{row.name:26s} skipped: {row.reason}")
             continue
-        memory = "" if row.memory is None else f"{row.memory:.0f}"
-        cold = f"{min(row.cold):.3f} / {np.median(row.cold):.3f}" if row.cold else ""
-        cells = (
-            megabytes(row.model),
-            megabytes(row.runtime),
-            memory,
-            cold,
-            *(f"{each:.2f}" for each in quantiles(row.ms)),
-        )
-        print(f"{row.name:28s}" + "".join(f"{cell:>{width}s}" for cell, width in zip(cells, WIDTHS, strict=True)))
-    if opened:
-        print(
-            f"the page in a browser that runs already: {min(opened):.3f} s to the first risk, golden patients included"
-        )
-
-
-WIDTHS = (10, 10, 9, 18, 11, 9, 9)
+        cold = f"{min(row.cold):.3f} / {np.median(row.cold):.3f}"
+        latency = [f"{each:.2f}" for each in (*quantiles(row.ms), row.cpu_ms)]
+        measured = (f"{row.memory:.0f}", cold, f"{np.median(row.cpu):.2f}", *latency)
+        cells = (megabytes(row.model), megabytes(row.runtime), *measured)
+        print(f"{row.name:26s}" + "".join(f"{cell:>{width}s}" for cell, width in zip(cells, WIDTHS, strict=True)))
+        if row.opened:
+            best, median = min(row.opened), np.median(row.opened)
+            print(f"  opened in a browser that runs already: {best:.3f} / {median:.3f} s to the first risk")
 
 
 def print_paired(told: dict[str, Any]) -> tuple[float, float]:
@@ -189,24 +189,24 @@ def print_verdicts(setting: Setting, rows: dict[str, Row], rest: Rest | None, pa
         at_least=True,
     )
     for key in ("wasmtime", "node", "chromium"):
-        row = rows.get(key)
-        if row is None or not row.ms:
-            continue
-        ratio = min(server.cold) / min(row.cold)
-        verdict(f"cold start: REST over {row.name}, best", ratio, 50, at_least=True, unit="x")
-    if rows["page"].cold:
-        ratio = min(server.cold) / min(rows["page"].cold)
-        verdict(
-            "cold start: REST over the page in a browser that runs already, best", ratio, 50, at_least=True, unit="x"
-        )
+        row = rows[key]
+        if row.ms:
+            ratio = np.median(server.cold) / np.median(row.cold)
+            verdict(f"cold start: REST over {row.name}, medians", ratio, 50, at_least=True, unit="x")
+            ratio = np.median(server.cpu) / np.median(row.cpu)
+            verdict("  the same in processor time", ratio, 50, at_least=True, unit="x")
+    if rows["chromium"].opened:
+        ratio = np.median(server.cold) / np.median(rows["chromium"].opened)
+        verdict("cold start: REST over the page in a browser that runs already", ratio, 50, at_least=True, unit="x")
     if paired is not None:
         verdict("latency: networks, wasmtime over PyTorch eager, medians in turn", paired[0], 2.0, unit="x")
         verdict("latency: whole raw patient, module over Python pipeline, medians in turn", paired[1], 2.0, unit="x")
     for key in ("wasmtime", "node", "chromium"):
-        row = rows.get(key)
-        if row is not None and row.ms:
+        row = rows[key]
+        if row.ms:
             ratio = np.median(row.ms) / np.median(server.ms)
             verdict(f"latency: {row.name} over the REST round trip, medians", ratio, 0.2, unit="x")
+            verdict("  the same in processor time", row.cpu_ms / server.cpu_ms, 0.2, unit="x")
 
 
 def parse() -> argparse.Namespace:
@@ -226,47 +226,51 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def chromium_row(setting: Setting, chromium: str | None) -> tuple[Row, dict[str, Any] | None]:
-    """Run the page, where there is a browser and what drives it."""
+@contextmanager
+def browsers(chromium: str | None) -> Iterator[Callable[..., Page] | None]:
+    """Yield what starts a browser with the page of a bundle; None where there is no browser or nothing to drive it."""
     try:
-        import playwright  # noqa: F401
+        from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
         chromium = None
     if chromium is None:
-        return Row("wasm, page in Chromium", reason="needs Chromium and the package playwright"), None
-    page = Page(setting.bundle, setting.folder)
-    found = in_chromium(chromium, page, repeats=setting.repeats, cold=setting.cold)
-    keys = ("memory", "cold", "ms", "risks")
-    row = Row("wasm, page in Chromium", setting.bytes_of("index.html"), **{key: found[key] for key in keys})
-    return row, found
+        yield None
+        return
+    with sync_playwright() as playwright:
+        yield partial(Page, playwright, chromium)
 
 
 def measure(setting: Setting, options: argparse.Namespace) -> None:
     """Run everything and print it."""
     packages = Packages()
-    rows = {"wasmtime": with_wasmtime(setting, packages)}
-    bits: dict[str, list[list[str]]] = {}
-    if options.node:
-        rows["node"], bits["Node"] = with_node(setting, options.node)
-    rows["chromium"], found = chromium_row(setting, options.chromium)
-    if found:
-        bits["Chromium"] = found["golden"]
-    rows["page"] = Row("page", cold=found["open"] if found else [])
-    rows["onnx"] = with_onnxruntime(setting, packages)
-    rows["onnx_web"] = with_onnxruntime_web(setting, options.node, options.onnxruntime_web)
-    rest = paired = told = None
+    rows = {
+        "wasmtime": with_wasmtime(setting, packages),
+        "node": with_node(setting, options.node),
+        "onnx": with_onnxruntime(setting, packages),
+        "onnx_web": with_onnxruntime_web(setting, options.node, options.onnxruntime_web),
+    }
+    rest = paired = None
     if (setting.bundle.parents[2] / "study.yaml").is_file():
         rest = Rest(setting, packages)
         rows["rest"] = rest.row()
-        command = python("-m", "deployment_ways.paired", *map(str, (setting.bundle, setting.folder, setting.repeats)))
-        with setting.worker(command) as worker:
-            told = worker.told()
     else:
         rows["rest"] = Row("Python pipeline, REST", reason="the bundle does not lie in the results folder of its study")
-    print_rows([row for key, row in rows.items() if key != "page"], rows["page"].cold)
-    if told:
-        paired = print_paired(told)
+    with browsers(options.chromium) as browser:
+        rows["chromium"] = Row("wasm, page in Chromium", reason="needs Chromium and the package playwright")
+        if browser is not None:
+            start = partial(browser, setting.bundle, setting.folder)
+            rows["chromium"] = Row("wasm, page in Chromium", start, setting.bytes_of("index.html"))
+        running = [row for row in rows.values() if row.start is not None]
+        bits = in_turn(running, repeats=options.repeats, cold=options.cold)
+    print_rows(list(rows.values()))
+    if rest is not None:
+        command = python("-m", "deployment_ways.paired", *map(str, (setting.bundle, setting.folder, options.repeats)))
+        worker = setting.worker(command)
+        paired = print_paired(worker.told())
+        worker.close()
     print_agreement(setting, rows)
+    if options.node:
+        bits["wasm, Node"] = bits_in_node(setting, options.node)
     same = same_bits(setting, bits)
     print_table(setting, options.points, options.axes)
     print_verdicts(setting, rows, rest, paired)
@@ -295,10 +299,9 @@ def main() -> None:
         print(f"{options.bundle} reads no ECG or no image: this benchmark is of models of three modalities.")
         return
     with tempfile.TemporaryDirectory() as work:
-        sizes = {"repeats": options.repeats, "cold": options.cold, "random": options.random}
         name = f"{schema['study']}, {schema['endpoint']}, {schema['experiment']}"
         print(f"{name}: {options.repeats} predictions, {options.cold} cold starts")
-        measure(Setting(options.bundle, Path(work), **sizes), options)
+        measure(Setting(options.bundle, Path(work), random=options.random), options)
 
 
 if __name__ == "__main__":

@@ -4,18 +4,16 @@ import base64
 import json
 import re
 import time
-from collections.abc import Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from deployment_ways.measure import descendants_memory
+from deployment_ways.measure import cpu_seconds, descendants, proportional_kilobytes
 
 # Runs inside the page: its own code, by the inspector, which the page's policy does not bind.
 ASK = """
 (async () => {
   %(script)s
-  const { files, repeats } = %(given)s;
+  const files = %(files)s;
   const data = readData();
   const model = await Model.start(data.bytes, data.schema);
   const file = (name) => new File([fromBase64(files[name])], name);
@@ -25,91 +23,88 @@ ASK = """
     model.setImage(await readPicture(file("image.png")));
     return Array.from(model.predict(), hexOfDouble);
   };
-  const risks = await once();
-  const ms = [];
-  for (let i = 0; i < repeats; i++) {
-    const began = performance.now();
-    await once();
-    ms.push(performance.now() - began);
-  }
-  const all = repeats ? data.golden.patients : [];
-  const golden = all.map((one) => Array.from(goldenRisks(model, one).risks, hexOfDouble));
-  return JSON.stringify({ risks, ms, golden });
+  globalThis.timed = async (count) => {
+    const ms = [];
+    for (let i = 0; i < count; i++) {
+      const began = performance.now();
+      await once();
+      ms.push(performance.now() - began);
+    }
+    return JSON.stringify(ms);
+  };
+  globalThis.golden = async () => JSON.stringify(
+    data.golden.patients.map((one) => Array.from(goldenRisks(model, one).risks, hexOfDouble)));
+  return JSON.stringify(await once());
 })()
 """
 
 
 class Page:
-    """The page of a bundle and what is asked of it.
+    """The page of a bundle in a browser of its own.
 
     Parameters
     ----------
-    bundle : Path
-    folder : Path
-        patient.json, rec.hea, rec.dat, image.png.
+    playwright
+        A running one.
+    chromium : str
+        Path of the browser.
+    bundle, folder : Path
+        The bundle; patient.json, rec.hea, rec.dat and image.png.
+
+    Attributes
+    ----------
+    risks : list of str
+        Bits.
+    cold : float
+        Seconds from the start of the browser to the first risk, the page's check of its golden patients included.
+    opened : float
+        The same from opening the page on.
     """
 
-    def __init__(self, bundle: Path, folder: Path):
-        self.url = (bundle / "index.html").resolve().as_uri()
+    def __init__(self, playwright: Any, chromium: str, bundle: Path, folder: Path):
         text = (bundle / "index.html").read_text(encoding="utf-8")
         script = re.search(r'<script type="module">(.*)</script>', text, re.DOTALL)[1].rstrip()
         if not script.endswith("start();"):
             raise RuntimeError("the page's script does not end as this benchmark expects")
-        self.script = script.removesuffix("start();")
         names = ("patient.json", "rec.hea", "rec.dat", "image.png")
-        self.files = {name: base64.b64encode((folder / name).read_bytes()).decode() for name in names}
-
-    def expression(self, repeats: int) -> str:
-        """Return what the page runs."""
-        return ASK % {"script": self.script, "given": json.dumps({"files": self.files, "repeats": repeats})}
-
-
-@contextmanager
-def opened(playwright: Any, chromium: str, page: Page):
-    """Start a browser, open the page, wait until it has checked its golden patients."""
-    browser = playwright.chromium.launch(executable_path=chromium)
-    try:
-        tab = browser.new_page()
+        files = {name: base64.b64encode((folder / name).read_bytes()).decode() for name in names}
+        asked = ASK % {"script": script.removesuffix("start();"), "files": json.dumps(files)}
         began = time.perf_counter()
-        tab.goto(page.url)
-        tab.wait_for_selector("html[data-ready]", state="attached")
-        if tab.evaluate("document.documentElement.dataset.ready") != "yes":
-            raise RuntimeError(f"the page refuses its model: {tab.inner_text('#checks')}")
-        yield tab, began
-    finally:
-        browser.close()
+        self.browser = playwright.chromium.launch(executable_path=chromium)
+        self.tab = self.browser.new_page()
+        opened = time.perf_counter()
+        self.tab.goto((bundle / "index.html").resolve().as_uri())
+        self.tab.wait_for_selector("html[data-ready]", state="attached")
+        if self.tab.evaluate("document.documentElement.dataset.ready") != "yes":
+            raise RuntimeError(f"the page refuses its model: {self.tab.inner_text('#checks')}")
+        self.session = self.tab.context.new_cdp_session(self.tab)
+        self.risks = self._ask(asked)
+        self.cold, self.opened = time.perf_counter() - began, time.perf_counter() - opened
+        self.cpu = self.worked()
 
+    def worked(self) -> float:
+        """Return the seconds that processors worked for all processes of the browser so far."""
+        return descendants("chrom", cpu_seconds)
 
-def ask(tab: Any, expression: str) -> Mapping[str, Any]:
-    """Run an expression in the page."""
-    session = tab.context.new_cdp_session(tab)
-    given = {"expression": expression, "awaitPromise": True, "returnByValue": True}
-    found = session.send("Runtime.evaluate", given)
-    if "exceptionDetails" in found:
-        raise RuntimeError(json.dumps(found["exceptionDetails"])[:2000])
-    return json.loads(found["result"]["value"])
+    def _ask(self, expression: str) -> Any:
+        given = {"expression": expression, "awaitPromise": True, "returnByValue": True}
+        found = self.session.send("Runtime.evaluate", given)
+        if "exceptionDetails" in found:
+            raise RuntimeError(json.dumps(found["exceptionDetails"])[:2000])
+        return json.loads(found["result"]["value"])
 
+    def times(self, count: int) -> list[float]:
+        """Return the times of so many predictions, in milliseconds."""
+        return self._ask(f"timed({count})")
 
-def in_chromium(chromium: str, page: Page, *, repeats: int, cold: int) -> dict[str, Any]:
-    """Return risks, times and memory.
+    def golden(self) -> list[list[str]]:
+        """Return the risks of the golden patients."""
+        return self._ask("golden()")
 
-    Returns
-    -------
-    dict
-        ``cold``: seconds from the start of the browser to the first risk; ``open``: from opening the page in a running
-        browser to the first risk; both include the check of all golden patients.
-    """
-    from playwright.sync_api import sync_playwright
+    def memory(self) -> float:
+        """Return the memory of all processes of the browser in MB; pages that they share count once."""
+        return descendants("chrom", proportional_kilobytes) / 1e3
 
-    starts, opens = [], []
-    with sync_playwright() as playwright:
-        for _ in range(cold):
-            began = time.perf_counter()
-            with opened(playwright, chromium, page) as (tab, shown):
-                ask(tab, page.expression(0))
-                starts.append(time.perf_counter() - began)
-                opens.append(time.perf_counter() - shown)
-        with opened(playwright, chromium, page) as (tab, _):
-            found = ask(tab, page.expression(repeats))
-            memory = descendants_memory("chrom")
-    return {**found, "cold": starts, "open": opens, "memory": memory}
+    def close(self) -> None:
+        """End the browser."""
+        self.browser.close()

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,16 @@ class Worker:
         self.errors.seek(0)
         raise RuntimeError(f"{' '.join(map(str, self.command))[:200]} failed:\n{self.errors.read()[-3000:]}")
 
+    def ask(self, line: str) -> dict[str, Any]:
+        """Return what the process answers to a line."""
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return self.told()
+
+    def cpu(self) -> float:
+        """Return the time in seconds that processors worked for it."""
+        return cpu_seconds(self.process.pid)
+
     def seconds(self) -> float:
         """Return the time since the start."""
         return time.perf_counter() - self.began
@@ -63,12 +74,6 @@ class Worker:
         self.process.stdout.close()
         self.errors.close()
 
-    def __enter__(self) -> "Worker":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
 
 def _status(pid: int, key: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -77,23 +82,34 @@ def _status(pid: int, key: str) -> int:
     return 0
 
 
-def descendants_memory(name: str) -> float:
-    """Return the memory in MB of this process's descendants whose name starts so; shared pages count once."""
-    parents = {
-        int(path.name): _status(int(path.name), "PPid") for path in Path("/proc").glob("[0-9]*") if path.exists()
-    }
-    found, own = 0, {os.getpid()}
-    for _ in range(10):
-        own |= {pid for pid, parent in parents.items() if parent in own}
+def cpu_seconds(pid: int) -> float:
+    """Return the time that processors worked for a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def proportional_kilobytes(pid: int) -> float:
+    """Return the memory of a process, of shared pages its share."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def descendants(name: str, value: Callable[[int], float]) -> float:
+    """Return the sum of a value over this process's descendants whose name starts so."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parents[int(path.name)] = _status(int(path.name), "PPid")
+    own = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in own} - own:
+        own |= more
+    total = 0.0
     for pid in own:
-        try:
-            if not Path(f"/proc/{pid}/comm").read_text().startswith(name):
-                continue
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue
-        found += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return found / 1e3
+        # A process may end at any time.
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_text().startswith(name):
+                total += value(pid)
+    return total
 
 
 def folder_bytes(paths: Iterable[Path]) -> int:

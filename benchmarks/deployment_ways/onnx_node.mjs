@@ -1,10 +1,10 @@
 // model.onnx by onnxruntime-web in Node, on one thread, from prepared inputs: it reads neither events nor files.
 //
-//   node onnx_node.mjs PACKAGE BUNDLE INPUTS REPEATS
+//   node onnx_node.mjs PACKAGE BUNDLE INPUTS
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
-const [found, bundle, inputs, repeats] = process.argv.slice(2);
+const [found, bundle, inputs] = process.argv.slice(2);
 const ort = await import(`${found}/dist/ort.node.min.mjs`);
 ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "error";
@@ -18,11 +18,12 @@ const given = Object.fromEntries(Object.entries(JSON.parse(readFileSync(inputs, 
 const tell = (content) => process.stdout.write(`${JSON.stringify(content)}\n`);
 const first = await session.run(given);
 tell({ risks: Array.from(Object.values(first)[0].data) });
-const ms = [];
-for (let i = 0; i < Number(repeats); i++) {
-  const began = performance.now();
-  await session.run(given);
-  ms.push(performance.now() - began);
+for await (const line of createInterface({ input: process.stdin })) {
+  const ms = [];
+  for (let i = 0; i < Number(line); i++) {
+    const began = performance.now();
+    await session.run(given);
+    ms.push(performance.now() - began);
+  }
+  tell({ ms });
 }
-tell({ ms });
-createInterface({ input: process.stdin }).once("line", () => process.exit(0));

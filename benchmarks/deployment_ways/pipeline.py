@@ -103,10 +103,16 @@ class Pipeline:
                 found = encoder(*prepared.inputs(np.arange(1)).batch(np.arange(1)))[0].numpy()
                 values |= dict(zip(self.embedded[name], found.tolist(), strict=True))
         names = [column.name for column in self.columns[name]]
-        frame = pd.DataFrame([values] if there else [], index=["patient"] if there else [], columns=names)
         categorical = tuple(column.name for column in self.columns[name] if column.kind == "categorical")
+        # All numbers as one block: pandas takes longer over a hundred single columns than networks over a patient.
         numeric = [column for column in names if column not in categorical]
-        return FeatureTable(name, block.modality, frame.astype(dict.fromkeys(numeric, float)), categorical)
+        numbers = np.array(
+            [[values[column] for column in numeric]] if there else np.zeros((0, len(numeric))), dtype=float
+        )
+        frame = pd.DataFrame(numbers, index=["patient"] if there else [], columns=numeric)
+        for column in categorical:
+            frame[column] = [values[column]] if there else []
+        return FeatureTable(name, block.modality, frame, categorical)
 
     def _record(self, patient: Mapping[str, Any]) -> dict[str, Any]:
         """Return the columns of the health record: values as they are given, events by the pipeline's aggregates."""

@@ -1,11 +1,8 @@
 """Runs every way of `benchmarks/deployment.py` on the same patient, each in fresh processes."""
 
-import base64
-import http.client
 import json
 import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -22,6 +19,7 @@ from riskweave.deployment.runtime.module import Module
 from riskweave.synthetic.wfdb_files import write_record
 
 WAYS = Path(__file__).parent
+ROUND = 5
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 RUNTIME = ("wasmtime", "numpy", "pillow", "pydicom")
 """Packages that the runtime of a bundle needs."""
@@ -29,30 +27,66 @@ RUNTIME = ("wasmtime", "numpy", "pillow", "pydicom")
 
 @dataclass
 class Row:
-    """What was measured of one way; None where it was not.
+    """A way, and what was measured of it.
 
     Attributes
     ----------
+    start : callable
+        Starts it and returns what is running, see `Running`.
     model, runtime : int
         Bytes of the model's own files, and of what has to be installed to run them.
     memory : float
         MB.
-    cold : list of float
-        Seconds from the start of a process to its first risk.
+    cold, cpu : list of float
+        Seconds from the start of a process to its first risk: on the clock, and that processors worked.
+    opened : list of float
+        Of a page: seconds from opening it.
     ms : list of float
         Milliseconds a patient.
-    risks : list of str
-        Bits, of the timed patient.
+    cpu_ms : float
+        Milliseconds that processors worked for a patient, in the mean.
+    risks : list
+        Of the timed patient: bits, or numbers.
+    reason : str
+        Why it was not measured.
     """
 
     name: str
-    model: int | None = None
+    start: Callable[[], Any] | None = None
+    model: int = 0
     runtime: int | None = None
-    memory: float | None = None
+    memory: float = 0.0
     cold: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    opened: list[float] = field(default_factory=list)
     ms: list[float] = field(default_factory=list)
-    risks: list[str] = field(default_factory=list)
+    cpu_ms: float = 0.0
+    risks: list[Any] = field(default_factory=list)
     reason: str = ""
+
+
+class Running:
+    """A process that has told its first risks and times predictions."""
+
+    def __init__(self, worker: Worker):
+        self.worker, self.risks = worker, worker.told()["risks"]
+        self.cold, self.cpu = worker.seconds(), worker.cpu()
+
+    def worked(self) -> float:
+        """Return the seconds that processors worked for it so far."""
+        return self.worker.cpu()
+
+    def times(self, count: int) -> list[float]:
+        """Return the times of so many predictions, in milliseconds."""
+        return self.worker.ask(str(count))["ms"]
+
+    def memory(self) -> float:
+        """Return the resident memory in MB."""
+        return self.worker.memory()
+
+    def close(self) -> None:
+        """End the process."""
+        self.worker.close()
 
 
 class Setting:
@@ -63,19 +97,19 @@ class Setting:
     bundle : Path
     work : Path
         An empty folder.
-    repeats, cold, random : int
-        Timed predictions, cold starts and invented patients.
+    random : int
+        Invented patients.
     """
 
-    def __init__(self, bundle: Path, work: Path, *, repeats: int, cold: int, random: int):
-        self.bundle, self.work, self.repeats, self.cold = bundle.resolve(), work, repeats, cold
+    def __init__(self, bundle: Path, work: Path, *, random: int):
+        self.bundle, self.work = bundle.resolve(), work
         self.module = Module.open(bundle)
         self.schema = self.module.schema
         self.golden = json.loads((bundle / "golden.json").read_text(encoding="utf-8"))["patients"]
         self.patient = next(each for each in self.golden if each["ecg"] and each["image"])
         self.invented = golden_patients(self.schema, count=random, seed=7)
-        # Compiled modules go into a folder of their own: a first run fills it, and no source tree is written to.
-        self.environment = {**ONE_THREAD, "PYTHONPYCACHEPREFIX": str(work / "pycache"), "PYTHONDONTWRITEBYTECODE": ""}
+        # Python keeps what it has compiled, as an installed package does.
+        self.environment = {**ONE_THREAD, "PYTHONDONTWRITEBYTECODE": ""}
         self.environment["PYTHONPATH"] = f"{WAYS.parent}:{Path(riskweave.__file__).parents[1]}"
         self.folder, self.page, self.inputs = work / "patient", work / "page", work / "inputs.json"
         self._write_patient()
@@ -134,64 +168,89 @@ class Setting:
         return folder_bytes(self.bundle / name for name in names)
 
 
-def repeated(setting: Setting, command: Callable[[int], list[str]]) -> dict[str, Any]:
-    """Start a way again and again for its first risk, then once for many predictions.
+def in_turn(rows: Sequence[Row], *, repeats: int, cold: int) -> dict[str, Any]:
+    """Measure all ways, one after the other again and again: what else the machine does then slows all alike.
 
     Parameters
     ----------
-    setting : Setting
-    command : callable
-        From the number of predictions to the command.
+    rows : sequence of Row
+        Are filled.
+    repeats : int
+        Predictions of each, in rounds of `ROUND`.
+    cold : int
+        Starts of each, after one that fills the caches of files and compiled code and is not counted.
+
+    Returns
+    -------
+    dict of name to list of list of str
+        Bits of the golden patients' risks, of ways that tell them.
     """
-    starts = []
-    for number in range(setting.cold + 1):
-        with setting.worker(command(0)) as worker:
-            worker.told()
-            # The first start fills the caches of files and compiled modules.
-            starts += [worker.seconds()] if number else []
-    with setting.worker(command(setting.repeats)) as worker:
-        risks, ms = worker.told()["risks"], worker.told()["ms"]
-        return {"cold": starts, "risks": risks, "ms": ms, "memory": worker.memory()}
+    for number in range(cold + 1):
+        for row in rows:
+            running = row.start()
+            if number:
+                row.cold.append(running.cold)
+                row.cpu.append(running.cpu)
+                row.opened += [running.opened] if hasattr(running, "opened") else []
+            running.close()
+    started = [(row, row.start()) for row in rows]
+    for number in range(-(-repeats // ROUND) + 1):
+        for row, running in started:
+            before, taken = running.worked(), running.times(ROUND)
+            if number:
+                row.ms += taken
+                row.cpu_ms += 1e3 * (running.worked() - before)
+    golden = {}
+    for row, running in started:
+        row.risks, row.memory = running.risks, running.memory()
+        row.cpu_ms /= len(row.ms)
+        if hasattr(running, "golden"):
+            golden[row.name] = running.golden()
+        running.close()
+    return golden
 
 
 def with_wasmtime(setting: Setting, packages: Packages) -> Row:
     """Run the module as `riskweave predict` does."""
-
-    def command(repeats: int) -> list[str]:
-        return python("-m", "deployment_ways.wasm_wasmtime", str(setting.bundle), str(setting.folder), str(repeats))
-
+    command = python("-m", "deployment_ways.wasm_wasmtime", str(setting.bundle), str(setting.folder))
     runtime = packages.bytes(RUNTIME) + folder_bytes([Path(riskweave.__file__).parent / "deployment/runtime"])
     model = setting.bytes_of("model.wasm", "schema.json")
-    return Row("wasm, wasmtime in Python", model, runtime, **repeated(setting, command))
+    return Row("wasm, wasmtime in Python", lambda: Running(setting.worker(command)), model, runtime)
 
 
-def with_node(setting: Setting, node: str) -> tuple[Row, list[list[str]]]:
-    """Run the module by Node; also return the risks of the invented patients."""
-
-    def command(repeats: int) -> list[str]:
-        return [node, str(WAYS / "wasm_node.mjs"), *map(str, (setting.page, setting.bundle, setting.folder, repeats))]
-
+def with_node(setting: Setting, node: str | None) -> Row:
+    """Run the module by Node."""
+    if node is None:
+        return Row("wasm, Node", reason="Node is not installed")
+    command = node_command(setting, node)
     runtime = folder_bytes([Path(node).resolve(), setting.page])
-    row = Row("wasm, Node", setting.bytes_of("model.wasm", "schema.json"), runtime, **repeated(setting, command))
-    found = []
-    for patients in (setting.golden, setting.invented):
-        (setting.work / "asked.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in patients))
-        with setting.worker([*command(0), str(setting.work / "asked.jsonl")]) as worker:
-            worker.told(), worker.told()
-            found += worker.told()["risks"]
-    return row, found
+    model = setting.bytes_of("model.wasm", "schema.json")
+    return Row("wasm, Node", lambda: Running(setting.worker(command)), model, runtime)
+
+
+def node_command(setting: Setting, node: str) -> list[str]:
+    """Return what starts the module in Node."""
+    return [node, str(WAYS / "wasm_node.mjs"), *map(str, (setting.page, setting.bundle, setting.folder))]
+
+
+def bits_in_node(setting: Setting, node: str) -> list[list[str]]:
+    """Return the bits of the risks of golden and invented patients."""
+    asked = setting.work / "asked.jsonl"
+    asked.write_text("".join(f"{json.dumps(each)}\n" for each in (*setting.golden, *setting.invented)))
+    running = Running(setting.worker(node_command(setting, node)))
+    found = running.worker.ask(str(asked))["risks"]
+    running.close()
+    return found
 
 
 def with_onnxruntime(setting: Setting, packages: Packages) -> Row:
     """Run model.onnx by ONNX Runtime."""
     if "onnxruntime" not in packages.files:
         return Row("onnxruntime, native", reason="onnxruntime is not installed")
-
-    def command(repeats: int) -> list[str]:
-        return python("-m", "deployment_ways.onnx_native", str(setting.bundle), str(setting.inputs), str(repeats))
-
+    command = python("-m", "deployment_ways.onnx_native", str(setting.bundle), str(setting.inputs))
     runtime = packages.bytes(["onnxruntime", "numpy"])
-    return Row("onnxruntime, native", setting.bytes_of("model.onnx"), runtime, **repeated(setting, command))
+    model = setting.bytes_of("model.onnx")
+    return Row("onnxruntime, native", lambda: Running(setting.worker(command)), model, runtime)
 
 
 def with_onnxruntime_web(setting: Setting, node: str | None, package: Path | None) -> Row:
@@ -201,77 +260,7 @@ def with_onnxruntime_web(setting: Setting, node: str | None, package: Path | Non
     if node is None or found is None or not found.is_dir():
         reason = "give --onnxruntime-web FOLDER, made by `npm install onnxruntime-web --prefix FOLDER`"
         return Row(name, reason=reason if node else "Node is not installed")
-
-    def command(repeats: int) -> list[str]:
-        return [node, str(WAYS / "onnx_node.mjs"), *map(str, (found, setting.bundle, setting.inputs, repeats))]
-
+    command = [node, str(WAYS / "onnx_node.mjs"), *map(str, (found.resolve(), setting.bundle, setting.inputs))]
     needed = ("ort.node.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
     runtime = folder_bytes([Path(node).resolve(), *(found / "dist" / each for each in needed)])
-    return Row(name, setting.bytes_of("model.onnx"), runtime, **repeated(setting, command))
-
-
-class Rest:
-    """The Python pipeline behind a local endpoint, in a folder of exactly the packages that it loads.
-
-    Attributes
-    ----------
-    bytes, without_cuda : int
-        Size of these packages; and less what a PyTorch for processors alone does without.
-    """
-
-    def __init__(self, setting: Setting, packages: Packages):
-        self.setting = setting
-        coded = {
-            name: base64.b64encode((setting.folder / name).read_bytes()).decode()
-            for name in ("rec.hea", "rec.dat", "image.png")
-        }
-        image = coded.pop("image.png")
-        self.body = json.dumps({"patient": setting.patient["patient"], "ecg": coded, "image": image}).encode()
-        with self._started(python(), setting.environment) as worker:
-            connection = self._connected(worker)
-            self._posted(connection)
-            connection.request("GET", "/")
-            needed = packages.of(json.loads(connection.getresponse().read()))
-        self.folder = setting.work / "site"
-        self.folder.mkdir()
-        packages.link(needed, self.folder)
-        self.bytes = packages.bytes(needed)
-        cuda = {name for name in needed if name.startswith(("nvidia", "cuda", "triton"))}
-        libraries = [path for path in packages.files["torch"] if "cuda" in path.name and path.suffix == ".so"]
-        self.without_cuda = packages.bytes(needed - cuda) - folder_bytes(libraries)
-
-    def _started(self, interpreter: list[str], environment: dict[str, str]) -> Worker:
-        return Worker([*interpreter, "-m", "deployment_ways.rest_server", str(self.setting.bundle)], environment)
-
-    def _apart(self) -> Worker:
-        """Start the server where it sees its own packages alone."""
-        environment = dict(self.setting.environment)
-        environment["PYTHONPATH"] = f"{self.folder}:{environment['PYTHONPATH']}"
-        return self._started(python("-S"), environment)
-
-    @staticmethod
-    def _connected(worker: Worker) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", worker.told()["port"], timeout=300)
-
-    def _posted(self, connection: http.client.HTTPConnection) -> list[str]:
-        connection.request("POST", "/", self.body, {"Content-Type": "application/json"})
-        return json.loads(connection.getresponse().read())
-
-    def row(self) -> Row:
-        """Return what was measured."""
-        starts, taken, risks = [], [], []
-        for number in range(self.setting.cold + 1):
-            with self._apart() as worker:
-                self._posted(self._connected(worker))
-                starts += [worker.seconds()] if number else []
-        with self._apart() as worker:
-            connection = self._connected(worker)
-            for _ in range(self.setting.repeats + 5):
-                began = time.perf_counter()
-                risks = self._posted(connection)
-                taken.append(1e3 * (time.perf_counter() - began))
-            memory = worker.memory()
-        stored = [
-            path for path in self.setting.bundle.parents[2].glob("deployment/**/*") if path.suffix in {".pt", ".joblib"}
-        ]
-        return Row("Python pipeline, REST", folder_bytes(stored), self.bytes, memory, starts, taken[5:], risks)
+    return Row(name, lambda: Running(setting.worker(command)), setting.bytes_of("model.onnx"), runtime)

@@ -1,13 +1,14 @@
 // The module of a bundle by Node, with the host and the readers of the page.
 //
-//   node wasm_node.mjs PAGE BUNDLE FOLDER REPEATS [PATIENTS]
+//   node wasm_node.mjs PAGE BUNDLE FOLDER
 //
 // PAGE: the page's scripts beside a package.json that calls them modules; FOLDER: patient.json, rec.hea, rec.dat,
-// image.png; PATIENTS: a file with a patient in the form of golden.json on each line, whose risks are printed.
+// image.png. Then it reads lines: a number asks for the times of so many predictions; a path for the risks of the
+// patients in a file, each a line in the form of golden.json.
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
-const [page, bundle, folder, repeats, patients] = process.argv.slice(2);
+const [page, bundle, folder] = process.argv.slice(2);
 const { goldenEcg, Model } = await import(`${page}/wasm.js`);
 const { readEcg } = await import(`${page}/ecg.js`);
 const { readPicture } = await import(`${page}/picture.js`);
@@ -26,17 +27,20 @@ async function predict() {
 }
 
 tell({ risks: await predict() });
-const ms = [];
-for (let i = 0; i < Number(repeats); i++) {
-  const began = performance.now();
-  await predict();
-  ms.push(performance.now() - began);
-}
-tell({ ms });
-if (patients) {
+for await (const line of createInterface({ input: process.stdin })) {
+  if (Number(line)) {
+    const ms = [];
+    for (let i = 0; i < Number(line); i++) {
+      const began = performance.now();
+      await predict();
+      ms.push(performance.now() - began);
+    }
+    tell({ ms });
+    continue;
+  }
   const risks = [];
-  for (const line of readFileSync(patients, "utf8").split("\n").filter(Boolean)) {
-    const { patient, ecg, image } = JSON.parse(line);
+  for (const each of readFileSync(line, "utf8").split("\n").filter(Boolean)) {
+    const { patient, ecg, image } = JSON.parse(each);
     model.setPatient(patient);
     if (ecg) model.setEcg(goldenEcg(ecg));
     if (image) model.setImage({ ...image, format: 0, pixels: Float32Array.from(fromBase64(image.pixels)) });
@@ -44,4 +48,3 @@ if (patients) {
   }
   tell({ risks });
 }
-createInterface({ input: process.stdin }).once("line", () => process.exit(0));

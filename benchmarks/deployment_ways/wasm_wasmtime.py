@@ -1,6 +1,6 @@
 """The module of a bundle by wasmtime, as `riskweave predict` and `riskweave serve` run it.
 
-    python -m deployment_ways.wasm_wasmtime BUNDLE FOLDER REPEATS
+    python -m deployment_ways.wasm_wasmtime BUNDLE FOLDER
 
 FOLDER holds patient.json, rec.hea, rec.dat and image.png: the whole way from these files to the risks is timed.
 """
@@ -16,8 +16,8 @@ from riskweave.deployment.runtime.readers import parse_image, read_ecg
 
 
 def main() -> None:
-    """Print the first risks, then the time of each further prediction, in milliseconds."""
-    bundle, folder, repeats = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    """Print the first risks; then for each number that comes in, the times of so many predictions in milliseconds."""
+    bundle, folder = Path(sys.argv[1]), Path(sys.argv[2])
     module = Module.open(bundle)
 
     def predict() -> list[str]:
@@ -27,13 +27,13 @@ def main() -> None:
         return hexes_of(module.predict(contributions=False).risks)
 
     print(json.dumps({"risks": predict()}), flush=True)
-    taken = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        predict()
-        taken.append(1e3 * (time.perf_counter() - began))
-    print(json.dumps({"ms": taken}), flush=True)
-    sys.stdin.readline()
+    for line in sys.stdin:
+        taken = []
+        for _ in range(int(line)):
+            began = time.perf_counter()
+            predict()
+            taken.append(1e3 * (time.perf_counter() - began))
+        print(json.dumps({"ms": taken}), flush=True)
 
 
 if __name__ == "__main__":
