@@ -125,6 +125,7 @@ class _File:
         return f"(const void *){name}"
 
     def _function(self, program: Program, name: str) -> str:
+        """Return the name of a function in this file, after taking it in with what it calls."""
 
         def renamed(text: str) -> str:
             """Take in the helpers that a text calls, and call them by their names in this file."""
