@@ -147,7 +147,7 @@ def _standard_input() -> bytes:
 
 
 def _ecg(path: Path, rate: float | None):
-    # The readers bring pydicom and Pillow along, which take longer to load than a prediction takes.
+    # The readers bring Pillow along, and for DICOM pydicom, which take longer to load than a prediction takes.
     from riskweave.deployment.runtime.readers import read_ecg
 
     return read_ecg(path, rate=rate)
