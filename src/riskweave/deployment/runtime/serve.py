@@ -127,7 +127,7 @@ class Server(socketserver.ThreadingMixIn, HTTPServer):
         self.budget = Budget(MEMORY)
         self._slots = threading.Semaphore(CONNECTIONS)
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        super().__init__(address, Handler)
+        super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
         """Bind, without asking the network for a name of this machine."""
@@ -196,7 +196,7 @@ class _Deadline(io.RawIOBase):
         return self._connection.recv_into(buffer)
 
 
-class Handler(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     """One request of one connection."""
 
     protocol_version = "HTTP/1.1"
