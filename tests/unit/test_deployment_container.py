@@ -43,7 +43,7 @@ def container(repository, containerfile, tmp_path_factory):
                 copy(repository / source, root / target.lstrip("/"), folder=target.endswith("/"))
     packages = root / "packages"
     packages.mkdir()
-    names = re.findall(r"^([\w.-]+)==", (root / "tmp/runtime.txt").read_text(), flags=re.MULTILINE)
+    names = re.findall(r"^([\w.-]+)==", (root / "requirements.txt").read_text(), flags=re.MULTILINE)
     assert set(names) == {"numpy", "pillow", "pydicom", "wasmtime"}
     for name in sorted(set(names)):
         for place in installed({"pillow": "PIL"}.get(name, name), name):
