@@ -115,6 +115,9 @@ class Setting:
         self._write_patient()
         self._write_inputs()
         shutil.copytree(str(resources.files("riskweave.deployment") / "page"), self.page)
+        # The page checks its golden patients with a function that it shows to nobody.
+        with (self.page / "wasm.js").open("a", encoding="utf-8") as stream:
+            stream.write("export { goldenRisks };\n")
         (self.page / "package.json").write_text('{"type": "module"}\n')
         (work / "invented.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in self.invented))
 
