@@ -111,7 +111,7 @@ MISTAKES = {
     ),
     "key that is no text": (
         lambda config: config.update({3: 1}),
-        ["3: unknown key (value 3)", "Allowed: allow, code_lists, cohort, endpoints"],
+        ["3: unknown key (value 3)", "Allowed: allow, code_lists, cohort, deployment"],
     ),
     # Unknown kinds.
     "unknown source": (

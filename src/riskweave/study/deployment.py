@@ -94,7 +94,10 @@ class Deployment(Block):
 
 def check_deployment(study: "Study") -> list[str]:
     """Return a line for each problem of the block `deployment`: unknown names, and parts that cannot be deployed."""
-    names = {experiment.name: experiment for experiment in study.matrix()}
+    try:
+        names = {experiment.name: experiment for experiment in study.matrix()}
+    except ValueError:
+        return []  # an experiment given twice is told elsewhere
     problems = []
     for name in study.deployment.experiments:
         if name not in names:
