@@ -122,6 +122,39 @@ def test_no_percentile_is_about_fewer_than_ten_people():
     assert usual_range(values[:60]) == (-np.inf, np.inf)
 
 
+def ask(block, described, table, told=None):
+    asked = Asked(told or {})
+    block = TypeAdapter(EhrFeatures).validate_python({"modality": "ehr", **block})
+    asked.columns("set", place=0, block=block, described=described, table=table, kept={})
+    return asked.inputs
+
+
+def test_a_set_that_people_may_lack_requires_nothing(table):
+    described = [Column("score", "ehr")]
+    scores = pd.DataFrame({"score": table["age"]})
+    assert not ask({"static": ["score"], "rows": "measured"}, described, scores)[0].required
+    assert ask({"static": ["score"]}, described, scores)[0].required
+
+
+def test_limits_hold_whatever_is_made_of_the_values(table):
+    block = {"events": [{"codes": ["LAB//"], "by_code": True, "aggregates": ["slope"]}]}
+    described = [Column("LAB//K:slope", "ehr", unit="mmol/L per year")]
+    told = {"LAB//K": DeployedInput(limits=(1, 40))}
+    assert ask(block, described, table[["LAB//K:slope"]], told)[0].limits == (1, 40)
+
+
+def test_a_unit_that_contradicts_the_data_is_refused(table):
+    block = {"events": [{"codes": ["LAB//"], "by_code": True, "aggregates": ["last"]}]}
+    described = [Column("LAB//K:last", "ehr", unit="mmol/L")]
+    with pytest.raises(StudyError, match=r"inputs.LAB//K.unit: 'mg/dL', but .* in 'mmol/L'"):
+        ask(block, described, table[["LAB//K:last"]], {"LAB//K": DeployedInput(unit="mg/dL")})
+
+
+def test_golden_values_lie_within_hard_limits(schema):
+    narrow = {**schema, "inputs": [{**schema["inputs"][0], "limits": [70, 71]}, *schema["inputs"][1:]]}
+    assert all(70 <= each["patient"]["values"]["age"] <= 71 for each in golden_patients(narrow))
+
+
 @pytest.mark.parametrize(
     ("own", "other", "value", "expected"),
     [

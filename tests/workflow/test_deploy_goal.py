@@ -24,8 +24,9 @@ def small_study() -> dict:
     study = yaml.safe_load(SMALL.read_text())
     study["cohort"].pop("also")
     study["feature_sets"] = {name: study["feature_sets"][name] for name in ("age_sex", "ehr", "ecg", "image")}
-    study["feature_sets"]["image"] |= {"measurements": True}
     study["feature_sets"]["image"]["encoder"]["architecture"] = "small"
+    # The image is encoded and not measured, as it is without being told: its table has no column.
+    study["feature_sets"]["ehr"]["events"][0]["range"] = [0, 1000]
     study["models"] = {"cox": study["models"]["cox"]}
     study["experiments"] = {
         "age_sex": {"feature_sets": ["age_sex"], "models": ["cox"]},

@@ -62,6 +62,8 @@ def _between(given: Mapping[str, Any], rng: np.random.Generator) -> float:
     if low is None or high is None:
         typical = given["typical"] if given["typical"] is not None else 1.0
         low, high = 0.9 * typical, 1.1 * typical
+    ends = zip(given["limits"], (-np.inf, np.inf), strict=True)
+    low, high = np.clip(sorted((low, high)), *(default if end is None else end for end, default in ends))
     return float(f"{rng.uniform(low, high):.4g}")
 
 

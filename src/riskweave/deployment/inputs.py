@@ -9,6 +9,7 @@ import pandas as pd
 from riskweave.cohort.codes import matches
 from riskweave.deployment.recipe import Column, Input, Unit
 from riskweave.deployment.units import known_units, ucum_of
+from riskweave.errors import StudyError
 from riskweave.modalities.base import Column as Described
 from riskweave.modalities.ehr.aggregates import VALUED
 from riskweave.study.deployment import DeployedInput
@@ -137,16 +138,22 @@ class Asked:
         kept : mapping of column ``<set>.<column>`` to categories
             What the models know; other values are never named.
         """
-        made = []
+        # A table of those who were measured holds nobody who lacks the set.
+        made, everyone = [], block.rows == "all"
         for column in described:
             full, values = f"{name}.{column.name}", table[column.name]
             if column.name in block.static and column.kind == "categorical":
-                source = self._category(column, values, kept.get(full, ()))
+                source = self._category(column, values, kept.get(full, ()), everyone=everyone)
                 made.append(Column(full, place, source, "static", categories=self.inputs[source].categories))
                 continue
             usual = usual_range(values)
             if column.name in block.static:
-                source, aggregate, window, limits = self._number(column, values, usual), "static", np.inf, None
+                source, aggregate, window, limits = (
+                    self._number(column, values, usual, everyone=everyone),
+                    "static",
+                    np.inf,
+                    None,
+                )
             else:
                 found = _source(column.name, block.events)
                 source, aggregate, window = self._events(found, column, values, usual), found.aggregate, found.window
@@ -168,22 +175,29 @@ class Asked:
         self.inputs.append(made)
         return self._place[key]
 
-    def _category(self, column: Described, values: pd.Series, kept: Sequence[str]) -> int:
+    def _require(self, place: int, required: bool) -> int:
+        """Require an input that a further feature set needs."""
+        self.inputs[place] = replace(self.inputs[place], required=self.inputs[place].required or required)
+        return place
+
+    def _category(self, column: Described, values: pd.Series, kept: Sequence[str], *, everyone: bool) -> int:
         key = ("static", column.name)
+        required = everyone and bool(values.notna().all())
         if key in self._place:
-            return self._place[key]
+            return self._require(self._place[key], required)
         label, description = self._texts(column.name)
         # A value that few people have is none that a model knows; whoever has one is "other".
         names = (*sorted(kept), "other") if not set(values.dropna().map(str)) <= set(kept) else tuple(sorted(kept))
         return self._keep(
             key,
-            Input(column.name, "category", label, description, required=bool(values.notna().all()), categories=names),
+            Input(column.name, "category", label, description, required=required, categories=names),
         )
 
-    def _number(self, column: Described, values: pd.Series, usual: tuple[float, float]) -> int:
+    def _number(self, column: Described, values: pd.Series, usual: tuple[float, float], *, everyone: bool) -> int:
         key = ("static", column.name)
+        required = everyone and bool(values.notna().all())
         if key in self._place:
-            return self._place[key]
+            return self._require(self._place[key], required)
         label, description = self._texts(column.name)
         unit = self._unit(column.name, column.unit or ("years" if column.name == "age" else ""))
         return self._keep(
@@ -197,7 +211,7 @@ class Asked:
                 limits=self._limits(column.name, usual, None),
                 usual=usual,
                 typical=_median(values),
-                required=bool(values.notna().all()),
+                required=required,
             ),
         )
 
@@ -216,6 +230,7 @@ class Asked:
         if valued and not asked.values:  # noqa: PD011 - of an Input
             unit = self._unit(found.stem, column.unit.removesuffix(PER_YEAR))
             asked = replace(asked, values=True, units=self._units(found.stem, unit, found.block.convert))
+            asked = replace(asked, limits=self._limits(found.stem, (-np.inf, np.inf), found.block.range))
         if better:
             self._told_by[place] = level
             limits = self._limits(found.stem, usual, found.block.range)
@@ -224,8 +239,20 @@ class Asked:
         return place
 
     def _unit(self, name: str, found: str) -> str:
-        """Return the unit of the data, or what the study says where they tell none."""
-        return found or self.told.get(name, DeployedInput()).unit or ""
+        """Return the unit of the data, or what the study says where they tell none.
+
+        Raises
+        ------
+        StudyError
+            When both tell one, and not the same: factors and limits beside it would be meant in the other.
+        """
+        told = self.told.get(name, DeployedInput()).unit
+        if found and told and found != told:
+            raise StudyError(
+                f"deployment.inputs.{name}.unit: {told!r}, but the values that the model was fitted on are in "
+                f"{found!r}. Leave `unit` out, and give `limits` and the factors of `units` for {found!r}"
+            )
+        return found or told or ""
 
     def _units(self, name: str, own: str, convert: Mapping[str, float]) -> tuple[Unit, ...]:
         """Return the model's own unit, those that the study names, and those that mean the same for any quantity."""

@@ -24,6 +24,10 @@ TOLERANCE = 1e-6
 """Largest difference of a risk between module and pipeline; more only as far as the pipeline's own rounding goes."""
 
 
+MOST = 1e-4
+"""Difference that is too large whatever the rounding: a hundredth of a percent of risk."""
+
+
 class ParityError(RuntimeError):
     """The module does not compute what the model that was evaluated computes: it must not be used."""
 
@@ -53,7 +57,7 @@ class Parity:
     @property
     def allowed(self) -> float:
         """The difference up to which the module is the model."""
-        return max(TOLERANCE, 4.0 * self.rounding)
+        return min(max(TOLERANCE, 4.0 * self.rounding), MOST)
 
 
 def module_risks(module: Module, source: Source, subjects: pd.Index) -> tuple[np.ndarray, dict[str, int]]:

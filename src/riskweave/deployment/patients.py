@@ -1,7 +1,7 @@
 """The people of a study as patients of a bundle: their raw events, static values and files."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from riskweave.cohort.codes import matches
 from riskweave.cohort.tables import SUBJECTS, read_table
 from riskweave.deployment.order import Order
 from riskweave.modalities.ehr.history import open_history
 from riskweave.modalities.files import latest_files
+from riskweave.study.ehr import EventFeatures
 
 __all__ = ["Source", "patients_of"]
 
@@ -29,6 +31,8 @@ class Source:
         Manifests of the files; None where the model reads none.
     windows : mapping of "ecg" and "image" to int or None
         Look-back of the files in days.
+    ranges : sequence of EventFeatures
+        Blocks with a plausible range: values outside count as events without a value.
     """
 
     subjects: Path
@@ -36,6 +40,7 @@ class Source:
     recordings: Path | None
     images: Path | None
     windows: Mapping[str, int | None]
+    ranges: Sequence[EventFeatures] = ()
 
     @classmethod
     def of(cls, order: Order, *, subjects: str, events: str, recordings: str, images: str) -> "Source":
@@ -49,6 +54,12 @@ class Source:
             Path(recordings) if "ecg" in windows else None,
             Path(images) if "image" in windows else None,
             windows,
+            [
+                events
+                for block in order.feature_sets.values()
+                for events in getattr(block, "events", [])
+                if events.range is not None
+            ],
         )
 
 
@@ -72,7 +83,7 @@ def patients_of(
     """
     table = read_table(source.subjects, SUBJECTS).sort_values("subject_id", kind="stable", ignore_index=True)
     table = table[table["subject_id"].isin(subjects)].reset_index(drop=True)
-    events = _events(schema, source.events, table)
+    events = _events(schema, source, table)
     files = {
         "ecg": _files(source.subjects, source.recordings, source.windows.get("ecg")),
         "image": _files(source.subjects, source.images, source.windows.get("image")),
@@ -104,7 +115,7 @@ def _files(subjects: Path, manifest: Path | None, window: int | None) -> dict[st
     return {name: Path(path) for name, path in zip(chosen["subject_id"], chosen["path"], strict=True)}
 
 
-def _events(schema: Mapping[str, Any], events: Path, table: pd.DataFrame) -> dict[int, list[dict[str, Any]]]:
+def _events(schema: Mapping[str, Any], source: Source, table: pd.DataFrame) -> dict[int, list[dict[str, Any]]]:
     """Return the events of each row of the table up to its index time, by days before it."""
     patterns = [code for each in schema["inputs"] if each["kind"] == "events" for code in each["codes"]]
     found: dict[int, list[dict[str, Any]]] = {}
@@ -112,15 +123,26 @@ def _events(schema: Mapping[str, Any], events: Path, table: pd.DataFrame) -> dic
         return found
     with (
         tempfile.TemporaryDirectory() as folder,
-        open_history(table=table, events=events, patterns=patterns, threads=1, folder=Path(folder)) as history,
+        open_history(table=table, events=source.events, patterns=patterns, threads=1, folder=Path(folder)) as history,
     ):
         codes, units = history.vocabulary["code"].tolist(), history.vocabulary["unit"].tolist()
+        plausible = [_plausible(code, unit, source.ranges) for code, unit in zip(codes, units, strict=True)]
         for chunk in history.chunks(events=2_000_000, text=np.zeros(len(codes), dtype=bool)):
             for row, pair, days, value in zip(
                 chunk.row.tolist(), chunk.pair.tolist(), chunk.days.tolist(), chunk.value.tolist(), strict=True
             ):
                 event: dict[str, Any] = {"code": codes[pair], "days_before": None if np.isnan(days) else days}
-                if not np.isnan(value):
+                if plausible[pair][0] <= value <= plausible[pair][1]:
                     event |= {"value": value, "unit": units[pair]}
                 found.setdefault(row, []).append(event)
     return found
+
+
+def _plausible(code: str, unit: str, blocks: Sequence[EventFeatures]) -> tuple[float, float]:
+    """Return the plausible range of a code's values in a unit, of all blocks that take it."""
+    low, high = -np.inf, np.inf
+    for block in blocks:
+        if matches(pd.Series([code]), block.codes).iloc[0]:
+            ends = sorted(end / block.convert.get(unit, 1.0) for end in block.range)
+            low, high = max(low, ends[0]), min(high, ends[1])
+    return low, high

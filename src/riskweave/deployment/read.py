@@ -67,6 +67,7 @@ def read_recipe(
             columns=columns,
             places=places,
             modalities=modalities,
+            sets_of={name: block.modality for name, block in blocks.items()},
             times=stored["times"],
         )
         for fold, content in stored["folds"].items()
@@ -149,9 +150,10 @@ def _member(
     columns: Sequence[Column],
     places: Mapping[str, int],
     modalities: Sequence[str],
+    sets_of: Mapping[str, str],
     times: Sequence[float],
 ) -> Member:
-    """Return one fold's preprocessing, encoders and model."""
+    """Return one fold's preprocessing, encoders and model; `sets_of` is the modality of each feature set."""
     preprocessing, embedded, found = content["preprocessing"], {}, []
     for stored in sets:
         if stored.name not in encoders:
@@ -161,7 +163,7 @@ def _member(
         first, names = len(embedded), read_encoder(encoders[stored.name])["columns"]
         embedded |= {f"{stored.name}.{name}": -1 - (first + place) for place, name in enumerate(names)}
         module = load_encoder(encoders[stored.name], fold=fold)
-        modality = stored.columns[0].modality
+        modality = sets_of[stored.name]
         if module.signal:
             found.append(Encoder(modality, modalities.index(modality), first, len(names), module))
     terms = _terms(preprocessing, {**places, **embedded}, columns, modalities)
@@ -181,8 +183,10 @@ def _terms(
             continue
         parts, scaler = pipeline["columns"], pipeline["scale"]
         numbers, kept = parts.named_transformers_["numbers"], preprocessing.categories_[group.modality]
+        # Without a number among the columns this part is not fitted.
+        fitted = bool(parts.transformers_[0][2])
         bounds, imputer = numbers["winsorise"], numbers["impute"]
-        medians = dict(zip(imputer.feature_names_in_, imputer.statistics_, strict=True))
+        medians = dict(zip(imputer.feature_names_in_, imputer.statistics_, strict=True)) if fitted else {}
         of_category = {f"{column}={name}": (column, name) for column in kept for name in (*kept[column], OTHER)}
         names = pipeline["redundant"].get_feature_names_out()
         for place, name in enumerate(names):

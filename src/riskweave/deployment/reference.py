@@ -67,8 +67,13 @@ def _tables(
             embedded = _embedded(recorded[stored.name], fold, subjects, double=double)
             frame = frame.join(embedded, how="outer")
         plain = replace(stored, embeddings=None, embedding_columns=[]).of_fold(fold)
-        made.append(replace(plain, modality=stored.columns[0].modality, frame=frame))
+        made.append(replace(plain, modality=_modality(stored, recorded), frame=frame))
     return made
+
+
+def _modality(stored: StoredSet, recorded: Mapping[str, Recorded]) -> str:
+    """Return the modality of a set, whose table has no column where recordings are encoded but not measured."""
+    return recorded[stored.name].modality if stored.name in recorded else stored.columns[0].modality
 
 
 def _embedded(files: Recorded, fold: int, subjects: pd.Index, *, double: bool) -> pd.DataFrame:

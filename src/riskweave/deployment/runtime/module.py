@@ -255,6 +255,8 @@ class Module:
         host, schema = self.host, self.schema
         causes, times, members = len(schema["causes"]), len(schema["times"]), schema["members"]
         risks = self._risks()
+        if not np.isfinite(risks).all():
+            raise ModuleError("the module gave a risk that is no number: the model is broken. Do not use it")
         each = host.read(host.call("rw_member_risks"), members * risks.size).reshape(members, causes, times)
         columns = host.read(host.call("rw_columns"), len(schema["columns"]))
         present = [bool(host.call("rw_present", place)) for place in range(len(schema["modalities"]))]
