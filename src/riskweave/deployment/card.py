@@ -22,7 +22,8 @@ RESEARCH_ONLY = (
 )
 NOT_TOLD = "Not told by the study's authors."
 SPEAKS = {
-    "refit": "The deployed model was fitted once more on everybody. Nobody is left to test it: the figures below are "
+    "refit": "The deployed model was fitted once more with everybody: most trained it, a share chose penalties and "
+    "epochs. Nobody is left to test it: the figures below are "
     "those of the same recipe in cross-validation, where each person was predicted by a model that had not seen them. "
     "They speak for the recipe; a model of more people is expected to do as well or slightly better.",
     "ensemble": "The deployed risk is the mean of the models of all folds. The figures below are those of the single "
