@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo report test lint notebooks ui bench lock clean-light
+.PHONY: help setup demo plan report test test-slurm lint notebooks ui server bench lock clean-light
 
 help:  ## Show the targets
 	@echo "make <target> [PYTHON=python3.12] [CORES=8]"
@@ -36,12 +36,18 @@ demo: setup  ## Run the demo study from raw files to its report (no network need
 	$(BIN)/snakemake --cores $(CORES)
 	@$(MAKE) --no-print-directory report
 
+plan: setup  ## What a run would do, what was done before and by whom, and what it will cost
+	$(BIN)/snakemake --cores $(CORES) --quiet all -- plan
+
 report: setup  ## Write report.html: figures and tables of the demo study, with their captions
 	$(BIN)/snakemake --cores $(CORES) --report report.html
 	@echo "Open report.html in a browser; compare the runs with: make ui"
 
 test: setup  ## Run all tests, on two processes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/slurm
+
+test-slurm: setup  ## Run a study through a Slurm started on this machine (needs root, slurm-wlm and munge)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -v tests/slurm
 
 lint: setup  ## Check style and workflow
 	$(BIN)/ruff check .
@@ -54,6 +60,9 @@ lint: setup  ## Check style and workflow
 notebooks: setup  ## Execute the notebooks on results/ into results/notebooks/
 	@mkdir -p results/notebooks
 	$(BIN)/jupyter execute --output "$(CURDIR)/results/notebooks/{notebook_name}" notebooks/*.ipynb
+
+server: setup  ## Run the team's tracking server from STORE (docs/tracking.md)
+	$(BIN)/python -m riskweave.tracking server --store "$(or $(STORE),$(error Name a folder: make server STORE=/srv/riskweave))" $(OPTIONS)
 
 ui: setup  ## Open MLflow on all runs recorded under results/
 	$(BIN)/python -m riskweave.tracking ui

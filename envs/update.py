@@ -19,7 +19,7 @@ PYTHON = "3.11"
 ENVIRONMENT = Path("envs", "riskweave.yaml")
 RUNTIME = Path("envs", "runtime.txt")
 RUNTIME_PACKAGES = ("numpy", "pillow", "pydicom", "wasmtime")
-"""What `riskweave.deployment.runtime` imports."""
+"""What `riskweave.deployment.runtime` imports; pydicom and numpy for DICOM alone."""
 
 HEADER = """\
 # The environment of the rules under `snakemake --sdm conda`: what riskweave imports, as requirements.lock pins it.
