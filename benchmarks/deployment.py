@@ -37,6 +37,7 @@ from deployment_ways.runs import (
     Row,
     Setting,
     bits_in_node,
+    first_starts,
     in_turn,
     with_node,
     with_onnxruntime,
@@ -263,6 +264,11 @@ def measure(setting: Setting, options: argparse.Namespace) -> None:
         running = [row for row in rows.values() if row.start is not None]
         bits = in_turn(running, repeats=options.repeats, cold=options.cold)
     print_rows(list(rows.values()))
+    first, worked = first_starts(setting, options.cold)
+    print(
+        f"wasmtime's first start on a machine, which compiles: {min(first):.3f} / {np.median(first):.3f} s "
+        f"(CPU {np.median(worked):.2f})"
+    )
     if rest is not None:
         command = python("-m", "deployment_ways.paired", *map(str, (setting.bundle, setting.folder, options.repeats)))
         worker = setting.worker(command)

@@ -46,7 +46,7 @@ class Grid:
             self.set(place, value)
         if self.module.host.call("rw_predict"):
             raise RuntimeError("the module refuses a point of the grid")
-        return float(self.module.host.read(self.module.host.call("rw_risks"), self.last + 1)[-1])
+        return self.module.host.read(self.module.host.call("rw_risks"), self.last + 1)[-1]
 
     def typical(self) -> None:
         """Make the patient one with typical values, the first of each category, and no recordings."""

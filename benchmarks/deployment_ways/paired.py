@@ -148,7 +148,7 @@ def main() -> None:
         module.set_patient(json.loads((folder / "patient.json").read_text(encoding="utf-8")))
         module.set_ecg(*read_ecg(folder / "rec.hea"))
         module.set_image(parse_image((folder / "image.png").read_bytes()))
-        return module.predict(contributions=False).risks
+        return np.array(module.predict(contributions=False).risks)
 
     told = {
         "networks": networks_alone(pipeline, repeats),

@@ -91,7 +91,9 @@ class Pipeline:
     def _table(self, name: str, fold: int, record: Mapping[str, Any], read: Mapping[str, Any]) -> FeatureTable:
         block = self.blocks[name]
         if block.modality == "ehr":
-            values = {column.name: record[f"{name}.{column.name}"] for column in self.columns[name]}
+            # The bundle tells nothing of columns that change no risk: any value will do for them.
+            absent = {column.name: ABSENT.get(column.name.rpartition(":")[2], np.nan) for column in self.columns[name]}
+            values = {key: record.get(f"{name}.{key}", value) for key, value in absent.items()}
             there = block.rows == "all" or any(
                 pd.notna(value) and value != ABSENT.get(key.rpartition(":")[2], np.nan) for key, value in values.items()
             )

@@ -125,11 +125,11 @@ class Setting:
         self.folder.mkdir()
         (self.folder / "patient.json").write_text(json.dumps(self.patient["patient"]))
         ecg = self.patient["ecg"]
-        signal = decode_ecg(ecg).T
+        signal = np.array(decode_ecg(ecg).leads()).T
         write_record(
             path=self.folder / "rec", signal=signal, leads=ecg["leads"], sampling_rate=round(ecg["rate"]), gain=1000
         )
-        pixels = decode_image(self.patient["image"]).astype(np.uint8)
+        pixels = np.array(decode_image(self.patient["image"]))
         PIL.Image.fromarray(pixels).save(self.folder / "image.png")
 
     def _write_inputs(self) -> None:
@@ -138,16 +138,16 @@ class Setting:
         module.set_patient(self.patient["patient"])
         give_recordings(module, self.patient)
         made = module.predict(contributions=False)
-        self.risks = made.risks
-        given = {"columns": made.columns, "has_ecg": np.ones(1), "has_image": np.ones(1)}
+        self.risks = np.array(made.risks)
+        given = {"columns": np.array(made.columns), "has_ecg": np.ones(1), "has_image": np.ones(1)}
         if schema["ecg"]:
             shape = (1, 12, round(schema["ecg"]["rate"] * schema["ecg"]["seconds"]))
-            given["ecg"] = module.host.read(module.host.call("rw_ecg_prepared"), shape[1] * shape[2], np.float32)
-            given["ecg"] = given["ecg"].reshape(shape)
+            given["ecg"] = module.host.read(module.host.call("rw_ecg_prepared"), shape[1] * shape[2], "f")
+            given["ecg"] = np.array(given["ecg"]).reshape(shape)
         if schema["image"]:
             size = schema["image"]["size"]
-            given["image"] = module.host.read(module.host.call("rw_image_prepared"), size * size, np.float32)
-            given["image"] = given["image"].reshape(1, size, size)
+            given["image"] = module.host.read(module.host.call("rw_image_prepared"), size * size, "f")
+            given["image"] = np.array(given["image"]).reshape(1, size, size)
         import onnx
 
         wanted = {each.name for each in onnx.load(self.bundle / "model.onnx").graph.input}
@@ -211,6 +211,19 @@ def in_turn(rows: Sequence[Row], *, repeats: int, cold: int) -> dict[str, Any]:
             golden[row.name] = running.golden()
         running.close()
     return golden
+
+
+def first_starts(setting: Setting, count: int) -> tuple[list[float], list[float]]:
+    """Start by wasmtime as if never before, with an empty folder for compiled code; return seconds and CPU seconds."""
+    command = python("-m", "deployment_ways.wasm_wasmtime", str(setting.bundle), str(setting.folder))
+    taken, worked = [], []
+    for number in range(count):
+        environment = {**setting.environment, "XDG_CACHE_HOME": str(setting.work / f"cache{number}")}
+        running = Running(Worker(command, environment))
+        taken.append(running.cold)
+        worked.append(running.cpu)
+        running.close()
+    return taken, worked
 
 
 def with_wasmtime(setting: Setting, packages: Packages) -> Row:

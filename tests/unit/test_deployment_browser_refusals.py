@@ -13,11 +13,11 @@ pytestmark = needs_browser
 BAD_ENTRIES = [
     ("Age", "sixty", "not a number"),
     ("Age", "1,234", "1234 or 1.234"),
-    ("Age", "-3", "possible are 0 to 120 years"),
-    ("Age", "430", "possible are 0 to 120 years"),
+    ("Age", "-3", "accepted are 0 to 120 years. Is the unit right?"),
+    ("Age", "430", "accepted are 0 to 120 years. Is the unit right?"),
     ("Age", "1e999", "not a number"),
     ("Age", "NaN", "not a number"),
-    ("Creatinine in serum, value 1", "104", "possible are 0.05 to 30 mg/dL"),
+    ("Creatinine in serum, value 1", "104", "104 mg/dL cannot be; accepted are 0.05 to 30 mg/dL"),
     ("Creatinine in serum, days before the prediction, reading 1", "-1", "0 or larger"),
     ("Creatinine in serum, days before the prediction, reading 1", "5", "Enter the value"),
     ("Systolic blood pressure, days before the prediction, reading 1", "", "last 1 year"),
@@ -112,7 +112,7 @@ def test_part_of_the_leads_at_another_rate_is_taken_and_said(visit, files, tmp_p
     (tmp_path / "e.dat").write_bytes(samples.tobytes())
     facts = visit.attach(ECG, tmp_path / "e.hea", tmp_path / "e.dat")
     assert "8 of 12 leads, 250 Hz" in facts
-    assert "Missing leads: III, aVR, aVL, aVF." in facts
+    assert "4 of 12 leads are not in the recording (III, aVR, aVL, aVF)" in facts
     # The header's checksum is of other samples: these files may not belong together.
     assert "may not belong together" in facts
     visit.page.get_by_role("checkbox", name="Use it for the prediction").uncheck()

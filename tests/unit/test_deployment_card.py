@@ -8,12 +8,13 @@ from riskweave.deployment.card import card_of, card_page
 SCHEMA = {
     "title": {"en": "A <title>"}, "intended_use": {}, "not_for": {"en": "Children."}, "question": "Does it?",
     "study": "s", "endpoint": "mi", "experiment": "ehr.cox", "made_by": "refit", "members": 1, "modalities": ["ehr"],
-    "target": {"en": "an infarction"}, "horizons": [365.0, 1826.0],
-    "inputs": [{"name": "age", "label": {"en": "Age"}, "required": True, "usual": [40.0, 80.0],
+    "same_day": True, "ecg": None, "image": None, "target": {"en": "an infarction"},
+    "horizons": [365.0, 1826.0],
+    "inputs": [{"name": "age", "label": {"en": "Age"}, "required": True, "usual": [40.0, 80.0], "usual_share": 0.98,
                 "units": [{"label": "years"}]}],
 }  # fmt: skip
-PARITY = {"subjects": 500, "refused": 2, "largest_difference": 3e-8}
-FACTS = {"version": "1", "wasm_sha256": "ab" * 32, "data": "cd" * 32, "commit": None, "tools": {}}
+PARITY = {"subjects": 500, "refused": 2, "largest_difference": 3e-8, "pictures": 0, "pictures_to_export_anew": 0}
+FACTS = {"version": "1", "wasm_sha256": "ab" * 32, "data": "cd" * 32, "commit": None, "dirty": True, "tools": {}}
 
 
 def metrics() -> pd.DataFrame:
@@ -28,14 +29,15 @@ def metrics() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def card(competing: int = 4) -> dict:
+def card(competing: int = 4, schema=SCHEMA, **further) -> dict:
     event = np.repeat([0, 1, 2], [496 - competing, 4 + 0, competing])
     outcomes = pd.DataFrame({"subject_id": "x", "time": 700.0, "event": event})
     calibration = pd.DataFrame(
         {"experiment": ["ehr.cox"], "horizon": [1826.0], "risk_group": [1], "n": [250], "events": [9],
          "expected": [0.1], "observed": [0.12], "lower": [0.08], "upper": [0.2]}
     )  # fmt: skip
-    return card_of(SCHEMA, metrics=metrics(), calibration=calibration, outcomes=outcomes, parity=PARITY, facts=FACTS)
+    tables = {"metrics": metrics(), "calibration": calibration, "outcomes": outcomes}
+    return card_of(schema, **tables, parity=PARITY, facts=FACTS, **further)
 
 
 def test_performance_is_that_of_the_experiment_and_what_people_read():
@@ -60,3 +62,42 @@ def test_the_page_says_what_it_must_and_escapes_the_rest():
         assert text in page, text
     assert "http" not in page.replace("http-equiv", "")
     assert "0.990" not in page
+
+
+def test_a_recalibrated_model_has_the_figures_after_recalibration():
+    after = {"after": [1.02, 0.99, 0.2], "after_lower": [0.9, 0.8, 0.1], "after_upper": [1.2, 1.3, 0.3]}
+    table = pd.DataFrame(
+        {"experiment": ["ehr.cox", "other", "ehr.cox"], "horizon": 1826,
+         "metric": ["observed_expected", "observed_expected", "e50"], "before": 2.0, **after}
+    )  # fmt: skip
+    schema = SCHEMA | {"recalibration": [{"intercept": -0.4, "slope": 0.67}]}
+    found = card(schema=schema, recalibration=table, held_out=0.148)
+    assert [(row["metric"], row["estimate"], row["upper"]) for row in found["performance"]] == [
+        ("harrell_c", 0.71, 0.77),
+        ("observed_expected", 1.02, 1.2),
+    ]
+    # Observed over expected in groups was looked at without recalibration alone.
+    assert {row["metric"] for row in found["subgroups"]} == {"harrell_c"}
+    page = card_page(found, schema)
+    assert "Its risks are recalibrated" in page
+    assert "before recalibration" in page
+    assert "85% of the people trained it, the other 15%" in page
+    plain = card()
+    assert plain["recalibration"] is None
+    assert "recalibrat" not in card_page(plain, SCHEMA)
+
+
+def test_code_that_is_not_in_the_commit_is_told():
+    assert "no commit, with changes that are not in it" in card_page(card(), SCHEMA)
+
+
+def test_the_age_of_recordings_and_what_pictures_need_is_told():
+    schema = SCHEMA | {"ecg": {"window": None}, "image": {"window": 730}, "same_day": False}
+    found = card(schema=schema)
+    page = card_page(found, schema)
+    assert "ECG: the latest, of any age. Image: the latest, of less than 730 days before the prediction" in page
+    assert "known to be of an earlier hour" in page
+    assert "exported anew" not in page
+    for count, words in ((1200, "1,200 of 4,000"), (3, "fewer than 10 of 4,000")):
+        told = {**found, "parity": {**PARITY, "pictures": 4000, "pictures_to_export_anew": count}}
+        assert f"{words} had to be exported anew" in card_page(told, schema)

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 from deployed import category, deployed, events, number, recipe, static
 
-from riskweave.deployment.recipe import Column, Cox, Encoder, FeatureSet, Member, Term, Unit
+from riskweave.deployment.recipe import Column, Cox, Member, Term, Unit
+from riskweave.deployment.runtime.given import PatientReader, too_old, unusual
 from riskweave.deployment.runtime.module import PatientError
-from riskweave.study.features import EcgFeatures, ImageFeatures
 
 OK, UNUSUAL, IMPOSSIBLE, NO_INPUT, NO_UNIT, NO_CATEGORY, NO_TIME, REQUIRED = *range(7), 16
 AGE, SEX, LAB, DIAGNOSIS = range(4)
@@ -61,6 +60,29 @@ def call(module):
     return module.host.call
 
 
+def test_a_module_refuses_recordings_that_are_too_old(module):
+    pictures = {**module.schema, "image": {"modality": "image", "size": 8, "window": 30}}
+    assert too_old(29.9, "image", pictures) is None
+    assert too_old(30.0, "image", pictures).input == "image"
+    reader = PatientReader(pictures)
+    (wrong,) = reader.read({"ecg": {"days_before": 3}})[1]
+    assert "'ecg' is unknown; a patient has `values`, `events`, `image`." in wrong.message
+    for told in (3, None, {}, {"days_before": None}, {"days_before": -1}, {"days_before": 1, "unit": "d"}):
+        (wrong,) = reader.read({"image": told})[1]
+        assert wrong.input == "image"
+    assert reader.read({"image": {"days_before": 0.5}}) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(0.98, "98 % of the people"), (0.8667, "87 % of the people")],
+)
+def test_the_share_of_people_within_the_usual_is_said_as_it_is(share, words):
+    of = {"usual": [1000.0, 25000.0], "usual_share": share}
+    said = unusual(123456.7, {"label": "U/L", "factor": 1.0, "offset": 0.0}, of)
+    assert said == f"123457 U/L is unusual: {words} the model was made from had 1000 to 25,000 U/L"
+
+
 def test_setters_judge_values(call):
     assert [call("rw_number", AGE, value, 0) for value in (60.0, 29.9, 131.0, -1.0)] == [OK, UNUSUAL, *[IMPOSSIBLE] * 2]
     assert [call("rw_number", AGE, value, 0) for value in (np.nan, np.inf, -np.inf)] == [IMPOSSIBLE] * 3
@@ -112,21 +134,21 @@ def test_a_risk_by_hand(module):
     warnings = module.set_patient({"values": {"age": 70, "sex": "male"}, "events": [lab, *diagnoses]})
     assert [each.input for each in warnings] == [None, "creatinine"]
     assert "884.2 umol/L is unusual" in warnings[1].message
-    assert "44.21 to 265.26 umol/L" in warnings[1].message
+    assert "44.21 to 265.3 umol/L" in warnings[1].message
     result = module.predict()
     # Creatinine of 10 mg/dL is pulled in to 3; two of the three diagnoses count.
     log_ratio = 0.5 * 1.0 + 0.3 * 1.0 + 0.4 * 4.0 + 0.1 * -1.0 + 0.2 * 2.0
-    assert result.risks == pytest.approx(1 - np.exp(-np.exp(log_ratio) * np.array([[0.05, 0.1]])), rel=1e-14)
-    assert result.columns == pytest.approx([70.0, 1.0, 10.0, 2.0])
+    assert np.array(result.risks) == pytest.approx(1 - np.exp(-np.exp(log_ratio) * np.array([[0.05, 0.1]])), rel=1e-14)
+    assert list(result.columns) == pytest.approx([70.0, 1.0, 10.0, 2.0])
     without = {"age": -0.5, "sex": -0.6, "creatinine": -1.6 + 0.2, "hypertension": -0.4}
     for name, change in result.contributions:
         left = 1 - np.exp(-np.exp(log_ratio + without[name]) * 0.1)
-        assert change == pytest.approx(result.risks[0, 1] - left, rel=1e-12)
+        assert change == pytest.approx(result.risks[0][1] - left, rel=1e-12)
     assert [name for name, _ in result.contributions] == ["age", "sex", "creatinine", "hypertension"]
     # Leaving inputs out has changed nothing for good.
     np.testing.assert_array_equal(module.predict().risks, result.risks)
     told = result.as_dict()
-    assert told["risks"] == [{"cause": "target", "horizon_days": 730.0, "risk": result.risks[0, 1]}]
+    assert told["risks"] == [{"cause": "target", "horizon_days": 730.0, "risk": result.risks[0][1]}]
     assert told["imputed"] == told["absent"] == []
     assert told["model"]["fingerprint"] == result.sha256[:12]
 
@@ -234,161 +256,8 @@ def test_null_is_missing(module):
     assert module.predict().imputed == ("sex", "creatinine")
 
 
-# Recordings
-
-READERS = """
-#include "internal.h"
-static int reads;
-RW_EXPORT(test_reads) int test_reads(void) { return reads; }
-int rw_ecg_read(double *leads, int samples, double rate, float *prepared, double *measured) {
-  reads++;
-  if (rate < 50) return RW_ECG_RATE;
-  for (int i = 0; i < 12 * 1000; i++) prepared[i] = 0;
-  prepared[0] = (float)leads[11 * samples];
-  measured[0] = leads[0];
-  measured[1] = samples / rate;
-  leads[0] = 77;
-  return 0;
-}
-int rw_image_read(float *grey, int width, int height, float *prepared, double *measured) {
-  if (width < 2) return RW_IMAGE_SIZE;
-  prepared[0] = grey[0];
-  prepared[1] = grey[width * height - 1];
-  measured[2] = width + 1000.0 * height;
-  return 0;
-}
-void rw_image_grey(const uint8_t *pixels, int count, int stride, float *grey) {
-  for (int i = 0; i < count; i++) grey[i] = pixels[stride * i] + pixels[stride * i + 1] + pixels[stride * i + 2];
-}
-void encoder_0_0(const float *x, float *y) { reads += 100; y[0] = x[0]; y[1] = 10 * x[0]; }
-void encoder_0_1(const float *x, float *y) { y[0] = x[0] + x[1]; }
-"""
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
-    """Return a module of recordings alone, whose design is what was read: ECG's two embeddings, the image's, masks."""
-    sets = (FeatureSet("ehr", "ehr", "always"), FeatureSet("ecg", "ecg", "ecg"), FeatureSet("image", "image", "image"))
-    columns = [
-        *static("x"),
-        Column("ecg.first", 1, 0, "ecg", unit="mV", usual=(-1.0, 1.0)),
-        Column("ecg.seconds", 1, 1, "ecg"),
-        Column("image.edges", 2, 2, "image"),
-    ]
-    terms = (
-        Term("number", 1, -1, 0.0, 1.0, fill=0.0),
-        Term("number", 1, -2, 0.0, 1.0, fill=0.0),
-        Term("number", 2, -3, 0.0, 1.0, fill=0.0),
-        Term("number", 1, 1, 0.0, 1.0, fill=0.0),
-        Term("number", 2, 3, 0.0, 1.0, fill=0.0),
-    )
-    nothing = torch.nn.Identity()
-    encoders = (Encoder("ecg", 1, 0, 2, nothing), Encoder("image", 2, 2, 1, nothing))
-    weights = 10.0 ** -np.array([[1, 2, 3, 4, 5, 6, 7]])
-    model = Cox(weights, np.zeros((1, 7)), [(np.array([1.0]), np.array([1.0]))])
-    of = recipe(
-        [number("x")],
-        columns,
-        sets=sets,
-        members=[Member(terms, (1, 2), 3, encoders, model)],
-        ecg=EcgFeatures(modality="ecg", sampling_rate=100, seconds=10.0),
-        image=ImageFeatures(modality="image", size=32),
-    )
-    probe = "RW_EXPORT(test_design) const double *test_design(void) { return rw_memory.design; }\n"
-    return deployed(of, tmp_path_factory.mktemp("recorded"), readers=READERS + probe)
-
-
-def design_of(module):
-    return module.host.read(module.host.call("test_design"), 7).tolist()
-
-
-def leads(first=0.5, last=2.0):
-    some = np.zeros((12, 500))
-    some[0, 0], some[11, 0] = first, last
-    return some
-
-
-def test_modalities_are_there_with_their_recordings(recorded):
-    recorded.set_patient({})
-    assert recorded.predict().absent == ("ecg", "image")
-    assert design_of(recorded) == [0.0] * 7
-    recorded.set_ecg(leads(), 250.0)
-    result = recorded.predict(contributions=False)
-    assert design_of(recorded) == [2.0, 20.0, 0.0, 0.5, 0.0, 1.0, 0.0]
-    assert result.absent == ("image",)
-    np.testing.assert_array_equal(result.columns, [np.nan, 0.5, 2.0, np.nan])
-    # What the patient lacks as a whole is absent, not imputed.
-    assert result.imputed == ("x",)
-    recorded.set_image(np.array([[1.0, 2.0, 3.0]]))
-    recorded.predict(contributions=False)
-    assert design_of(recorded) == [2.0, 20.0, 4.0, 0.5, 1003.0, 1.0, 1.0]
-    recorded.set_patient({})
-    recorded.predict()
-    assert design_of(recorded) == [0.0] * 7
-
-
-def test_recordings_are_read_once(recorded):
-    recorded.set_patient({"values": {"x": 1.0}})
-    before = recorded.host.call("test_reads")
-    recorded.set_ecg(leads(), 250.0)
-    first = recorded.predict()
-    assert dict(first.contributions).keys() == {"x", "ecg"}
-    recorded.host.call("rw_use_ecg", 0)
-    alone = recorded.predict(contributions=False)
-    assert alone.absent == ("ecg", "image")
-    assert dict(first.contributions)["ecg"] == pytest.approx(first.risks[0, -1] - alone.risks[0, -1], rel=1e-12)
-    recorded.host.call("rw_use_ecg", 1)
-    np.testing.assert_array_equal(recorded.predict().risks, first.risks)
-    # Read once, encoded once.
-    assert recorded.host.call("test_reads") == before + 101
-    recorded.set_ecg(leads(last=3.0), 250.0)
-    recorded.predict()
-    assert design_of(recorded)[0] == 3.0
-
-
-def test_a_recording_that_cannot_be_read_is_told_each_time(recorded):
-    recorded.set_patient({})
-    recorded.set_ecg(leads(), 20.0)
-    for _ in range(2):
-        with pytest.raises(PatientError, match="ecg: its sampling rate is outside 50 to 10,000 Hz"):
-            recorded.predict()
-    recorded.set_ecg(leads(first=5.0), 500.0)
-    (warning,) = recorded.predict().warnings
-    assert (warning.input, warning.message[:16]) == ("ecg.first", "5 mV is unusual:")
-    recorded.set_image(np.ones((4, 1)))
-    with pytest.raises(PatientError, match="image: it has less than 2"):
-        recorded.predict()
-
-
-def test_colours_become_greys(recorded):
-    colours = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    recorded.set_patient({})
-    recorded.set_image(colours)
-    recorded.predict()
-    assert design_of(recorded)[2] == 0 + 1 + 2 + 20 + 21 + 22
-    recorded.set_image(colours[:, :, :3])
-    recorded.predict()
-    assert design_of(recorded)[2] == 0 + 1 + 2 + 20 + 21 + 22
-
-
-def test_sizes_are_refused(recorded, module):
-    recorded.reset()
-    assert recorded.host.call("rw_ecg", 150_000, 500.0)
-    assert not recorded.host.call("rw_ecg", 150_001, 500.0)
-    assert not recorded.host.call("rw_ecg", 0, 500.0)
-    assert not recorded.host.call("rw_image", 16_385, 10, 0)
-    assert not recorded.host.call("rw_image", 10, 10, 3)
-    # More than the host lets it have.
-    assert not recorded.host.call("rw_image", 16_384, 16_384, 0)
-    with pytest.raises(PatientError, match="longer than"):
-        recorded.set_ecg(np.zeros((12, 150_001)), 500.0)
-    for wrong in (np.zeros((11, 100)), np.full((12, 100), np.inf), np.zeros((12, 0)), np.zeros(12)):
-        with pytest.raises(PatientError, match="12 leads"):
-            recorded.set_ecg(wrong, 500.0)
-    for wrong in (np.zeros((2, 2, 2)), np.zeros((2, 2, 3)), np.zeros(4), np.zeros((0, 3))):
-        with pytest.raises(PatientError, match="height by width"):
-            recorded.set_image(wrong)
+def test_a_model_without_recordings_reads_none(module):
     with pytest.raises(PatientError, match="reads none"):
-        module.set_ecg(leads(), 500.0)
+        module.set_ecg(np.zeros((12, 500)), 500.0)
     with pytest.raises(PatientError, match="reads none"):
         module.set_image(np.zeros((2, 2)))

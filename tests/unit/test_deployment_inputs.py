@@ -1,22 +1,26 @@
 """What a bundle asks: from the columns of feature tables to inputs, units and limits, and invented people."""
 
+import re
 from copy import deepcopy
 
 import numpy as np
 import pandas as pd
 import pytest
+from deployed import leads_of
 from pydantic import TypeAdapter
 from study_mistakes import STUDY, put
 
 from riskweave.deployment.golden import golden_patients, with_outputs
-from riskweave.deployment.inputs import Asked, usual_range
+from riskweave.deployment.inputs import Asked
 from riskweave.deployment.order import Order
+from riskweave.deployment.people import usual_range
 from riskweave.deployment.recipe import FeatureSet, Recipe
 from riskweave.deployment.runtime.golden import decode_ecg, decode_image, hexes_of
 from riskweave.deployment.schema import schema_of
+from riskweave.deployment.told import check_told
 from riskweave.deployment.units import known_units
 from riskweave.errors import StudyError
-from riskweave.modalities.base import Column
+from riskweave.modalities.base import Column, write_features
 from riskweave.study.deployment import DEPLOYED_MODELS, DeployedInput
 from riskweave.study.ehr import EhrFeatures
 from riskweave.study.study import parse_study
@@ -150,9 +154,33 @@ def test_a_unit_that_contradicts_the_data_is_refused(table):
         ask(block, described, table[["LAB//K:last"]], {"LAB//K": DeployedInput(unit="mg/dL")})
 
 
+def test_one_reading_in_two_units_is_refused(table):
+    block = {
+        "events": [
+            {"codes": ["LAB//K"], "aggregates": ["last"], "unit": "mg/dL"},
+            {"codes": ["LAB//K"], "name": "si", "aggregates": ["mean"], "unit": "mmol/L", "convert": {"mg/dL": 0.25}},
+        ]
+    }
+    described = [Column("LAB//K:last", "ehr", unit="mg/dL"), Column("si:mean", "ehr", unit="mmol/L")]
+    values = pd.DataFrame({"LAB//K:last": table["age"], "si:mean": table["age"]})
+    with pytest.raises(StudyError, match=r"'si' is read in 'mg/dL' by one block of `events` and in 'mmol/L'"):
+        ask(block, described, values)
+
+
 def test_golden_values_lie_within_hard_limits(schema):
     narrow = {**schema, "inputs": [{**schema["inputs"][0], "limits": [70, 71]}, *schema["inputs"][1:]]}
     assert all(70 <= each["patient"]["values"]["age"] <= 71 for each in golden_patients(narrow))
+
+
+def test_a_name_that_no_table_knows_is_answered(table, tmp_path):
+    path = tmp_path / "table.parquet"
+    values = table.assign(subject_id=[f"p{row}" for row in range(len(table))])
+    write_features(values[["subject_id", *(each.name for each in DESCRIBED)]], path, DESCRIBED)
+    sets, tables = {"ehr": BLOCK}, {"ehr": path}
+    assert check_told(["LAB//K", "age"], sets, tables) == ["LAB//K", "VITAL//WEIGHT", "age", "hypertension", "sex"]
+    for name, meant in (("LAB//K$", "LAB//K"), ("LAB//L", "LAB//K"), ("hypertensoin", "hypertension")):
+        with pytest.raises(StudyError, match=re.escape(f"asks for {name!r}. Did you mean {meant!r}?")):
+            check_told([name, "age"], sets, tables)
 
 
 @pytest.mark.parametrize(
@@ -211,10 +239,10 @@ def test_golden_patients_are_invented_within_the_usual_and_always_the_same(schem
 def test_golden_recordings_survive_their_encoding(schema):
     read = {**schema, "ecg": {"leads": []}, "image": {"size": 32}}
     patients = golden_patients(read)
-    leads = decode_ecg(patients[0]["ecg"])
+    leads = leads_of(decode_ecg(patients[0]["ecg"]))
     assert leads.shape == (12, 5000)
     assert 0.05 < np.abs(leads).max() < 10
-    short = decode_ecg(patients[4]["ecg"])
+    short = leads_of(decode_ecg(patients[3]["ecg"]))
     assert np.isnan(short[7]).all()
     assert np.isnan(short[2]).sum() == 500
     assert decode_image(patients[0]["image"]).shape == (128, 128)
@@ -226,9 +254,10 @@ def test_outputs_are_kept_to_the_last_bit():
     for told, own in zip(golden["patients"], risks, strict=True):
         found = np.array([np.frombuffer(bytes.fromhex(each), dtype=">f8")[0] for each in told["risks"]])
         np.testing.assert_array_equal(found, own.ravel())
-    assert hexes_of(np.array([1.0])) == ["3ff0000000000000"]  # IEEE 754
+    assert hexes_of([[1.0]]) == ["3ff0000000000000"]  # IEEE 754
 
 
+LABS = {"codes": ["LAB//"], "by_code": True, "aggregates": ["last"]}
 TREES = {"kind": "gradient_boosting", "min_samples_leaf": 5}
 
 
@@ -248,6 +277,29 @@ TREES = {"kind": "gradient_boosting", "min_samples_leaf": 5}
         ),
         ({"deployment.inputs": {"age": {"limits": [90, 18]}}}, ["`limits` needs lowest < highest"]),
         ({"deployment.inputs": {"age": {"units": {"months": 0}}}}, ["finite numbers other than 0"]),
+        (
+            {"deployment.experiments": ["labs.cox"], "feature_sets.labs.events": [{**LABS, "minimum_subjects": 9}]},
+            ["'labs.cox' would name codes of single people", "From 10 on"],
+        ),
+        (
+            {
+                "deployment.experiments": ["labs.cox"],
+                "feature_sets.labs.events": [LABS, {**LABS, "aggregates": ["mean"], "window": 90, "range": [1, 9]}],
+            },
+            ["reads the values of 'LAB//' in two ways ('labs')", "`convert` and `range`"],
+        ),
+        (
+            {
+                "deployment.experiments": ["labs.cox"],
+                "feature_sets.labs.static": ["age"],
+                "feature_sets.labs.events": [{**LABS, "codes": ["LAB//"], "by_code": True}],
+                "deployment.inputs": {"agee": {}, "LAB//K": {}, "ICD10//I10": {}},
+            },
+            [
+                "asks for 'agee'. Did you mean 'age'? Allowed: age, and the codes that begin with LAB//",
+                "asks for 'ICD10//I10'",
+            ],
+        ),
         ({"deployment.model": "mean"}, ["refit", "ensemble"]),
         ({"deployment.validation": 0.9}, ["deployment.validation"]),
     ],
@@ -261,6 +313,21 @@ def test_what_cannot_be_deployed_is_refused_with_the_study(changes, parts):
         parse_study(study)
     for part in parts:
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "further",
+    [
+        {"codes": ["LAB//K$"], "aggregates": ["last"], "window": 90},
+        {"codes": ["VITAL//"], "aggregates": ["last"], "range": [1, 9]},
+        {"codes": ["LAB//K"], "aggregates": ["count"], "range": [1, 9]},
+    ],
+)
+def test_codes_may_be_read_twice_in_the_same_way(further):
+    study = deepcopy(STUDY)
+    study["feature_sets"]["labs"]["events"] = [LABS, further]
+    study["deployment"] = {"experiments": ["labs.cox"]}
+    assert parse_study(study).deployment.experiments == ["labs.cox"]
 
 
 def test_every_kind_that_can_be_deployed_is_accepted_with_the_study():

@@ -16,7 +16,8 @@ from riskweave.deployment.onnx_file import export_onnx
 from riskweave.deployment.order import Order
 from riskweave.deployment.read import read_recipe
 from riskweave.deployment.read_model import read_model
-from riskweave.deployment.recipe import Member, Term
+from riskweave.deployment.recalibrate import learn_from_predictions
+from riskweave.deployment.recipe import Member, Recalibrated, Term
 from riskweave.deployment.reference import reference_risks
 from riskweave.deployment.runtime.module import Module
 from riskweave.deployment.schema import schema_of
@@ -207,7 +208,7 @@ def order(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_trained_model_is_deployed_from_its_file(kind, study, tmp_path):
-    """Two folds whose models are one by their mean; death competes."""
+    """Two folds whose models are one by their mean, as it is and recalibrated; death competes."""
     if kind == "gradient_boosting":
         pytest.importorskip("sksurv")
     models = train(study, kind, KINDS[kind], sets=("ehr",)) / "models.joblib"
@@ -216,15 +217,22 @@ def test_a_trained_model_is_deployed_from_its_file(kind, study, tmp_path):
     made = read_recipe(order(kind), models=models, sets=sets, encoders={}, subjects=subjects)
     assert len(made.members) == 2
     assert made.times == tuple(STUDY_TIMES)
-    module = Module(build_module(made, tmp_path), schema_of(made, order(kind)))
-    wanted = reference_risks(models, sets=sets, recorded={}, subjects=subjects, times=STUDY_TIMES)
-    assert np.ptp(wanted[:, 0, -1]) > 0.005
     network = kind in {"deep_surv", "logistic_hazard"}
     near = {"rtol": 1e-6, "atol": 1e-7} if network else {"rtol": 1e-12, "atol": 1e-15}
-    table = sets[0].table.loc[subjects]
-    for (age, smoker), risks in zip(table[["age", "smoker"]].itertuples(index=False), wanted, strict=True):
-        module.set_patient({"values": {"age": age, "smoker": smoker}})
-        np.testing.assert_allclose(module.predict(contributions=False).risks, risks, **near)
+    learnt = learn_from_predictions(models.with_name("predictions.parquet"), study / "outcomes.parquet", STUDY_TIMES)
+    assert abs(learnt[0].slope - 1) > 0.02
+    for recalibration in ([], learnt):
+        own = tuple(Recalibrated(each.reference, each.intercept, each.slope) for each in recalibration)
+        recalibrated = replace(made, recalibration=own)
+        folder = tmp_path / f"{len(own)}"
+        module = Module(build_module(recalibrated, folder), schema_of(recalibrated, order(kind)))
+        given = {"sets": sets, "recorded": {}, "times": STUDY_TIMES}
+        wanted = reference_risks(models, subjects=subjects, recalibration=recalibration, **given)
+        assert np.ptp(wanted[:, 0, -1]) > 0.005
+        table = sets[0].table.loc[subjects]
+        for (age, smoker), risks in zip(table[["age", "smoker"]].itertuples(index=False), wanted, strict=True):
+            module.set_patient({"values": {"age": age, "smoker": smoker}})
+            np.testing.assert_allclose(module.predict(contributions=False).risks, risks, **near)
 
 
 def test_a_kind_that_cannot_be_deployed_is_refused(study):

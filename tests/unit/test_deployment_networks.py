@@ -17,7 +17,7 @@ from riskweave.deployment.compile import compile_wasm, library
 from riskweave.deployment.generated import GeneratedError, generate, parse
 from riskweave.deployment.linking import link
 from riskweave.deployment.loops import Convolution
-from riskweave.deployment.networks import network_source, to_onnx
+from riskweave.deployment.networks import networks_source, to_onnx
 from riskweave.errors import StudyError
 from riskweave.networks.cnn import CNN, SmallCNN
 from riskweave.networks.mlp import MLP
@@ -149,6 +149,11 @@ def inputs(shape, count=3):
     return [np.zeros(shape, np.float32), *(rng.normal(size=shape).astype(np.float32) for _ in range(count))]
 
 
+def network_source(module, shape, name):
+    """Return a C file with one network."""
+    return networks_source({name: (module, shape)}, prefix=name)
+
+
 def test_networks_agree_with_torch_in_double_precision_and_with_onnx_runtime(networks, graphs, host):
     for name, (module, shape) in networks.items():
         double, session = copy.deepcopy(module).double(), onnxruntime.InferenceSession(graphs[name].SerializeToString())
@@ -236,6 +241,7 @@ static const rw_convolution_sizes sizes[{count}] = {{
 {sizes}
 }};
 static float input[{room}], weights[{room}], bias[{room}], output[{room}], expected[{room}], scratch[{scratch} + 1];
+static float packed[{room}], packed_bias[{room}];
 static uint32_t state = 1;
 static float draw(void) {{
   state = state * 1664525u + 1013904223u;
@@ -246,6 +252,14 @@ __attribute__((export_name("differ"))) int differ(int which) {{
   const int all = s->groups * s->outputs;
   for (int i = 0; i < {room}; ++i) input[i] = draw(), weights[i] = draw(), bias[i] = draw(), output[i] = 7;
   for (int i = 0; i <= {scratch}; ++i) scratch[i] = 3;
+  const int block = s->outputs < RW_BLOCK ? 1 : RW_BLOCK, taps = s->inputs * s->taps_y * s->taps_x;
+  for (int i = 0; i < {room}; ++i) packed[i] = packed_bias[i] = 0;
+  for (int c = 0; c < all; ++c) {{
+    const int own = c % s->outputs, padded = (s->outputs + block - 1) / block * block;
+    const int place = c / s->outputs * padded + own / block * block;
+    packed_bias[place + own % block] = bias[c];
+    for (int t = 0; t < taps; ++t) packed[(place * taps) + t * block + own % block] = weights[c * taps + t];
+  }}
   for (int biased = 0; biased < 2; ++biased) {{
     for (int c = 0; c < all; ++c)
       for (int y = 0; y < s->rows; ++y)
@@ -263,7 +277,7 @@ __attribute__((export_name("differ"))) int differ(int which) {{
               }}
           expected[(c * s->rows + y) * s->columns + x] = sum;
         }}
-    rw_convolution(s, input, weights, biased ? bias : 0, output, scratch);
+    rw_convolution(s, input, packed, biased ? packed_bias : 0, output, scratch);
     if (memcmp(output, expected, sizeof(float) * all * s->rows * s->columns)) return 1;
     if (output[all * s->rows * s->columns] != 7 || scratch[{scratch}] != 3) return 2;
   }}
@@ -313,11 +327,11 @@ def test_networks_that_are_too_large_for_one_file_are_refused():
 
 AGAIN = """
 import hashlib, torch
-from riskweave.deployment.networks import network_source, to_onnx
+from riskweave.deployment.networks import networks_source, to_onnx
 torch.manual_seed(1)
 module = torch.nn.Sequential(torch.nn.Conv1d(2, 3, 3), torch.nn.Softplus(), torch.nn.Flatten(), torch.nn.Linear(21, 2))
 onnx = to_onnx(module.eval(), {"input": torch.zeros(1, 2, 9)}).SerializeToString(deterministic=True)
-source = network_source(module, (1, 2, 9), "rw").encode()
+source = networks_source({"rw": (module, (1, 2, 9))}, prefix="rw").encode()
 print(hashlib.sha256(onnx).hexdigest(), hashlib.sha256(source).hexdigest())
 """
 

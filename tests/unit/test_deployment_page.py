@@ -188,6 +188,7 @@ def test_every_text_is_used_and_every_text_used_is_there():
     wanted = {each for each in quoted if each.split(".")[0] in {key.split(".")[0] for key in known}}
     assert wanted - known <= {"card.html"}
     built = ("status.", "modality.", "made.", "unit.", "time.", "span.")
-    built += ("ecg.title", "ecg.choose", "ecg.hint", "image.title", "image.choose", "image.hint")
+    built += ("range.", *(f"{kind}.{what}" for kind in ("ecg", "image") for what in ("title", "choose", "hint", "da")))
+    built += ("ecg.missing", "ecg.flat")
     built += ("about.intended_use", "about.not_for", "fault")
     assert {key for key in known - quoted if not key.startswith(built)} == set()

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import wfdb
+from deployed import leads_of
 
 from riskweave.deployment.runtime.readers import (
     LEADS,
@@ -47,7 +48,7 @@ def assert_as_wfdb(path):
     expected, rate = by_wfdb(path)
     leads, found = read_ecg(path)
     assert found == rate
-    np.testing.assert_array_equal(leads, expected)
+    np.testing.assert_array_equal(leads_of(leads), expected)
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -70,7 +71,7 @@ def test_values_that_mean_nothing_are_missing(tmp_path):
     np.array([5, -32768, 7, 8], dtype="<i2").tofile(tmp_path / "r.dat")
     (tmp_path / "r.hea").write_text("r 1 500 4\nr.dat 16 1000 16 0 0 0 0 II\n")
     assert_as_wfdb(tmp_path / "r.hea")
-    assert np.isnan(read_ecg(tmp_path / "r").leads[1]).tolist() == [False, True, False, False]
+    assert np.isnan(leads_of(read_ecg(tmp_path / "r").leads)[1]).tolist() == [False, True, False, False]
 
 
 def test_records_of_several_files_and_of_few_words(tmp_path):
@@ -108,20 +109,20 @@ def test_the_pipeline_reads_the_same(tmp_path, signal):
     for way in (path, path.with_suffix(".dat"), path.with_suffix("")):
         leads, found = read_ecg(way)
         assert found == rate
-        np.testing.assert_array_equal(leads, expected)
+        np.testing.assert_array_equal(leads_of(leads), expected)
     files = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
-    np.testing.assert_array_equal(parse_ecg(files, rate=500).leads, expected)
+    np.testing.assert_array_equal(leads_of(parse_ecg(files, rate=500).leads), expected)
     text = path.read_text().replace(" 0 aVR", " 0 Lead AVR_").replace("/mV", "/uv")
     path.write_text(text)
-    np.testing.assert_array_equal(read_ecg(path).leads, pipeline._read_wfdb(path, seconds=10)[0])
+    np.testing.assert_array_equal(leads_of(read_ecg(path).leads), pipeline._read_wfdb(path, seconds=10)[0])
 
 
 def test_microvolts_with_a_greek_letter(tmp_path, signal):
     path = record(tmp_path, signal)
-    expected = read_ecg(path).leads
+    expected = leads_of(read_ecg(path).leads)
     for encoding in ("utf-8", "latin-1"):
         path.write_bytes(path.read_text().replace("1000(0)/mV", "1(0)/µV").encode(encoding))
-        np.testing.assert_allclose(read_ecg(path).leads, expected, rtol=1e-12)
+        np.testing.assert_allclose(leads_of(read_ecg(path).leads), expected, rtol=1e-12)
         path.write_bytes(path.read_bytes().decode(encoding).replace("1(0)/µV", "1000(0)/mV").encode())
 
 
@@ -172,6 +173,7 @@ def test_tables_with_gaps_and_few_leads():
     text = "II,V2\n0.1,\n,0.2\nNaN, -0.3\n"
     leads, rate = parse_ecg({"ecg.txt": text.encode()}, rate=100)
     assert rate == 100
+    leads = leads_of(leads)
     np.testing.assert_array_equal(leads[1], [0.1, np.nan, np.nan])
     np.testing.assert_array_equal(leads[7], [np.nan, 0.2, -0.3])
     assert np.isnan(leads[[0, 2, 3, 4, 5, 6, 8, 9, 10, 11]]).all()
@@ -221,14 +223,14 @@ def test_tables_that_cannot_be_read_say_why(problem):
 
 def test_old_line_ends_and_empty_lines():
     leads, _ = parse_ecg({"ecg.csv": b"\r\r I ;II\r0,5;1\r\r0,25;2"}, rate=500)
-    np.testing.assert_array_equal(leads[:2], [[0.5, 0.25], [1, 2]])
+    np.testing.assert_array_equal(leads_of(leads)[:2], [[0.5, 0.25], [1, 2]])
 
 
 def test_nothing_but_small_libraries_is_imported():
     """A bundle runs where no scientific stack is."""
     code = "import sys, riskweave.deployment.runtime.readers; print(*{name.partition('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"scipy", "pandas", "wfdb", "torch", "sklearn", "matplotlib", "pyarrow"} & set(loaded)
+    assert not {"numpy", "scipy", "pandas", "wfdb", "torch", "sklearn", "matplotlib", "pyarrow"} & set(loaded)
 
 
 def test_rates_that_cannot_be(tmp_path, signal):
@@ -271,6 +273,8 @@ BROKEN_RECORDS = {
     "asks for 2000000000000 bytes": f"r 1 500 1000000000000\n{LINE}",
     "cut short: the header": f"r 1 500 4\n{LINE.replace(' 16 1000', ' 16+24 1000')}",
     "holds no samples": f"r 1 500\n{LINE.replace(' 16 1000', ' 16+24 1000')}",
+    "more than 18 digits": f"r 1 500 4\n{LINE.replace('1000', '1000(' + 5000 * '9' + ')')}",
+    "first value is beyond 32 bits": f"r 1 500 4\n{LINE.replace(' 16 1000 16 0 0', f' 8 1000 16 0 {2**31}')}",
     "There is no file other.dat": f"r 1 500 4\n{LINE.replace('r.dat', 'other.dat')}",
     "an XML file": "<?xml version='1.0'?>",
     "longer than 1 MB": "#" * 2_000_000,

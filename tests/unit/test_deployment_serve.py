@@ -1,3 +1,4 @@
+# ruff: noqa: F811 - fixtures are imported by name
 """The server: answers as the module does, and describes itself truly."""
 
 import concurrent.futures
@@ -9,31 +10,14 @@ import warnings
 
 import jsonschema
 import pytest
-from deployed_bundle import GOOD, LAB, Sent, ecg_files, make_bundle, patient, picture
-from deployed_server import JSON, ask, form, post, post_form, running
+from deployed_bundle import GOOD, LAB, Sent, ecg_files, patient, picture
+from deployed_server import JSON, ask, bundle, form, made, post, post_form, server  # noqa: F401 - fixtures
 from page_visit import browser, needs_browser  # noqa: F401 - a fixture
 
 from riskweave.deployment.runtime import api as interface
-from riskweave.deployment.runtime.bundle import open_bundle
 from riskweave.deployment.runtime.multipart import FormError, parse_form
 from riskweave.deployment.runtime.pool import Budget, BusyError, Pool
 from riskweave.deployment.runtime.serve import ServeError, serve
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("deployed"))
-
-
-@pytest.fixture(scope="module")
-def bundle(made):
-    return open_bundle(made[0])
-
-
-@pytest.fixture(scope="module")
-def server(bundle):
-    with running(bundle, names=["Ward-7.example"]) as one:
-        yield one
 
 
 @pytest.fixture
@@ -158,7 +142,7 @@ def test_the_page_reaches_nothing_else(server):
 
 
 @needs_browser
-def test_the_form_works_in_a_browser(server, expected, browser):  # noqa: F811
+def test_the_form_works_in_a_browser(server, expected, browser):
     """Under the page's own policy, and with the headers that a browser adds to forms."""
     page = browser.new_page()
     faults = []

@@ -1,3 +1,4 @@
+# ruff: noqa: F811 - fixtures are imported by name
 """The server says what is wrong, keeps nothing to itself, and survives all of it."""
 
 import contextlib
@@ -6,17 +7,28 @@ import json
 import re
 import socket
 import time
-from dataclasses import replace
 
 import pytest
-from deployed_bundle import BAD, GOOD, Sent, bad_recordings, make_bundle, patient
-from deployed_server import BOUNDARY, FORM, JSON, ask, form, post, post_form, raw, running
+from deployed_bundle import BAD, GOOD, Sent, bad_recordings, patient
+from deployed_server import (  # noqa: F401 - fixtures
+    BOUNDARY,
+    FORM,
+    JSON,
+    ask,
+    bundle,
+    form,
+    made,
+    post,
+    post_form,
+    raw,
+    running,
+    server,
+)
 
 from riskweave.deployment.runtime import api as interface
 from riskweave.deployment.runtime import host as sandbox
 from riskweave.deployment.runtime import serve as serving
 from riskweave.deployment.runtime.api import LIMITS
-from riskweave.deployment.runtime.bundle import open_bundle
 from riskweave.deployment.runtime.module import Module
 
 # The text itself is no patient: the request is bad, not the patient.
@@ -24,22 +36,6 @@ UNREADABLE = {
     "NaN", "infinity", "no JSON", "JSON cut short", "empty patient", "told twice", "nested without end",
     "endless number", "not UTF-8",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("deployed"))
-
-
-@pytest.fixture(scope="module")
-def bundle(made):
-    return open_bundle(made[0])
-
-
-@pytest.fixture(scope="module")
-def server(bundle):
-    with running(bundle, names=["Ward-7.example"]) as one:
-        yield one
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +153,7 @@ def test_forms_that_are_refused(server):
 
 def test_a_model_without_recordings_says_so(bundle):
     schema = {**bundle.schema, "ecg": None, "image": None}
-    blind = replace(bundle, schema=schema, module=Module(bundle.wasm, schema))
+    blind = bundle._replace(schema=schema, module=Module(bundle.wasm, schema))
     with running(blind) as server:
         status, told = post_form(server, Sent(files={"e.csv": b"I\n1\n"}, image=b"x"))
         page, description = ask(server)[2], json.loads(ask(server, path="/openapi.json")[2])

@@ -3,19 +3,19 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from riskweave.cohort.tables import OUTCOMES, read_table
+from riskweave.cohort.tables import FOLDS, OUTCOMES, read_table
 from riskweave.deployment.card import card_of, card_page
-from riskweave.deployment.deploy import digest, tools, write_json
+from riskweave.deployment.deploy import digest, write_json
 from riskweave.deployment.page import build_page
 from riskweave.deployment.runtime.golden import check_golden
 from riskweave.deployment.runtime.module import Module
+from riskweave.deployment.texts import Texts, with_texts
 from riskweave.modalities.base import replacing
 from riskweave.parquet import read_frame
-from riskweave.tracking.provenance import git_state
+from riskweave.survival.sets import read_people
 
 __all__ = ["FILES", "MANIFEST_FORMAT", "Parts", "write_bundle"]
 
@@ -52,34 +52,44 @@ class Parts:
 
     Attributes
     ----------
-    wasm, onnx, schema, golden, parity : Path
-        Of the compiled model.
+    wasm, onnx, schema, golden, built, parity : Path
+        Of the compiled model; its schema is without the study's texts.
     metrics, calibration : Path
         Tables of the endpoint's evaluation.
-    outcomes, data : Path
-        Outcomes of the endpoint, ``data.json`` of the study.
+    outcomes, people, data : Path
+        Outcomes of the endpoint, table of the subjects, ``data.json`` of the study.
     licence : Path
         Of riskweave.
+    recalibration : Path or None
+        Table of the endpoint's evaluation, where the model is recalibrated.
+    folds : Path or None
+        Who trained and who was held out, where the model is a final fit.
     """
 
     wasm: Path
     onnx: Path
     schema: Path
     golden: Path
+    built: Path
     parity: Path
     metrics: Path
     calibration: Path
     outcomes: Path
+    people: Path
     data: Path
     licence: Path
+    recalibration: Path | None = None
+    folds: Path | None = None
 
 
-def write_bundle(parts: Parts, folder: Path) -> None:
+def write_bundle(parts: Parts, texts: Texts, folder: Path) -> None:
     """Write the bundle: nothing of it depends on the clock or the machine, so that the same parts give the same bytes.
 
     Parameters
     ----------
     parts : Parts
+    texts : Texts
+        What the study tells in words.
     folder : Path
         Where `FILES` go; nothing is written when anything fails.
 
@@ -88,25 +98,30 @@ def write_bundle(parts: Parts, folder: Path) -> None:
     GoldenError
         When the module does not give the golden patients their outputs.
     ValueError
-        When the parity is that of another module.
+        When the parity is that of another module or ONNX file.
     """
     wasm = parts.wasm.read_bytes()
-    schema, golden, parity, data = (
-        json.loads(path.read_text(encoding="utf-8")) for path in (parts.schema, parts.golden, parts.parity, parts.data)
-    )
-    if parity["wasm_sha256"] != digest(wasm):
+    read = (parts.schema, parts.golden, parts.parity, parts.data, parts.built)
+    schema, golden, parity, data, built = (json.loads(path.read_text(encoding="utf-8")) for path in read)
+    schema = with_texts(schema, texts)
+    compared = {"wasm_sha256": digest(wasm), "onnx_sha256": digest(parts.onnx.read_bytes())}
+    if not compared.items() <= parity.items():
         raise ValueError("parity.json is of another module: remove it and run `snakemake deploy` again")
     check_golden(Module(wasm, schema), golden)
-    facts = _facts(wasm, data)
+    facts = {**built, "wasm_sha256": digest(wasm), "data": data["fingerprint"]}
+    outcomes = read_table(parts.outcomes, OUTCOMES)
     card = card_of(
         schema,
         metrics=read_frame(parts.metrics),
         calibration=read_frame(parts.calibration),
-        outcomes=read_table(parts.outcomes, OUTCOMES),
+        outcomes=outcomes,
+        recalibration=None if parts.recalibration is None else read_frame(parts.recalibration),
+        people=read_people(parts.people),
+        held_out=_held_out(parts.folds, set(outcomes["subject_id"])),
         parity=parity,
         facts=facts,
     )
-    texts = {
+    pages = {
         "card.html": card_page(card, schema),
         "index.html": build_page(schema, wasm, golden, facts),
         "LICENSE": parts.licence.read_text(encoding="utf-8"),
@@ -115,28 +130,26 @@ def write_bundle(parts: Parts, folder: Path) -> None:
     copies = {
         "model.wasm": parts.wasm,
         "model.onnx": parts.onnx,
-        "schema.json": parts.schema,
         "golden.json": parts.golden,
     }
     with replacing(*(folder / name for name in FILES)) as partial:
         written = dict(zip(FILES, partial, strict=True))
         for name, source in copies.items():
             written[name].write_bytes(source.read_bytes())
-        for name, text in texts.items():
+        for name, text in pages.items():
             written[name].write_text(text, encoding="utf-8")
+        write_json(schema, written["schema.json"])
         write_json(card, written["card.json"])
         contents = {name: written[name].read_bytes() for name in FILES if name != "manifest.json"}
         write_json(_manifest(schema, golden, parity, facts, contents), written["manifest.json"])
 
 
-def _facts(wasm: bytes, data: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "version": metadata.version("riskweave"),
-        "wasm_sha256": digest(wasm),
-        "data": data["fingerprint"],
-        "commit": git_state().get("commit"),
-        "tools": tools(),
-    }
+def _held_out(folds: Path | None, at_risk: set[str]) -> float | None:
+    """Return the share of those at risk who did not train the final fit; None where there is none."""
+    if folds is None:
+        return None
+    table = read_table(folds, FOLDS)
+    return float((table.loc[table["subject_id"].isin(at_risk), "role"] == "validation").mean())
 
 
 def _manifest(

@@ -12,6 +12,7 @@ from riskweave.deployment.recipe import Input, Member, Network, Recipe, Term
 from riskweave.deployment.text import array, doubles, literal, structures
 
 if TYPE_CHECKING:
+    import onnx
     from torch import nn
 
 __all__ = ["build_module", "generate", "network_modules"]
@@ -56,6 +57,7 @@ def generate(recipe: Recipe, networks: Mapping[str, str]) -> dict[str, str]:
         *_sets(recipe),
         *(line for place, member in enumerate(recipe.members) for line in _member(recipe, member, place)),
         *_members(recipe),
+        *_recalibration(recipe),
         *_model(recipe),
         *_room(recipe),
     ]
@@ -73,7 +75,7 @@ def network_modules(recipe: Recipe) -> dict[str, tuple["nn.Module", tuple[int, .
     return found
 
 
-def build_module(recipe: Recipe, folder: Path) -> bytes:
+def build_module(recipe: Recipe, folder: Path, graphs: "Mapping[str, onnx.ModelProto] | None" = None) -> bytes:
     """Generate and compile the module of a recipe.
 
     Parameters
@@ -81,6 +83,8 @@ def build_module(recipe: Recipe, folder: Path) -> bytes:
     recipe : Recipe
     folder : Path
         An empty folder to work in; the sources stay there.
+    graphs : mapping of str to onnx.ModelProto, optional
+        Networks that are exported already, by their names in `network_modules`.
 
     Raises
     ------
@@ -90,7 +94,7 @@ def build_module(recipe: Recipe, folder: Path) -> bytes:
     from riskweave.deployment.networks import networks_source
 
     modules = network_modules(recipe)
-    networks = {"networks.c": networks_source(modules)} if modules else {}
+    networks = {"networks.c": networks_source(modules, graphs=graphs)} if modules else {}
     return compile_wasm({**library(), **generate(recipe, networks)}, folder)
 
 
@@ -101,6 +105,9 @@ def _check(recipe: Recipe) -> None:
         raise ValueError("a recipe's times increase")
     if not recipe.members:
         raise ValueError("a recipe has a member")
+    lengths = [len(each.reference) for each in recipe.recalibration]
+    if lengths and lengths != [len(times)] * len(recipe.causes):
+        raise ValueError("each cause is recalibrated at each time, or none is")
     for column in recipe.columns:
         kinds = {"static": {"number", "category"}, "ecg": None, "image": None}.get(column.made, {"events"})
         if kinds is not None and recipe.inputs[column.source].kind not in kinds:
@@ -202,6 +209,17 @@ def _members(recipe: Recipe) -> Iterator[str]:
     yield from structures("rw_member", "members", records)
 
 
+def _recalibration(recipe: Recipe) -> Iterator[str]:
+    """Yield what every cause's risks are recalibrated by; nothing where they are not."""
+    if not recipe.recalibration:
+        return
+    records = []
+    for cause, learnt in enumerate(recipe.recalibration):
+        yield from doubles(f"reference_{cause}", learnt.reference)
+        records.append([f"reference_{cause}", literal(learnt.intercept), literal(learnt.slope)])
+    yield from structures("rw_recalibration", "recalibration", records, recipe.causes)
+
+
 def _model(recipe: Recipe) -> Iterator[str]:
     """Yield `rw_model`, by the names of its fields: what is not named is 0."""
     yield from doubles("times", recipe.times)
@@ -214,6 +232,8 @@ def _model(recipe: Recipe) -> Iterator[str]:
         **_counted("time", len(recipe.times)),
         **_counted("member", len(recipe.members)),
     }
+    if recipe.recalibration:
+        fields["recalibration"] = "recalibration"
     if recipe.ecg is not None:
         low, high = recipe.ecg.band
         fields |= {

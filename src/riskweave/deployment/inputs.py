@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from riskweave.cohort.codes import matches
+from riskweave.deployment.people import owners, rounded, typical_value, usual_range, usual_share
 from riskweave.deployment.recipe import Column, Input, Unit
 from riskweave.deployment.units import known_units, ucum_of
 from riskweave.errors import StudyError
@@ -15,34 +17,11 @@ from riskweave.modalities.ehr.aggregates import VALUED
 from riskweave.study.deployment import DeployedInput
 from riskweave.study.ehr import EhrFeatures, EventFeatures
 
-__all__ = ["PER_YEAR", "Asked", "usual_range"]
+__all__ = ["PER_YEAR", "Asked", "source_of"]
 
 PER_YEAR = " per year"
 OLDEST = 120.0
 """Highest age in years that is taken for one."""
-
-FEWEST = 10
-"""People beyond a percentile that is told: fewer would be about single ones."""
-
-
-def usual_range(values: pd.Series) -> tuple[float, float]:
-    """Return the 1st and 99th percentile of a column, or those with ten people beyond; infinite where there are few."""
-    known = values.dropna().to_numpy(dtype=np.float64)
-    share = max(0.01, FEWEST / max(len(known), 1))
-    if share > 0.1:
-        return -np.inf, np.inf
-    low, high = np.quantile(known, [share, 1.0 - share])
-    return _rounded(low), _rounded(high)
-
-
-def _rounded(value: float) -> float:
-    """Return a number with four digits: what is told of a distribution needs no more."""
-    return float(f"{value:.4g}")
-
-
-def _median(values: pd.Series) -> float:
-    known = values.dropna().to_numpy(dtype=np.float64)
-    return _rounded(np.median(known)) if len(known) >= 2 * FEWEST else np.nan
 
 
 @dataclass(frozen=True)
@@ -77,7 +56,7 @@ def _suffixes(block: EventFeatures) -> list[tuple[str, str, float]]:
     ]
 
 
-def _source(name: str, blocks: Sequence[EventFeatures]) -> _Source:
+def source_of(name: str, blocks: Sequence[EventFeatures]) -> _Source:
     """Return what a column of events was made of; the names are unique, as the feature set was made."""
     for block in blocks:
         for suffix, aggregate, window in _suffixes(block):
@@ -90,6 +69,15 @@ def _source(name: str, blocks: Sequence[EventFeatures]) -> _Source:
             elif matches(pd.Series([stem]), block.codes).iloc[0]:
                 return _Source(block, stem, aggregate, window, (f"{stem}$",))
     raise ValueError(f"column {name!r} is of no block of its feature set")
+
+
+def _told(values: pd.Series, whose: np.ndarray) -> dict[str, Any]:
+    """Return what an input tells of the people's values."""
+    return {
+        "usual": usual_range(values, whose),
+        "usual_share": usual_share(values, whose),
+        "typical": typical_value(values, whose),
+    }
 
 
 class Asked:
@@ -121,6 +109,7 @@ class Asked:
         described: Sequence[Described],
         table: pd.DataFrame,
         kept: Mapping[str, Sequence[str]],
+        people: pd.Series | None = None,
     ) -> list[Column]:
         """Return the columns of a feature set, and ask for what they are made of.
 
@@ -132,35 +121,50 @@ class Asked:
             Its place among the experiment's.
         block : EhrFeatures
         described : sequence of Column
-            The columns of its table.
+            The columns of its table that the models need.
         table : DataFrame
-            Rows of the people whose ranges are told.
+            Rows of the people whose ranges are told, indexed by subject_id.
         kept : mapping of column ``<set>.<column>`` to categories
             What the models know; other values are never named.
+        people : Series indexed by subject_id, optional
+            Whose index time each subject is.
+
+        Raises
+        ------
+        StudyError
+            When the study tells a unit that is not the data's, or two blocks read the same codes in two units.
         """
         # A table of those who were measured holds nobody who lacks the set.
-        made, everyone = [], block.rows == "all"
+        made, everyone, whose = [], block.rows == "all", owners(table, people)
         for column in described:
             full, values = f"{name}.{column.name}", table[column.name]
             if column.name in block.static and column.kind == "categorical":
                 source = self._category(column, values, kept.get(full, ()), everyone=everyone)
                 made.append(Column(full, place, source, "static", categories=self.inputs[source].categories))
                 continue
-            usual = usual_range(values)
+            told = _told(values, whose)
             if column.name in block.static:
-                source, aggregate, window, limits = (
-                    self._number(column, values, usual, everyone=everyone),
-                    "static",
-                    np.inf,
-                    None,
-                )
+                required = everyone and bool(values.notna().all())
+                source = self._number(column, told, required=required)
+                aggregate, window, limits = "static", np.inf, None
             else:
-                found = _source(column.name, block.events)
-                source, aggregate, window = self._events(found, column, values, usual), found.aggregate, found.window
+                found = source_of(column.name, block.events)
+                source, aggregate, window = self._events(found, column, told), found.aggregate, found.window
                 limits = found.block.range if aggregate in VALUED else None
             limits = limits or (-np.inf, np.inf)
             made.append(
-                Column(full, place, source, aggregate, window, limits, column.unit, column.description, usual=usual)
+                Column(
+                    full,
+                    place,
+                    source,
+                    aggregate,
+                    window,
+                    limits,
+                    column.unit,
+                    column.description,
+                    usual=told["usual"],
+                    usual_share=told["usual_share"],
+                )
             )
         return made
 
@@ -193,9 +197,8 @@ class Asked:
             Input(column.name, "category", label, description, required=required, categories=names),
         )
 
-    def _number(self, column: Described, values: pd.Series, usual: tuple[float, float], *, everyone: bool) -> int:
+    def _number(self, column: Described, told: Mapping[str, Any], *, required: bool) -> int:
         key = ("static", column.name)
-        required = everyone and bool(values.notna().all())
         if key in self._place:
             return self._require(self._place[key], required)
         label, description = self._texts(column.name)
@@ -208,14 +211,13 @@ class Asked:
                 label,
                 description,
                 units=self._units(column.name, unit, {}),
-                limits=self._limits(column.name, usual, None),
-                usual=usual,
-                typical=_median(values),
+                limits=self._limits(column.name, told["usual"], None),
                 required=required,
+                **told,
             ),
         )
 
-    def _events(self, found: _Source, column: Described, values: pd.Series, usual: tuple[float, float]) -> int:
+    def _events(self, found: _Source, column: Described, told: Mapping[str, Any]) -> int:
         key = ("events", *found.codes)
         valued = found.aggregate in VALUED
         if key not in self._place:
@@ -227,14 +229,21 @@ class Asked:
         # The last value tells what one reading is like; a mean or an extreme will do where it is not asked for.
         level = {"last": 2, "mean": 1, "min": 1, "max": 1}.get(found.aggregate, 0)
         better = level > self._told_by.get(place, 0)
+        # Of values without a unit a slope is "per year".
+        own = f" {column.unit}".removesuffix(PER_YEAR).strip()
+        unit = self._unit(found.stem, own) if valued else ""
+        if valued and asked.values and asked.units[0].label != unit:  # noqa: PD011 - of an Input
+            raise StudyError(
+                f"feature_sets: {found.stem!r} is read in {asked.units[0].label!r} by one block of `events` and in "
+                f"{unit!r} by another. A bundle asks for a reading once: give both blocks the same `unit`"
+            )
         if valued and not asked.values:  # noqa: PD011 - of an Input
-            unit = self._unit(found.stem, column.unit.removesuffix(PER_YEAR))
             asked = replace(asked, values=True, units=self._units(found.stem, unit, found.block.convert))
             asked = replace(asked, limits=self._limits(found.stem, (-np.inf, np.inf), found.block.range))
         if better:
             self._told_by[place] = level
-            limits = self._limits(found.stem, usual, found.block.range)
-            asked = replace(asked, usual=usual, typical=_median(values), limits=limits)
+            limits = self._limits(found.stem, told["usual"], found.block.range)
+            asked = replace(asked, limits=limits, **told)
         self.inputs[place] = asked
         return place
 
@@ -278,7 +287,7 @@ class Asked:
         low, high = usual
         if not np.isfinite(high) or high <= 0 or low < 0:
             return -np.inf, np.inf
-        return 0.0, _rounded(10.0 * high)
+        return 0.0, rounded(10.0 * high)
 
 
 def _readable(name: str) -> str:

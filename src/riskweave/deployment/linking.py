@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 
 from riskweave.deployment.generated import Array, Call, Constant, Function, Program
-from riskweave.deployment.loops import Convolution, harmless
+from riskweave.deployment.loops import Convolution, flat, harmless, maximum
 
 __all__ = ["link"]
 
@@ -95,7 +95,10 @@ class _File:
             self.rooms[kind] = max(self.rooms.get(kind, 0), place + _rounded(temporaries[each]))
         lines = []
         for step, call in enumerate(calls):
-            given = [arguments.get(each) or self._constant(program.constants[each]) for each in call.arguments]
+            known = {each: program.constants[each] for each in call.arguments if each not in arguments}
+            if step in convolutions:
+                known = {each: convolutions[step].packed(constant) for each, constant in known.items()}
+            given = [arguments.get(each) or self._constant(known[each]) for each in call.arguments]
             if step in convolutions:
                 if not convolutions[step].biased:
                     given.insert(2, "0")
@@ -134,11 +137,11 @@ class _File:
                     own = f"{self.prefix}_{helper}"
                     text = re.sub(rf"\b{helper}\(", f"{own}(", text)
                     if own not in self.helpers:
-                        head, body = whole.rstrip().split(helper, 1)
+                        head, body = maximum(whole).rstrip().split(helper, 1)
                         self.helpers[own] = f"{head}{own}{renamed(body)}"
             return text
 
-        function = program.functions[name]
+        function = program.functions[name] if self.plain else flat(program.functions[name])
         known = replace(function, body=renamed(function.body))
         return self.functions.setdefault(known, f"{self.prefix}_f{len(self.functions)}")
 

@@ -2,18 +2,20 @@
 
 emx-onnx-cgen writes a convolution as one loop for each output over channels and taps, with a test whether the tap is
 inside the input. Compilers do not vectorise that. ``c/convolution.c`` sums the same products of each output in the same
-order with neighbouring outputs side by side: about four times as fast, and bit for bit the same.
+order with neighbouring outputs side by side: many times as fast, and bit for bit the same. It reads the weights in
+the order in which it needs them, which is made here.
 """
 
 import math
 import re
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from riskweave.deployment.generated import Constant, Function
 
-__all__ = ["Convolution", "harmless"]
+__all__ = ["Convolution", "flat", "harmless", "maximum"]
 
-MAX_TAPS, TILE = 64, 8
+TILE, BLOCK = 8, 4
 """As in ``c/convolution.h``."""
 
 _INDEX = re.compile(r"const idx_t id(\d) = od\1 \* (\d+) \+ kd\1 \* (\d+) - (\d+);")
@@ -74,7 +76,7 @@ class Convolution:
             pads=(0,) * (2 - axes) + pads,
             biased="bias" in names,
         )
-        if found.taps[1] > MAX_TAPS or function.body.split() != _body(found, axes).split():
+        if function.body.split() != _body(found, axes).split():
             return None
         return found._flat() if found.size == found.result and found.taps == (1, 1) == found.strides else found
 
@@ -85,11 +87,24 @@ class Convolution:
 
     @property
     def scratch(self) -> int:
-        """Floats of the memory that it works in."""
+        """Numbers of four bytes in the memory that it works in."""
         start = -self.pads[1] // self.strides[1]
         end = ((self.taps[1] - 1) * self.dilations[1] - self.pads[1]) // self.strides[1]
         length = -(-self.result[1] // TILE) * TILE + end - start
-        return self.inputs * self.taps[0] * self.strides[1] * length
+        return self.inputs * self.taps[0] * (self.taps[1] + self.strides[1] * length)
+
+    def packed(self, weights: Constant) -> Constant:
+        """Return weights [channels][inputs][taps], or a bias [channels], by blocks of channels: a block's innermost."""
+        each = len(weights.literals) // (self.groups * self.outputs)
+        rows = [weights.literals[start : start + each] for start in range(0, len(weights.literals), each)]
+        block = 1 if self.outputs < BLOCK else BLOCK
+        ordered: list[str] = []
+        for first in range(0, len(rows), self.outputs):
+            group = rows[first : first + self.outputs]
+            group += [("0.0f",) * each] * (-self.outputs % block)
+            for start in range(0, len(group), block):
+                ordered += chain.from_iterable(zip(*group[start : start + block], strict=True))
+        return replace(weights, literals=tuple(ordered))
 
     def literal(self) -> str:
         """Return it as an ``rw_convolution_sizes`` in C."""
@@ -104,6 +119,33 @@ def harmless(weights: Constant, bias: Constant | None) -> bool:
     values = [float.fromhex(each.removesuffix("f")) for each in bias.literals] if bias else []
     infinite = {"INFINITY", "-INFINITY", "NAN"}.intersection(weights.literals)
     return not infinite and not any(value == 0 and math.copysign(1, value) < 0 for value in values)
+
+
+def flat(function: Function) -> Function:
+    """Return an operator of single numbers as one loop over all of them, and any other function as it is.
+
+    Compilers write short inner loops out, and then find no vectors in them.
+    """
+    parameters = function.parameters
+    if tuple(each.name for each in parameters) != ("input0", "output"):
+        return function
+    entry, result = parameters
+    found = re.search(r" = (\w+)\(input0", function.body)
+    if found is None or entry.shape != result.shape:
+        return function
+    names = [f"i{axis}" for axis in range(len(entry.shape))]
+    sizes = zip(names, entry.shape, strict=True)
+    loops = " ".join(f"for (idx_t {name} = 0; {name} < {size}; ++{name}) {{" for name, size in sizes)
+    index, ends = "".join(f"[{name}]" for name in names), " }" * len(names)
+    if function.body.split() != f"{{ {loops} output{index} = {found[1]}(input0{index});{ends} }}".split():
+        return function
+    body = f"{{\n    for (idx_t i = 0; i < {entry.size}; ++i) output[i] = {found[1]}(input0[i]);\n}}"
+    return Function(tuple(replace(each, shape=(each.size,)) for each in parameters), body)
+
+
+def maximum(helper: str) -> str:
+    """Return a helper without a call of ``fmaxf``, which compares no vectors; in these words it gives the same bits."""
+    return helper.replace("return fmaxf(a, b);", "return a < b || a != a ? b : a;")
 
 
 def _body(found: Convolution, axes: int) -> str:

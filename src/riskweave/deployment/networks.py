@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import onnx
     from torch import Tensor, nn
 
-__all__ = ["network_source", "networks_source", "to_onnx"]
+__all__ = ["network_graph", "networks_source", "to_onnx"]
 
 OPSET = 18
 """Version of ONNX's operators."""
@@ -20,27 +20,12 @@ LARGEST = 25_000_000
 """Most weights of all networks of a module: 100 MB, and some minutes of translation."""
 
 
-def network_source(module: "nn.Module", shape: Sequence[int], name: str) -> str:
-    """Return a C file with one network.
-
-    Parameters
-    ----------
-    module : nn.Module
-        In evaluation mode, from float32 (1, ...) to float32.
-    shape : sequence of int
-        Of its input, with the axis of the batch: (1, 12, 1000).
-    name : str
-        Of its entry point ``void name(const float *input, float *output)``, the only name that other files see.
-
-    See Also
-    --------
-    networks_source : For several networks, which share code and memory then.
-    """
-    return networks_source({name: (module, shape)}, prefix=name)
-
-
 def networks_source(
-    networks: Mapping[str, tuple["nn.Module", Sequence[int]]], *, prefix: str = "rw_networks", plain: bool = False
+    networks: Mapping[str, tuple["nn.Module", Sequence[int]]],
+    *,
+    prefix: str = "rw_networks",
+    plain: bool = False,
+    graphs: "Mapping[str, onnx.ModelProto] | None" = None,
 ) -> str:
     """Return a C file with several networks that share code, constants and working memory.
 
@@ -52,6 +37,8 @@ def networks_source(
         Start of the names of all that other files do not see.
     plain : bool
         Leave convolutions as emx-onnx-cgen wrote them, see `riskweave.deployment.loops`.
+    graphs : mapping of str to onnx.ModelProto, optional
+        Those that `network_graph` exported already.
 
     Raises
     ------
@@ -60,8 +47,6 @@ def networks_source(
     ValueError
         When a weight is not finite.
     """
-    import torch
-
     weights = sum(each.numel() for module, _ in networks.values() for each in module.parameters())
     if weights > LARGEST:
         raise StudyError(
@@ -69,10 +54,16 @@ def networks_source(
             "million can be deployed as one file. Choose a smaller `architecture` or fewer networks of an encoder "
             "(`cross_fit`), or deploy with `model: refit`"
         )
-    inputs = ({"input": torch.zeros(tuple(shape))} for _, shape in networks.values())
-    graphs = (to_onnx(module, given) for (module, _), given in zip(networks.values(), inputs, strict=True))
-    programs = generate(graphs)
+    known = graphs or {}
+    programs = generate(known.get(name) or network_graph(*network) for name, network in networks.items())
     return link(dict(zip(networks, programs, strict=True)), prefix=prefix, plain=plain)
+
+
+def network_graph(module: "nn.Module", shape: Sequence[int]) -> "onnx.ModelProto":
+    """Return a network of one input (1, ...), in float32, as an ONNX graph from ``input`` to ``output``."""
+    import torch
+
+    return to_onnx(module, {"input": torch.zeros(tuple(shape))})
 
 
 def to_onnx(module: "nn.Module", inputs: Mapping[str, "Tensor"], *, result: str = "output") -> "onnx.ModelProto":

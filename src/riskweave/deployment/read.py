@@ -1,14 +1,14 @@
 """The recipe of an experiment, read from what its training stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import joblib
 import pandas as pd
 
-from riskweave.deployment.inputs import Asked, usual_range
+from riskweave.deployment.inputs import Asked
 from riskweave.deployment.order import Order
+from riskweave.deployment.people import owners, rows_of_people, usual_range, usual_share
 from riskweave.deployment.read_model import read_model
 from riskweave.deployment.recipe import Column, Encoder, FeatureSet, Member, Recipe, Term
 from riskweave.errors import DataError
@@ -17,6 +17,7 @@ from riskweave.survival.arrays import MISSING, OTHER
 from riskweave.survival.preprocessing import DesignMatrix
 from riskweave.survival.results import MODELS_FORMAT
 from riskweave.survival.sets import StoredSet
+from riskweave.survival.stored_models import load_models
 
 __all__ = ["read_recipe"]
 
@@ -30,6 +31,7 @@ def read_recipe(
     sets: Sequence[StoredSet],
     encoders: Mapping[str, Path],
     subjects: pd.Index,
+    people: pd.Series | None = None,
 ) -> Recipe:
     """Return the recipe of an experiment whose models are stored.
 
@@ -37,26 +39,31 @@ def read_recipe(
     ----------
     order : Order
     models : Path
-        ``models.joblib``. It is a pickle: open none that others made.
+        ``models.joblib``.
     sets : sequence of StoredSet
         The feature sets, in the experiment's order; embeddings are not looked at.
     encoders : mapping of feature set to Path
         ``encoder.pt`` of those that have one.
     subjects : Index of subject_id
-        People whose usual values are told, at risk.
+        Those whose usual values are told, at risk.
+    people : Series indexed by subject_id, optional
+        Whose index time each subject is: what is told is of ten people. Without it each subject is a person of its own.
 
     Raises
     ------
     DataError
         When the models are of another format or experiment, or of a kind that cannot be deployed.
+    StudyError
+        When the study contradicts itself or the data in what is asked.
     """
-    stored = joblib.load(models)
+    stored = load_models(models)
     names, blocks = list(order.feature_sets), order.feature_sets
     if stored.get("format") != MODELS_FORMAT or list(stored["experiment"]["feature_sets"]) != names:
         raise DataError(str(models), "it holds another experiment or format", "Train the experiment again")
     modalities = tuple(dict.fromkeys(block.modality for block in blocks.values()))
     preprocessings = [fold["preprocessing"] for fold in stored["folds"].values()]
-    inputs, columns = _columns(order, sets, preprocessings, subjects)
+    people = None if people is None else people.loc[subjects]
+    inputs, columns = _columns(order, sets, preprocessings, subjects, people)
     places = {column.name: place for place, column in enumerate(columns)}
     members = tuple(
         _member(
@@ -69,6 +76,7 @@ def read_recipe(
             modalities=modalities,
             sets_of={name: block.modality for name, block in blocks.items()},
             times=stored["times"],
+            fewest=rows_of_people(people),
         )
         for fold, content in stored["folds"].items()
     )
@@ -102,21 +110,32 @@ def _columns(
     sets: Sequence[StoredSet],
     preprocessings: Sequence[DesignMatrix],
     subjects: pd.Index,
+    people: pd.Series | None,
 ) -> tuple[list[Any], list[Column]]:
-    """Return what is asked for and the columns of all feature tables: the record's first, then ECG, then image."""
+    """Return what is asked for and the columns of the feature tables: the record's first, then ECG, then image.
+
+    Of the record nothing is asked that changes no risk: columns that the preprocessing dropped in every fold.
+    """
     asked, record, measured = Asked(order.deployment.inputs), [], {"ecg": [], "image": []}
     kept: dict[str, set[str]] = {}
     for preprocessing in preprocessings:
         for of_modality in preprocessing.categories_.values():
             for column, names in of_modality.items():
                 kept.setdefault(column, set()).update(set(names) - {MISSING, OTHER})
+    needed, told_apart = _needed(preprocessings), _told_apart(order, preprocessings)
     for place, stored in enumerate(sets):
         block, table = order.feature_sets[stored.name], stored.table.loc[stored.table.index.intersection(subjects)]
         if block.modality == "ehr":
+            described = [
+                column
+                for column in stored.table_columns
+                if stored.name in told_apart or f"{stored.name}.{column.name}" in needed
+            ]
             record += asked.columns(
-                stored.name, place=place, block=block, described=stored.table_columns, table=table, kept=kept
+                stored.name, place=place, block=block, described=described, table=table, kept=kept, people=people
             )
             continue
+        whose = owners(table, people)
         places = {column.name: number for number, column in enumerate(_all_measurements(block))}
         measured[block.modality] += [
             Column(
@@ -126,11 +145,46 @@ def _columns(
                 block.modality,
                 unit=column.unit,
                 description=column.description,
-                usual=usual_range(table[column.name]),
+                usual=usual_range(table[column.name], whose),
+                usual_share=usual_share(table[column.name], whose),
             )
             for column in stored.table_columns
         ]
     return asked.inputs, [*record, *measured["ecg"], *measured["image"]]
+
+
+def _needed(preprocessings: Sequence[DesignMatrix]) -> set[str]:
+    """Return the columns ``<set>.<column>`` of which some design has a column."""
+    return {
+        column
+        for preprocessing in preprocessings
+        for modality in preprocessing.transformers_
+        for _, column, _ in _designed(preprocessing, modality)
+    }
+
+
+def _told_apart(order: Order, preprocessings: Sequence[DesignMatrix]) -> set[str]:
+    """Return the sets of the health record of which each column counts, as who has none of them lacks the record.
+
+    So it is of measured sets, unless another set of the modality is everybody's, or no design looks at the modality.
+    """
+    record = {name: block for name, block in order.feature_sets.items() if block.modality == "ehr"}
+    looked_at = any("ehr" in each.transformers_ or "ehr" in each.masks_ for each in preprocessings)
+    everybodys = any(block.rows == "all" for block in record.values())
+    return set(record) if looked_at and not everybodys else set()
+
+
+def _designed(preprocessing: DesignMatrix, modality: str) -> Iterator[tuple[str, str, str | None]]:
+    """Yield kind (of `Term`), column and category of each column of a modality's design, in its order."""
+    kept, pipeline = preprocessing.categories_[modality], preprocessing.transformers_[modality]
+    of_category = {f"{column}={name}": (column, name) for column in kept for name in (*kept[column], OTHER)}
+    for name in pipeline["redundant"].get_feature_names_out():
+        if name.startswith(_INDICATOR):
+            yield "missing", name.removeprefix(_INDICATOR), None
+        elif name in of_category:
+            yield "category", *of_category[name]
+        else:
+            yield "number", name, None
 
 
 def _all_measurements(block: Any) -> list[Any]:
@@ -152,8 +206,12 @@ def _member(
     modalities: Sequence[str],
     sets_of: Mapping[str, str],
     times: Sequence[float],
+    fewest: int,
 ) -> Member:
-    """Return one fold's preprocessing, encoders and model; `sets_of` is the modality of each feature set."""
+    """Return one fold's preprocessing, encoders and model.
+
+    `sets_of` is the modality of each feature set, `fewest` how many rows are never those of fewer than ten people.
+    """
     preprocessing, embedded, found = content["preprocessing"], {}, []
     for stored in sets:
         if stored.name not in encoders:
@@ -168,7 +226,7 @@ def _member(
             found.append(Encoder(modality, modalities.index(modality), first, len(names), module))
     terms = _terms(preprocessing, {**places, **embedded}, columns, modalities)
     masks = tuple(modalities.index(modality) for modality in preprocessing.masks_)
-    model = read_model(content["model"].estimator, columns=len(terms) + len(masks), times=times)
+    model = read_model(content["model"].estimator, columns=len(terms) + len(masks), times=times, fewest=fewest)
     return Member(terms, masks, len(embedded), tuple(found), model)
 
 
@@ -187,31 +245,19 @@ def _terms(
         fitted = bool(parts.transformers_[0][2])
         bounds, imputer = numbers["winsorise"], numbers["impute"]
         medians = dict(zip(imputer.feature_names_in_, imputer.statistics_, strict=True)) if fitted else {}
-        of_category = {f"{column}={name}": (column, name) for column in kept for name in (*kept[column], OTHER)}
-        names = pipeline["redundant"].get_feature_names_out()
-        for place, name in enumerate(names):
+        for place, (kind, name, category) in enumerate(_designed(preprocessing, group.modality)):
             shared = {
                 "modality": modalities.index(group.modality),
+                "column": places[name],
                 "mean": float(scaler.mean_[place]),
                 "scale": float(scaler.scale_[place]),
             }
-            if name.startswith(_INDICATOR):
-                made.append(Term("missing", column=places[name.removeprefix(_INDICATOR)], **shared))
-            elif name in of_category:
-                column, category = of_category[name]
-                counted = _counted(columns[places[column]].categories, category, kept[column])
-                made.append(Term("category", column=places[column], categories=counted, **shared))
-            else:
-                made.append(
-                    Term(
-                        "number",
-                        column=places[name],
-                        lower=float(bounds.lower_[name]),
-                        upper=float(bounds.upper_[name]),
-                        fill=float(medians[name]),
-                        **shared,
-                    )
-                )
+            if kind == "category":
+                shared["categories"] = _counted(columns[places[name]].categories, category, kept[name])
+            elif kind == "number":
+                bound = {"lower": float(bounds.lower_[name]), "upper": float(bounds.upper_[name])}
+                shared |= {**bound, "fill": float(medians[name])}
+            made.append(Term(kind, **shared))
     return tuple(made)
 
 

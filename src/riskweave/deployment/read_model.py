@@ -16,7 +16,9 @@ _NEVER = (np.zeros(0), np.zeros(0))
 """Baseline hazard of a cause without training events."""
 
 
-def read_model(estimator: Any, *, columns: int, times: Sequence[float]) -> Cox | Boosted | Weibull | Network:
+def read_model(
+    estimator: Any, *, columns: int, times: Sequence[float], fewest: int = FEWEST_IN_LEAF
+) -> Cox | Boosted | Weibull | Network:
     """Return what an estimator learnt.
 
     Parameters
@@ -26,6 +28,8 @@ def read_model(estimator: Any, *, columns: int, times: Sequence[float]) -> Cox |
         Of the design.
     times : sequence of float
         Days at which risks are wanted, increasing.
+    fewest : int
+        Training rows that a leaf of a tree must have: so many are never those of fewer than ten people.
 
     Raises
     ------
@@ -40,7 +44,7 @@ def read_model(estimator: Any, *, columns: int, times: Sequence[float]) -> Cox |
     }
     kind = type(estimator).__name__
     if kind in readers:
-        return readers[kind](estimator, columns, times)
+        return readers[kind](estimator, columns, times, fewest)
     network = getattr(estimator, "network", None)
     if network is not None and network[1].kind in {*HEADS, DEEP_SURV}:
         head = network[1]
@@ -54,7 +58,7 @@ def read_model(estimator: Any, *, columns: int, times: Sequence[float]) -> Cox |
     )
 
 
-def _cox(estimator: Any, columns: int, times: Sequence[float]) -> Cox:  # noqa: ARG001
+def _cox(estimator: Any, columns: int, times: Sequence[float], fewest: int) -> Cox:  # noqa: ARG001
     zeros, hazards = np.zeros(columns), [cause.hazard for cause in estimator._fitted]
     return Cox(
         np.stack([zeros if hazard is None else hazard.coefficients for hazard in hazards]),
@@ -63,20 +67,20 @@ def _cox(estimator: Any, columns: int, times: Sequence[float]) -> Cox:  # noqa: 
     )
 
 
-def _boosted(estimator: Any, columns: int, times: Sequence[float]) -> Boosted:  # noqa: ARG001
+def _boosted(estimator: Any, columns: int, times: Sequence[float], fewest: int) -> Boosted:  # noqa: ARG001
     causes = estimator._fitted
     return Boosted(
         [
-            _trees([], rate=0.0, centre=0.0)
+            _trees([], rate=0.0, centre=0.0, fewest=fewest)
             if each is None
-            else _trees(each.trees, rate=each.learning_rate, centre=each.centre)
+            else _trees(each.trees, rate=each.learning_rate, centre=each.centre, fewest=fewest)
             for each in causes
         ],
         [_NEVER if each is None else (each.baseline.times, each.baseline.cumulative) for each in causes],
     )
 
 
-def _weibull(estimator: Any, columns: int, times: Sequence[float]) -> Weibull:
+def _weibull(estimator: Any, columns: int, times: Sequence[float], fewest: int) -> Weibull:  # noqa: ARG001
     from riskweave.survival.weibull import combined_at
 
     causes = estimator._fitted
@@ -88,17 +92,18 @@ def _weibull(estimator: Any, columns: int, times: Sequence[float]) -> Weibull:
     )
 
 
-def _trees(grown: Sequence[Any], *, rate: float, centre: float) -> Trees:
+def _trees(grown: Sequence[Any], *, rate: float, centre: float, fewest: int) -> Trees:
     """Return the trees of a cause: scikit-learn's nodes as splits and leaves."""
     roots, columns, thresholds, left, right, leaves = [], [], [], [], [], []
     for tree in grown:
         splits = tree.children_left >= 0
-        fewest = int(tree.n_node_samples[~splits].min())
-        if fewest < FEWEST_IN_LEAF:
+        rows = int(tree.n_node_samples[~splits].min())
+        if rows < fewest:
+            why = "" if fewest == FEWEST_IN_LEAF else ": nine people have up to as many index times together"
             raise DataError(
                 "models.joblib",
-                f"a tree has a leaf of {fewest} training rows, which tells about single people",
-                f"Train with `min_samples_leaf` of at least {FEWEST_IN_LEAF}, in the space of a search too",
+                f"a tree has a leaf of {rows} training rows, which may tell about single people{why}",
+                f"Train with `min_samples_leaf` of at least {fewest}, in the space of a search too",
             )
         place = np.where(splits, len(columns) + np.cumsum(splits) - 1, -len(leaves) - np.cumsum(~splits))
         roots.append(int(place[0]))

@@ -25,6 +25,7 @@ __all__ = [
     "Input",
     "Member",
     "Network",
+    "Recalibrated",
     "Recipe",
     "Term",
     "Trees",
@@ -69,7 +70,10 @@ class Input:
     limits : tuple of float
         Lowest and highest value that can be, in the model's unit; may be infinite.
     usual : tuple of float
-        1st and 99th percentile of the training rows; infinite where they are unknown.
+        1st and 99th percentile of the training rows, less extreme ones where fewer than ten people would be beyond;
+        infinite where they are unknown.
+    usual_share : float
+        Share of the people between the two.
     typical : float
         Their median; NaN where it is unknown.
     required : bool
@@ -91,6 +95,7 @@ class Input:
     units: tuple[Unit, ...] = ()
     limits: tuple[float, float] = (-np.inf, np.inf)
     usual: tuple[float, float] = (-np.inf, np.inf)
+    usual_share: float = 0.98
     typical: float = np.nan
     required: bool = False
     categories: tuple[str, ...] = ()
@@ -135,7 +140,8 @@ class Column:
     categories : tuple of str
         Of a category: all that the tables hold, in the order of the input.
     usual : tuple of float
-        1st and 99th percentile of the training rows.
+        As of `Input`.
+    usual_share : float
     """
 
     name: str
@@ -148,6 +154,7 @@ class Column:
     description: str = ""
     categories: tuple[str, ...] = ()
     usual: tuple[float, float] = (-np.inf, np.inf)
+    usual_share: float = 0.98
 
 
 @dataclass(frozen=True)
@@ -327,6 +334,23 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Recalibrated:
+    """How the mean risk of one cause is recalibrated: see `riskweave.evaluation.recalibration.Recalibration`.
+
+    Attributes
+    ----------
+    reference : float64 array (times,)
+        Centre of log(-log(1 - risk)), which never falls.
+    intercept, slope : float
+        0 and 1 leave risks as they are.
+    """
+
+    reference: np.ndarray
+    intercept: float
+    slope: float
+
+
+@dataclass(frozen=True)
 class Recipe:
     """All that a module computes.
 
@@ -342,6 +366,8 @@ class Recipe:
     ecg : EcgFeatures or None
         Block of the study whose recordings are read.
     image : ImageFeatures or None
+    recalibration : tuple of Recalibrated
+        Of each cause; empty: the risks are the models' own.
     """
 
     study: str
@@ -357,3 +383,4 @@ class Recipe:
     members: tuple[Member, ...]
     ecg: EcgFeatures | None = None
     image: ImageFeatures | None = None
+    recalibration: tuple[Recalibrated, ...] = ()

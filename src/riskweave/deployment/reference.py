@@ -5,14 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 
 from riskweave.deployment.order import Recorded
+from riskweave.deployment.recalibrate import recalibrated
+from riskweave.evaluation.recalibration import Recalibration
 from riskweave.modalities.registry import find_modality
 from riskweave.survival.preprocessing import FeatureTable
 from riskweave.survival.sets import StoredSet
+from riskweave.survival.stored_models import load_models
 
 __all__ = ["reference_risks"]
 
@@ -26,6 +28,7 @@ def reference_risks(
     recorded: Mapping[str, Recorded],
     subjects: pd.Index,
     times: Sequence[float],
+    recalibration: Sequence[Recalibration] = (),
     double: bool = False,
 ) -> np.ndarray:
     """Predict subjects as new ones: encoders embed them by the mean of their networks, whoever was trained on.
@@ -33,7 +36,7 @@ def reference_risks(
     Parameters
     ----------
     models : Path
-        ``models.joblib``. It is a pickle: open none that others made.
+        ``models.joblib``.
     sets : sequence of StoredSet
         Feature sets in the experiment's order; their stored embeddings, in which training rows are embedded by the
         network that did not see them, are not looked at.
@@ -41,20 +44,23 @@ def reference_risks(
     subjects : Index of subject_id
     times : sequence of float
         Days.
+    recalibration : sequence of Recalibration
+        Of each cause; empty: the risks are the models' own.
     double : bool
         Run the networks in double precision: by so much the pipeline's own single precision rounds.
 
     Returns
     -------
     float64 array (n, causes, times)
-        The mean over the models of all folds.
+        The mean over the models of all folds, recalibrated.
     """
-    folds = joblib.load(models)["folds"]
+    folds = load_models(models)["folds"]
     each = [
         _risks(content, _tables(sets, recorded, fold, subjects, double=double), subjects, times, double)
         for fold, content in folds.items()
     ]
-    return np.mean(each, axis=0)
+    mean = np.mean(each, axis=0)
+    return recalibrated(recalibration, mean) if recalibration else mean
 
 
 def _tables(

@@ -5,66 +5,54 @@ from typing import Any
 
 from riskweave.deployment.order import Order
 from riskweave.deployment.recipe import Column, Input, Recipe, Unit
+from riskweave.deployment.texts import TOLD, Texts, in_german, with_texts
 from riskweave.modalities.ecg import LEADS
+from riskweave.study.features import ImageFeatures
 
 __all__ = ["ABI", "SCHEMA_FORMAT", "schema_of"]
 
 SCHEMA_FORMAT = 1
-ABI = 1
+ABI = 2
 """Version of the interface of model.wasm (``c/riskweave.h``)."""
 
-_GERMAN = {
-    "Age": "Alter", "Sex": "Geschlecht", "female": "weiblich", "male": "männlich", "other": "anderes",
-    "Centre": "Zentrum", "Bmi": "BMI", "BMI": "BMI", "Creatinine": "Kreatinin", "Haemoglobin": "Hämoglobin",
-    "Triglycerides": "Triglyzeride", "Platelet": "Thrombozyten", "Admissions": "Krankenhausaufenthalte",
-    "Glucose": "Glukose", "Cholesterol": "Cholesterin", "Height": "Größe", "Weight": "Gewicht", "Smoke": "Rauchen",
-}  # fmt: skip
-"""What names mean that need no study to tell them."""
 
-
-def schema_of(recipe: Recipe, order: Order) -> dict[str, Any]:
+def schema_of(recipe: Recipe, order: Order, *, same_day: bool = True) -> dict[str, Any]:
     """Return the content of ``schema.json``: plain values, null for what is infinite or unknown.
 
     Parameters
     ----------
     recipe : Recipe
     order : Order
-        Its block ``deployment`` gives the texts.
+        Its block ``deployment`` gives the texts; those of the study that it lacks are put in with the bundle
+        (`riskweave.deployment.texts`).
+    same_day : bool
+        Whether events dated to the day of prediction alone counted in training.
     """
     told, endpoint = order.deployment, order.outcome
-    english = told.target.get("en", _described(endpoint.description) or recipe.endpoint)
-    target = {"en": english, "de": told.target.get("de", english)}
-    title = told.title.get("en", f"Risk of {recipe.endpoint}")
-    return {
+    texts = Texts.of({"description": endpoint.description, **told.model_dump(include=TOLD)})
+    facts = {
         "format": SCHEMA_FORMAT,
         "abi": ABI,
         "study": recipe.study,
         "endpoint": recipe.endpoint,
         "experiment": recipe.experiment,
-        "title": {"en": title, "de": told.title.get("de", title)},
-        "question": order.question,
-        "intended_use": dict(told.intended_use),
-        "not_for": dict(told.not_for),
-        "target": target,
         "causes": [
-            {"name": name, "label": target if place == 0 else _competing(endpoint, place)}
+            {"name": name, "label": {} if place == 0 else _competing(endpoint, place)}
             for place, name in enumerate(recipe.causes)
         ],
         "times": list(recipe.times),
         "horizons": list(recipe.horizons),
         "members": len(recipe.members),
         "made_by": told.model,
+        "recalibration": [{"intercept": each.intercept, "slope": each.slope} for each in recipe.recalibration] or None,
         "modalities": list(recipe.modalities),
+        "same_day": same_day,
         "inputs": [_input(each) for each in recipe.inputs],
         "columns": [_column(each, recipe) for each in recipe.columns],
         "ecg": _ecg(recipe),
-        "image": None if recipe.image is None else {"size": recipe.image.size, "modality": "image"},
+        "image": None if recipe.image is None else _image(recipe.image),
     }
-
-
-def _described(text: str) -> str:
-    """Return a description without what follows its first clause, such as `death competes`."""
-    return text.split(";", 1)[0].strip().rstrip(".")
+    return with_texts(facts, texts)
 
 
 def _competing(endpoint: Any, place: int) -> dict[str, str]:
@@ -79,12 +67,6 @@ def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _texts(label: dict[str, str]) -> dict[str, str]:
-    """Return the label; in German what is known in general, where the study told nothing of its own."""
-    english, german = label["en"], label.get("de", label["en"])
-    return {"en": english, "de": _GERMAN.get(english, german) if german == english else german}
-
-
 def _unit(unit: Unit) -> dict[str, Any]:
     return {"label": unit.label, "ucum": unit.ucum, "factor": unit.factor, "offset": unit.offset}
 
@@ -93,17 +75,18 @@ def _input(asked: Input) -> dict[str, Any]:
     made: dict[str, Any] = {
         "name": asked.name,
         "kind": asked.kind,
-        "label": _texts(dict(asked.label)),
+        "label": in_german(dict(asked.label)),
         "description": dict(asked.description),
         "required": asked.required,
     }
     if asked.kind == "category":
-        listed = [{"name": name, "label": _texts({"en": name})} for name in asked.categories]
+        listed = [{"name": name, "label": in_german({"en": name})} for name in asked.categories]
         return {**made, "categories": listed}
     numbers = {
         "units": [_unit(unit) for unit in asked.units],
         "limits": [_number(value) for value in asked.limits],
         "usual": [_number(value) for value in asked.usual],
+        "usual_share": asked.usual_share,
         "typical": _number(asked.typical),
     }
     if asked.kind == "number":
@@ -123,11 +106,22 @@ def _column(column: Column, recipe: Recipe) -> dict[str, Any]:
         "unit": column.unit,
         "description": column.description,
         "usual": [_number(value) for value in column.usual],
+        "usual_share": column.usual_share,
     }
+
+
+def _image(block: ImageFeatures) -> dict[str, Any]:
+    return {"size": block.size, "window": block.window, "modality": "image"}
 
 
 def _ecg(recipe: Recipe) -> dict[str, Any] | None:
     if recipe.ecg is None:
         return None
     block = recipe.ecg
-    return {"leads": list(LEADS), "rate": block.sampling_rate, "seconds": block.seconds, "modality": "ecg"}
+    return {
+        "leads": list(LEADS),
+        "rate": block.sampling_rate,
+        "seconds": block.seconds,
+        "window": block.window,
+        "modality": "ecg",
+    }

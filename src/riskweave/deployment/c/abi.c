@@ -5,6 +5,7 @@
 #include "internal.h"
 
 #define MAX_SAMPLES 1800000
+#define MAX_STORED (1 << 26) /* numbers of a file: what 64 MB may hold */
 #define MAX_EDGE 16384
 #define MAX_RECORDS (1 << 20)
 
@@ -19,6 +20,12 @@ typedef struct {
   int width, height, format; /* of the image */
 } recording;
 
+/* Numbers as a file stores them, behind the layouts of the leads. */
+typedef struct {
+  rw_layout *layout; /* [RW_LEADS] */
+  int count, bytes;
+} rw_stored;
+
 static struct {
   int ready;
   int events, sorted;
@@ -26,11 +33,19 @@ static struct {
   int records;
   double (*record)[4];
   recording ecg, image;
+  rw_stored stored; /* of the ECG, until it is decoded */
+  int decoded;      /* files of it that were */
+  int lead[RW_LEADS];
 } state;
 
 static void forget(recording *some) {
   free(some->raw);
   memset(some, 0, sizeof *some);
+}
+
+static void forget_stored(void) {
+  free(state.stored.layout);
+  memset(&state.stored, 0, sizeof state.stored);
 }
 
 static void no_results(void) {
@@ -48,6 +63,7 @@ RW_EXPORT(rw_reset) void rw_reset(void) {
   state.events = 0;
   state.sorted = state.ready = 1;
   forget(&state.ecg);
+  forget_stored();
   forget(&state.image);
   rw_records(0);
   no_results();
@@ -152,20 +168,65 @@ RW_EXPORT(rw_check) int rw_check(int input, double value, int unit) {
 RW_EXPORT(rw_ecg) double *rw_ecg(int samples, double rate) {
   begin();
   forget(&state.ecg);
+  forget_stored();
   if (!rw_model.read_ecg || samples < 1 || samples > MAX_SAMPLES / RW_LEADS) return NULL;
   state.ecg.raw = malloc(sizeof(double) * RW_LEADS * (size_t)samples);
   state.ecg.samples = samples;
   state.ecg.rate = rate;
   state.ecg.given = state.ecg.used = state.ecg.raw != NULL;
+  state.decoded = 0;
   return state.ecg.raw;
 }
 
+RW_EXPORT(rw_ecg_stored) void *rw_ecg_stored(int count, int bytes) {
+  forget_stored();
+  if (!state.ecg.raw || count < 1 || count > MAX_STORED || (bytes != 2 && bytes != 4)) return NULL;
+  size_t layouts = sizeof(rw_layout) * RW_LEADS;
+  rw_layout *room = malloc(layouts + (size_t)count * (size_t)bytes);
+  if (room) {
+    memset(room, 0, layouts);
+    state.stored = (rw_stored){room, count, bytes};
+  }
+  return room;
+}
+
+/* Decode the leads of a file; what no file had is missing. 0 when the file does not hold what is asked for. */
+static int decode_file(double *leads) {
+  const rw_stored *stored = &state.stored;
+  int samples = state.ecg.samples, whole = 1;
+  for (int i = 0; i < RW_LEADS; i++) {
+    const rw_layout *by = stored->layout + i;
+    double *lead = leads + i * samples;
+    int there = by->step != 0, held = there && rw_lead_within(by, stored->count, samples);
+    whole &= there == held;
+    if (held) {
+      state.lead[i] = rw_lead_decode(*by, stored->layout + RW_LEADS, stored->bytes, lead, samples);
+    } else if (!state.decoded) {
+      for (int k = 0; k < samples; k++) lead[k] = NAN;
+      state.lead[i] = RW_LEAD_NONE;
+    }
+  }
+  state.decoded++;
+  return whole;
+}
+
+RW_EXPORT(rw_ecg_leads) const int *rw_ecg_leads(void) {
+  double *leads = state.ecg.raw;
+  int samples = state.ecg.samples, whole = leads != NULL;
+  if (state.stored.layout)
+    whole = decode_file(leads);
+  else
+    for (int i = 0; leads && i < RW_LEADS; i++) state.lead[i] = rw_lead_kind(leads + i * samples, samples);
+  forget_stored();
+  return whole ? state.lead : NULL;
+}
+
 RW_EXPORT(rw_image) void *rw_image(int width, int height, int format) {
-  static const size_t bytes[] = {sizeof(float), 3, 4};
+  static const size_t bytes[] = {sizeof(float), 3, 4, 1};
   begin();
   forget(&state.image);
   if (!rw_model.read_image || width < 1 || height < 1 || width > MAX_EDGE || height > MAX_EDGE) return NULL;
-  if (format < 0 || format > 2) return NULL;
+  if (format < 0 || format > 3) return NULL;
   state.image = (recording){.width = width, .height = height, .format = format};
   state.image.raw = malloc(bytes[format] * (size_t)width * (size_t)height);
   state.image.given = state.image.used = state.image.raw != NULL;
@@ -188,6 +249,7 @@ static void embed(int kind, const float *prepared) {
 
 static int read_ecg(void) {
   recording *ecg = &state.ecg;
+  if (state.stored.layout) rw_ecg_leads();
   return rw_model.read_ecg(ecg->raw, ecg->samples, ecg->rate, rw_memory.ecg_prepared, rw_memory.ecg_measured);
 }
 
@@ -197,7 +259,11 @@ static int read_image(void) {
   if (image->format) {
     float *grey = malloc(sizeof(float) * (size_t)pixels);
     if (!grey) return RW_MEMORY;
-    rw_model.grey(image->raw, pixels, image->format == 1 ? 3 : 4, grey);
+    const unsigned char *bytes = image->raw;
+    if (image->format == 3)
+      for (int i = 0; i < pixels; i++) grey[i] = bytes[i];
+    else
+      rw_model.grey(bytes, pixels, image->format == 1 ? 3 : 4, grey);
     free(image->raw);
     image->raw = grey;
   }
@@ -262,7 +328,7 @@ static void make_columns(void) {
   }
 }
 
-/* The deployed risk is the mean over the members. */
+/* The deployed risk is the mean over the members, recalibrated where the model says so. */
 static void predict(void) {
   int cells = rw_model.causes * rw_model.times;
   const float *embedding = rw_memory.embedding;
@@ -273,9 +339,11 @@ static void predict(void) {
     rw_make_design(member, embedding, state.ecg.used, state.image.used);
     member->predict(member, rw_memory.design, own);
     for (int i = 0; i < cells; i++) rw_memory.risks[i] += own[i];
+    rw_recalibrate(own);
     embedding += member->embeddings;
   }
   for (int i = 0; i < cells; i++) rw_memory.risks[i] /= rw_model.members;
+  rw_recalibrate(rw_memory.risks);
 }
 
 RW_EXPORT(rw_predict) int rw_predict(void) {
@@ -290,10 +358,7 @@ RW_EXPORT(rw_predict) int rw_predict(void) {
   return RW_OK;
 }
 
-RW_EXPORT(rw_present) int rw_present(int modality) {
-  return modality >= 0 && modality < rw_model.modalities && rw_memory.present[modality];
-}
-
+RW_EXPORT(rw_present) const unsigned char *rw_present(void) { return rw_memory.present; }
 RW_EXPORT(rw_risks) const double *rw_risks(void) { return rw_memory.risks; }
 RW_EXPORT(rw_member_risks) const double *rw_member_risks(void) { return rw_memory.member_risks; }
 RW_EXPORT(rw_columns) const double *rw_columns(void) { return rw_memory.column; }

@@ -8,8 +8,19 @@
 static const double MEASURED_SECONDS = 10, MEASURED_RATE = 500, MEASURED_LOW = 0.5, MEASURED_HIGH = 40;
 static const double MARGIN_SECONDS = 2, SHORTEST_SECONDS = 1, LOWEST_RATE = 50, HIGHEST_RATE = 10000;
 
+/* Whether a lead has no gaps: x - x is 0 of a number, and not of anything else. */
+static int is_whole(const double *lead, int samples) {
+  v128_t gaps = wasm_i64x2_splat(0);
+  for (int i = 0; i + 1 < samples; i += 2) {
+    v128_t two = wasm_v128_load(lead + i);
+    gaps = wasm_v128_or(gaps, wasm_f64x2_sub(two, two));
+  }
+  return !wasm_v128_any_true(gaps) && isfinite(lead[samples - 1]);
+}
+
 /* Join gaps by a line, in place, as numpy.interp; whether the lead has a sample. */
 static int fill_gaps(double *lead, int samples) {
+  if (is_whole(lead, samples)) return 1;
   int last = -1; /* the last sample that is there */
   for (int i = 0; i < samples; i++) {
     if (!isfinite(lead[i])) continue;
@@ -21,41 +32,58 @@ static int fill_gaps(double *lead, int samples) {
   return last >= 0;
 }
 
-/* Within 0.01 mV in at least half of all half seconds. */
-static int is_flat(const double *lead, int samples, double rate) {
-  int window = rw_min(rw_round(rate / 2), samples), windows = samples / window, quiet = 0;
-  for (int w = 0; w < windows; w++, lead += window) {
-    double low = lead[0], high = lead[0];
-    for (int i = 1; i < window; i++) {
-      low = lead[i] < low ? lead[i] : low;
-      high = lead[i] > high ? lead[i] : high;
+typedef struct { double low, high; } extremes;
+
+static extremes extremes_of(const double *lead, int samples) {
+  rw_two low[2], high[2];
+  for (int k = 0; k < 2; k++) low[k] = high[k] = (rw_two){lead[0], lead[0]};
+  int i = 0;
+  for (; i + 3 < samples; i += 4)
+    for (int k = 0; k < 2; k++) {
+      rw_two at = ((const rw_two *)(lead + i))[k];
+      low[k] = rw_lower(low[k], at);
+      high[k] = rw_higher(high[k], at);
     }
-    quiet += high - low < 0.01;
+  for (; i < samples; i++) {
+    low[0] = rw_lower(low[0], ((rw_two){lead[i], lead[i]}));
+    high[0] = rw_higher(high[0], ((rw_two){lead[i], lead[i]}));
+  }
+  rw_two lowest = rw_lower(low[0], low[1]), highest = rw_higher(high[0], high[1]);
+  return (extremes){fmin(lowest[0], lowest[1]), fmax(highest[0], highest[1])};
+}
+
+/* Within 0.01 mV in at least half of all half seconds; the extremes of the whole lead. */
+static int is_flat(const double *lead, int samples, double rate, extremes *whole) {
+  int window = rw_min(rw_round(rate / 2), samples), windows = samples / window, quiet = 0;
+  *whole = (extremes){lead[0], lead[0]};
+  for (int from = 0; from < samples; from += window) {
+    extremes own = extremes_of(lead + from, rw_min(window, samples - from));
+    quiet += from / window < windows && own.high - own.low < 0.01;
+    *whole = (extremes){fmin(whole->low, own.low), fmax(whole->high, own.high)};
   }
   return 2 * quiet >= windows;
 }
 
-static int longest_run(const double *lead, int samples, double value) {
-  int longest = 0, run = 0;
-  for (int i = 0; i < samples; i++) {
-    run = lead[i] == value ? run + 1 : 0;
-    longest = rw_max(longest, run);
+/* Whether the lead has so many times the same value running: one of them is at a multiple of that many. */
+static int stays(const double *lead, int samples, double value, int run) {
+  for (int at = 0; at < samples; at += run) {
+    if (lead[at] != value) continue;
+    int first = at, behind = at + 1;
+    while (first > 0 && lead[first - 1] == value) first--;
+    while (behind < samples && lead[behind] == value) behind++;
+    if (behind - first >= run) return 1;
   }
-  return longest;
+  return 0;
 }
 
 /* Whether the lead stays at its highest or lowest value, over 1 mV from the median. `room` is double[samples]. */
-static int is_clipped(const double *lead, int samples, double rate, double *room) {
+static int is_clipped(const double *lead, int samples, double rate, extremes whole, double *room) {
   int run = rw_max(rw_round(0.02 * rate), 3);
-  double extremes[2] = {lead[0], lead[0]};
-  for (int i = 1; i < samples; i++) {
-    extremes[0] = lead[i] > extremes[0] ? lead[i] : extremes[0];
-    extremes[1] = lead[i] < extremes[1] ? lead[i] : extremes[1];
-  }
-  for (int e = 0; e < 2; e++) {
-    if (longest_run(lead, samples, extremes[e]) < run) continue;
+  for (int low = 0; low < 2; low++) {
+    double value = low ? whole.low : whole.high;
+    if (!stays(lead, samples, value, run)) continue;
     memcpy(room, lead, (size_t)samples * sizeof *room);
-    if (fabs(extremes[e] - rw_median(room, samples)) > 1) return 1;
+    if (fabs(value - rw_median(room, samples)) > 1) return 1;
   }
   return 0;
 }
@@ -65,12 +93,11 @@ static int noise(const double *signal, int samples, double rate, const int usabl
   *answer = NAN;
   if (rate < 125) return 0;
   size_t size = (size_t)samples * RW_LEADS;
-  double *fast = malloc((size + (size_t)samples) * sizeof *fast), medians[RW_LEADS];
+  double *fast = malloc((size + 2 * (size_t)samples) * sizeof *fast), medians[RW_LEADS];
   if (!fast) return RW_MEMORY;
-  memcpy(fast, signal, size * sizeof *fast);
   rw_section highpass[1];
   rw_butter_highpass(40, rate, highpass);
-  int failed = rw_filtfilt(highpass, 1, 9, fast, samples); /* 9: scipy's padding for one section */
+  int failed = rw_filtfilt(highpass, 1, 9, signal, fast, samples); /* 9: scipy's padding for one section */
   if (!failed) {
     rw_lead_medians(fast, samples, 1, fast + size, medians);
     int count = 0;
@@ -92,10 +119,11 @@ static int quality(double *leads, int stride, int samples, double rate, int usab
   for (int l = 0; l < RW_LEADS; l++) {
     double *lead = leads + (size_t)l * (size_t)stride;
     int present = fill_gaps(lead, samples);
-    usable[l] = present && !is_flat(lead, samples, rate);
+    extremes whole;
+    usable[l] = present && !is_flat(lead, samples, rate, &whole);
     missing += !present;
     flat += present && !usable[l];
-    clipped += usable[l] && is_clipped(lead, samples, rate, room);
+    clipped += usable[l] && is_clipped(lead, samples, rate, whole, room);
     if (!usable[l]) memset(lead, 0, (size_t)samples * sizeof *lead);
   }
   free(room);
@@ -117,9 +145,26 @@ static double *comparable(const double *signal, int samples, double rate, double
   rw_butter_bandpass(low, high, target, bandpass);
   /* One period of the lower edge settles the slow part of the filter before the signal begins. */
   int padding = (int)fmin(*count - 1, rint(target / low));
-  if (!rw_filtfilt(bandpass, 2, padding, out, *count)) return out;
+  if (!rw_filtfilt(bandpass, 2, padding, out, out, *count)) return out;
   free(out);
   return NULL;
+}
+
+/* From leads, each double[stride], to the leads of a moment side by side. */
+static void side_by_side(const double *leads, int stride, int samples, double *signal) {
+  for (int i = 0; i < samples; i++, signal += RW_LEADS) {
+    const double *lead = leads + i;
+    if (i + 1 == samples) {
+      for (int l = 0; l < RW_LEADS; l++) signal[l] = lead[(size_t)l * (size_t)stride];
+      break;
+    }
+    for (int l = 0; l < RW_LEADS; l += 2, lead += 2 * (size_t)stride) {
+      rw_two one = *(const rw_two *)lead, other = *(const rw_two *)(lead + stride);
+      *(rw_two *)(signal + l) = __builtin_shufflevector(one, other, 0, 2);
+      *(rw_two *)(signal + RW_LEADS + l) = __builtin_shufflevector(one, other, 1, 3);
+    }
+    i++, signal += RW_LEADS;
+  }
 }
 
 static int prepare(const double *signal, int samples, double rate, float *prepared) {
@@ -155,9 +200,7 @@ int rw_ecg_read(double *leads, int samples, double rate, float *prepared, double
   if (failed) return failed;
   double *signal = malloc((size_t)read * RW_LEADS * sizeof *signal);
   if (!signal) return RW_MEMORY;
-  for (int i = 0; i < read; i++) {
-    for (int l = 0; l < RW_LEADS; l++) signal[(size_t)i * RW_LEADS + l] = leads[(size_t)l * (size_t)samples + i];
-  }
+  side_by_side(leads, samples, read, signal);
   failed = noise(signal, read, rate, usable, &measured[RW_NOISE]);
   if (!failed) failed = prepare(signal, read, rate, prepared);
   if (!failed && rw_model.ecg_measured) failed = measure(signal, read, rate, seconds, usable, measured);

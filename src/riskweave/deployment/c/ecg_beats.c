@@ -48,20 +48,33 @@ void rw_smooth(const double *values, int samples, int columns, int size, double 
   }
 }
 
-/* The median over blocks of 1.5 s of the block's highest value, in one column. */
-static double typical_peak(const double *values, int columns, search *s) {
+/* The median over blocks of 1.5 s of the block's highest activity. */
+static double typical_peak(search *s) {
   int block = rw_min(rw_round(1.5 * s->rate), s->samples), blocks = s->samples / block;
+  const double *at = s->activity;
   for (int b = 0; b < blocks; b++) {
-    const double *at = values + (size_t)b * (size_t)block * (size_t)columns;
-    double highest = at[0];
-    for (int i = 1; i < block; i++) {
-      at += columns;
-      highest = *at > highest ? *at : highest;
-    }
+    double highest = *at++;
+    for (int i = 1; i < block; i++, at++) highest = *at > highest ? *at : highest;
     s->room[b] = highest;
   }
   return rw_median(s->room, blocks);
 }
+
+/* The same of the energy of two leads from `lead` on. */
+static void typical_energy(search *s, int lead, double typical[2]) {
+  int block = rw_min(rw_round(1.5 * s->rate), s->samples), blocks = s->samples / block;
+  const double *at = s->energy + lead;
+  for (int b = 0; b < blocks; b++) {
+    rw_two highest = *(const rw_two *)at;
+    at += RW_LEADS;
+    for (int i = 1; i < block; i++, at += RW_LEADS) highest = rw_higher(highest, *(const rw_two *)at);
+    s->room[b] = highest[0];
+    s->room[blocks + b] = highest[1];
+  }
+  for (int l = 0; l < 2; l++) typical[l] = rw_median(s->room + l * blocks, blocks);
+}
+
+static rw_two root_of(rw_two a) { return (rw_two)wasm_f64x2_sqrt((v128_t)a); }
 
 /* Energy of the slopes in the band of the QRS complex, each lead's against its own typical beat, and their median. 0,
  * RW_MEMORY, or -1 where no lead has a beat. */
@@ -69,17 +82,21 @@ static int find_activity(search *s, const int usable[RW_LEADS]) {
   rw_section bandpass[2];
   rw_butter_bandpass(5, fmin(18, 0.45 * s->rate), s->rate, bandpass);
   int padding = rw_min(s->samples - 1, rw_round(s->rate / 2));
-  if (rw_filtfilt(bandpass, 2, padding, s->filtered, s->samples)) return RW_MEMORY;
+  if (rw_filtfilt(bandpass, 2, padding, s->filtered, s->filtered, s->samples)) return RW_MEMORY;
   rw_gradient(s->filtered, s->samples, s->energy);
   size_t size = (size_t)s->samples * RW_LEADS;
   for (size_t i = 0; i < size; i++) s->filtered[i] = s->energy[i] * s->energy[i];
   rw_smooth(s->filtered, s->samples, RW_LEADS, rw_max(rw_round(0.12 * s->rate), 1), s->energy);
   /* The moving sum of a silent stretch may round to below zero. */
-  for (size_t i = 0; i < size; i++) s->energy[i] = s->energy[i] > 0 ? s->energy[i] : 0;
+  for (size_t i = 0; i < size; i += 2) {
+    rw_two *at = (rw_two *)(s->energy + i);
+    *at = rw_higher((rw_two){0}, *at);
+  }
   double highest = 0;
   int known[RW_LEADS], leads = 0;
+  for (int l = 0; l < RW_LEADS; l += 2) typical_energy(s, l, s->scale + l);
   for (int l = 0; l < RW_LEADS; l++) {
-    s->scale[l] = usable[l] ? typical_peak(s->energy + l, RW_LEADS, s) : 0;
+    if (!usable[l]) s->scale[l] = 0;
     highest = fmax(highest, s->scale[l]);
   }
   /* A thousandth of the highest amplitude is no beat, but the rounding errors of a silent lead. */
@@ -88,10 +105,15 @@ static int find_activity(search *s, const int usable[RW_LEADS]) {
     else s->scale[l] = 0;
   }
   if (!leads) return -1;
-  for (int i = 0; i < s->samples; i++) {
-    double values[RW_LEADS];
-    for (int k = 0; k < leads; k++) values[k] = sqrt(s->energy[(size_t)i * RW_LEADS + known[k]] / s->scale[known[k]]);
-    s->activity[i] = rw_median(values, leads);
+  for (int i = 0; i < s->samples; i += 2) {
+    const double *one = s->energy + (size_t)i * RW_LEADS, *next = i + 1 < s->samples ? one + RW_LEADS : one;
+    rw_two values[RW_LEADS];
+    for (int k = 0; k < leads; k++) values[k] = (rw_two){one[known[k]], next[known[k]]} / s->scale[known[k]];
+    /* The median of the roots: they are in the order of what they are the roots of. */
+    rw_middle middle = rw_few_middles(values, leads);
+    rw_two median = (root_of(middle.below) + root_of(middle.above)) / 2;
+    s->activity[i] = median[0];
+    if (i + 1 < s->samples) s->activity[i + 1] = median[1];
   }
   return 0;
 }
@@ -167,17 +189,17 @@ static int choose(search *s, int count, double typical) {
 }
 
 /* The sample near a peak where the leads together, each on its own scale, are farthest from their baseline. `room` is
- * double[2 * (2 * reach + 1)]. */
+ * double[3 * (2 * reach + 1)]. */
 static int refined(int peak, const double *signal, int samples, int reach, const double scale[RW_LEADS], double *room) {
   int first = rw_max(peak - reach, 0), count = rw_min(peak + reach + 1, samples) - first, best = 0;
-  double *height = room + count;
+  double *own = room + count, *height = own + count;
   memset(height, 0, (size_t)count * sizeof *height);
   for (int l = 0; l < RW_LEADS; l++) {
     if (!(scale[l] > 0)) continue;
     const double *lead = signal + (size_t)first * RW_LEADS + l;
-    for (int i = 0; i < count; i++) room[i] = lead[(size_t)i * RW_LEADS];
+    for (int i = 0; i < count; i++) room[i] = own[i] = lead[(size_t)i * RW_LEADS];
     double baseline = rw_median(room, count), unit = sqrt(scale[l]);
-    for (int i = 0; i < count; i++) height[i] += fabs(lead[(size_t)i * RW_LEADS] - baseline) / unit;
+    for (int i = 0; i < count; i++) height[i] += fabs(own[i] - baseline) / unit;
   }
   for (int i = 1; i < count; i++) best = height[i] > height[best] ? i : best;
   return first + best;
@@ -201,7 +223,7 @@ static int in_order(int *peaks, int count) {
 static int coarse_beats(search *s, const int usable[RW_LEADS]) {
   int state = find_activity(s, usable);
   if (state) return state < 0 ? 0 : -1;
-  double typical = typical_peak(s->activity, 1, s);
+  double typical = typical_peak(s);
   int count = local_maxima(s, 0.2 * typical);
   return choose(s, thin_out(s, count, rw_max(rw_round(0.22 * s->rate), 1)), typical);
 }
@@ -210,7 +232,7 @@ int *rw_ecg_beats(const double *signal, int samples, double rate, const int usab
   /* Above 40 Hz the signal holds nothing: every so many samples are enough. */
   int step = rw_max((int)floor(rate / 200), 1), reach = rw_round(0.08 * rate);
   search s = {.samples = (samples + step - 1) / step, .rate = rate / step};
-  size_t n = (size_t)s.samples, doubles = 2 * n * RW_LEADS + 2 * n + 2 * (2 * (size_t)reach + 1);
+  size_t n = (size_t)s.samples, doubles = 2 * n * RW_LEADS + 2 * n + 3 * (2 * (size_t)reach + 1);
   double *block = malloc(doubles * sizeof *block + n);
   s.peaks = malloc(n * sizeof *s.peaks);
   s.found = malloc(n * sizeof *s.found);

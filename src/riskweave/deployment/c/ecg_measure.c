@@ -42,35 +42,40 @@ static int measure_rhythm(const int *beats, int count, double rate, double *inte
 }
 
 /* The median over the beats, sample by sample: those that lie wholly in the signal, or, where none does, all, with the
- * signal continued by its ends. `room` is double[count]. */
-static void take_average(const double *signal, int samples, const int *beats, int count, double *room, average *beat) {
-  int before = beat->centre, after = beat->width - before, whole = 0;
+ * signal continued by its ends. `room` is double[count], `taken` is int[count]. */
+static void take_average(const double *signal, int samples, const int *beats, int count, double *room, int *taken,
+                         average *beat) {
+  int before = beat->centre, after = beat->width - before, whole = 0, many = 0;
   for (int b = 0; b < count; b++) whole += beats[b] >= before && beats[b] + after <= samples;
+  for (int b = 0; b < count; b++) {
+    if (!whole || (beats[b] >= before && beats[b] + after <= samples)) taken[many++] = beats[b] - before;
+  }
   for (int i = 0; i < beat->width; i++) {
-    for (int l = 0; l < RW_LEADS; l++) {
-      int taken = 0;
-      for (int b = 0; b < count; b++) {
-        if (whole && (beats[b] < before || beats[b] + after > samples)) continue;
-        int at = rw_min(rw_max(beats[b] - before + i, 0), samples - 1);
-        room[taken++] = signal[(size_t)at * RW_LEADS + l];
+    const double *row[RW_FEW];
+    for (int b = 0; b < many && many <= RW_FEW; b++)
+      row[b] = signal + (size_t)rw_min(rw_max(taken[b] + i, 0), samples - 1) * RW_LEADS;
+    for (int l = 0; l < RW_LEADS; l += 2) {
+      double *median = beat->at + (size_t)i * RW_LEADS + l;
+      rw_two few[RW_FEW];
+      for (int lane = 0; lane < 2 && many > RW_FEW; lane++) {
+        for (int b = 0; b < many; b++)
+          room[b] = signal[(size_t)rw_min(rw_max(taken[b] + i, 0), samples - 1) * RW_LEADS + l + lane];
+        median[lane] = rw_median(room, many);
       }
-      beat->at[(size_t)i * RW_LEADS + l] = rw_median(room, taken);
+      if (many > RW_FEW) continue;
+      for (int b = 0; b < many; b++) few[b] = *(const rw_two *)(row[b] + l);
+      rw_middle middle = rw_few_middles(few, many);
+      *(rw_two *)median = (middle.below + middle.above) / 2;
     }
   }
 }
 
 /* The lower quartile; the values are put into another order. numpy.quantile: linear between neighbours. */
 static double lower_quartile(double *values, int count) {
-  for (int i = 1; i < count; i++) {
-    double value = values[i];
-    int j = i;
-    for (; j > 0 && values[j - 1] > value; j--) values[j] = values[j - 1];
-    values[j] = value;
-  }
   double place = 0.25 * (count - 1), part = place - floor(place);
-  int low = (int)place, high = rw_min(low + 1, count - 1);
-  double step = values[high] - values[low];
-  return part >= 0.5 ? values[high] - step * (1 - part) : values[low] + step * part;
+  int rank = (int)place;
+  double low = rw_ranked(values, count, rank), high = rw_ranked(values, count, rw_min(rank + 1, count - 1));
+  return part >= 0.5 ? high - (high - low) * (1 - part) : low + (high - low) * part;
 }
 
 /* What is left of marks when runs shorter than `size` are dropped (a morphological opening). */
@@ -166,13 +171,14 @@ static int measure_beat(const double *signal, int samples, const int *beats, int
   beat.width = beat.centre + rw_round(AFTER * rate);
   size_t width = (size_t)beat.width;
   double interval = rw_median(intervals, count - 1);
-  double *block = malloc((2 * width * RW_LEADS + 2 * width) * sizeof *block + width);
+  double *block = malloc((2 * width * RW_LEADS + 2 * width) * sizeof *block + (size_t)count * sizeof(int) + width);
   if (!block) return RW_MEMORY;
   beat.at = block;
   double *slopes = beat.at + width * RW_LEADS, *slope = slopes + width * RW_LEADS, *room = slope + width;
-  take_average(signal, samples, beats, count, intervals, &beat);
+  int *taken = (int *)(room + width);
+  take_average(signal, samples, beats, count, intervals, taken, &beat);
   total_slope(&beat, usable, slopes, room, slope);
-  find_bounds(&beat, slope, room, (char *)(room + width));
+  find_bounds(&beat, slope, room, (char *)(taken + count));
   measured[RW_QRS_WIDTH] = 1e3 * (beat.end - beat.start) / rate;
   measure_amplitudes(&beat, usable, interval, room, measured);
   free(block);

@@ -68,17 +68,40 @@ static int any_infinite(const uint32_t *count) {
   return found != 0;
 }
 
+/* The same for whole greys below LEVELS, as most pictures have them: counted in one pass, by four counts so that equal
+ * neighbours do not wait for each other. Returns 0 when a grey is another number. */
+#define LEVELS 8192
+static int select_whole(const float *grey, int count, int ranks, const int *rank, float *values) {
+  static uint32_t found[4][LEVELS];
+  memset(found, 0, sizeof found);
+  for (int i = 0; i < count; i++) {
+    if (!(grey[i] >= 0 && grey[i] < LEVELS)) return 0;
+    int level = (int)grey[i];
+    if ((float)level != grey[i]) return 0;
+    found[i & 3][level]++;
+  }
+  for (int i = 0; i < LEVELS; i++) found[0][i] += found[1][i] + found[2][i] + found[3][i];
+  for (int r = 0; r < ranks; r++) {
+    uint32_t left = (uint32_t)rank[r];
+    int level = 0;
+    while (left >= found[0][level]) left -= found[0][level++];
+    values[r] = (float)level;
+  }
+  return 1;
+}
+
 int rw_image_select(const float *grey, int count, int ranks, const int *rank, float *values) {
   static digits d;
   uint32_t left[RW_RANKS], key[RW_RANKS];
-  int group[RW_RANKS] = {0};
+  int group[RW_RANKS] = {0}, groups = 1;
+  if (select_whole(grey, count, ranks, rank, values)) return 0;
   for (int r = 0; r < ranks; r++) left[r] = (uint32_t)rank[r], key[r] = 0;
-  memset(d.next, 0, sizeof d.next);
   for (int level = 0; level < LEVELS_OF_DIGITS; level++) {
-    memset(d.count, 0, sizeof d.count);
+    memset(d.count, 0, sizeof *d.count * (size_t)groups);
+    memset(d.next[level], 0, sizeof *d.next[level] * (size_t)groups);
     count_digits(&d, level, grey, count);
     if (level == 0 && any_infinite(d.count[0])) return 1;
-    int groups = 0;
+    groups = 0;
     for (int r = 0; r < ranks; r++) {
       uint32_t digit = 0;
       while (left[r] >= d.count[group[r]][digit]) left[r] -= d.count[group[r]][digit++];

@@ -110,6 +110,9 @@ typedef struct {
   const rw_baseline *baseline;         /* [causes] */
 } rw_deep_surv;
 
+/* How the risks of one cause are recalibrated: log(-log(1 - risk)) is stretched about its centre and moved. */
+typedef struct { const double *reference; double intercept, slope; } rw_recalibration; /* reference[times] */
+
 typedef struct {
   int inputs; const rw_input *input;
   int columns; const rw_column *column;
@@ -117,6 +120,7 @@ typedef struct {
   int modalities;
   int causes; int times; const double *time; /* days */
   int members; const rw_member *member;
+  const rw_recalibration *recalibration; /* [causes]; NULL: risks are the members' mean as it is */
   int ecg, image;                      /* whether recordings are read */
   /* rw_ecg_read, rw_image_read and rw_image_grey where they are: what is not pointed to is not in the module. */
   int (*read_ecg)(double *leads, int samples, double rate, float *prepared, double *measured);
@@ -160,6 +164,14 @@ void rw_predict_boosted(const rw_member *, const double *design, double *risks);
 void rw_predict_weibull(const rw_member *, const double *design, double *risks);
 void rw_predict_discrete(const rw_member *, const double *design, double *risks);
 void rw_predict_deep_surv(const rw_member *, const double *design, double *risks);
+void rw_recalibrate(double *risks);    /* risks[causes][times] in place; nothing where the model has no recalibration */
+
+/* stored.c: what a lead is made of, among the numbers of a file, as riskweave.h has it; whether so many numbers hold it;
+ * the samples, and which of the codes RW_LEAD_* describes them, as of any lead. */
+typedef struct { double first, step, gain, baseline, millivolts, none; } rw_layout;
+int rw_lead_within(const rw_layout *, int count, int samples);
+int rw_lead_decode(rw_layout, const void *numbers, int bytes, double *lead, int samples);
+int rw_lead_kind(const double *lead, int samples);
 
 /* ecg.c: from raw leads (overwritten) to what the encoder reads and the measurements and quality, in the order of
  * riskweave.modalities.ecg: MEASUREMENTS (18 numbers), then QUALITY (duration, missing_leads, flat_leads, clipped_leads,

@@ -68,28 +68,77 @@ static double low_pass_sum(int64_t widest) {
   return (2 * sum + low_pass(0, many)) / (double)many;
 }
 
-/* One output sample of all leads. */
-static void weigh(const double *taps, const double *signal, int count, const double level[RW_LEADS], double *out) {
-  double sum[RW_LEADS] = {0};
+/* Products of one output sample, of all leads. Each tap is there twice, once for each lead of a pair. */
+static void add_one(const rw_two *taps, const double *signal, int count, const rw_two *level, rw_two *sum) {
+#pragma clang loop unroll_count(2)
   for (int i = 0; i < count; i++, signal += RW_LEADS) {
-    double tap = taps[i];
-    for (int l = 0; l < RW_LEADS; l++) sum[l] += tap * (signal[l] - level[l]);
+    const rw_two *at = (const rw_two *)signal;
+    for (int l = 0; l < RW_LEADS / 2; l++) sum[l] += taps[i] * (at[l] - level[l]);
   }
-  for (int l = 0; l < RW_LEADS; l++) out[l] = sum[l] + level[l];
+}
+
+/* Products of two output samples with the same inputs, of six leads: each input is read once, and six sums do not wait
+ * for each other. */
+static void add_both(const rw_two *taps, const rw_two *others, const double *signal, int count, const rw_two *level,
+                     rw_two *sum, rw_two *other) {
+  rw_two a[3], b[3], middle[3];
+  for (int l = 0; l < 3; l++) a[l] = sum[l], b[l] = other[l], middle[l] = level[l];
+#pragma clang loop unroll_count(3)
+  for (int i = 0; i < count; i++, signal += RW_LEADS) {
+    const rw_two *at = (const rw_two *)signal;
+    for (int l = 0; l < 3; l++) {
+      rw_two off = at[l] - middle[l];
+      a[l] += taps[i] * off;
+      b[l] += others[i] * off;
+    }
+  }
+  for (int l = 0; l < 3; l++) sum[l] = a[l], other[l] = b[l];
+}
+
+/* One output sample of all leads. */
+static void weigh(const rw_two *taps, const double *signal, int count, const rw_two *level, double *out) {
+  rw_two sum[RW_LEADS / 2] = {0};
+  add_one(taps, signal, count, level, sum);
+  for (int l = 0; l < RW_LEADS / 2; l++) ((rw_two *)out)[l] = sum[l] + level[l];
+}
+
+/* Two output samples, the second of which begins `down` inputs later; each sum in the order of its inputs. */
+static void weigh_two(const rw_two *taps, const double *signal, int count, int down, const rw_two *level, double *out,
+                      double *other) {
+  rw_two sum[2][RW_LEADS / 2] = {{{0}}};
+  int both = count - down;
+  add_one(taps, signal, down, level, sum[0]);
+  signal += down * RW_LEADS;
+  for (int l = 0; l < RW_LEADS / 2; l += 3)
+    add_both(taps + down, taps, signal + 2 * l, both, level + l, sum[0] + l, sum[1] + l);
+  add_one(taps + both, signal + both * RW_LEADS, down, level, sum[1]);
+  for (int l = 0; l < RW_LEADS / 2; l++) {
+    ((rw_two *)out)[l] = sum[0][l] + level[l];
+    ((rw_two *)other)[l] = sum[1][l] + level[l];
+  }
 }
 
 /* Outputs that lie alike between the inputs share their taps: those of one phase are made once. */
-static void phases(const double *signal, int samples, fraction ratio, const double level[RW_LEADS], double *taps,
-                   double *out, int64_t count) {
+static void phases(const double *signal, int samples, fraction ratio, const rw_two *level, rw_two *taps, double *out,
+                   int64_t count) {
   int64_t up = ratio.above, down = ratio.below, widest = up > down ? up : down, half = 10 * widest;
   double gain = (double)up / ((double)widest * low_pass_sum(widest));
   for (int64_t phase = 0; phase < up && phase < count; phase++) {
     /* Input i is r - (i - base) * up from the output. */
     int64_t base = phase * down / up, r = phase * down % up, before = (half - r) / up, after = (half + r) / up;
     /* Below the first and above the last input there is nothing (0 around the median). */
-    for (int64_t d = -before; d <= after; d++) taps[d + before] = gain * low_pass(r - d * up, widest);
+    for (int64_t d = -before; d <= after; d++) {
+      double tap = gain * low_pass(r - d * up, widest);
+      taps[d + before] = (rw_two){tap, tap};
+    }
     for (int64_t j = phase; j < count; j += up, base += down) {
-      int64_t first = base - before, last = base + after;
+      int64_t first = base - before, last = base + after, width = last - first + 1;
+      if (first >= 0 && last + down < samples && j + up < count && 2 * down < width) {
+        const double *at = signal + first * RW_LEADS;
+        weigh_two(taps, at, (int)width, (int)down, level, out + j * RW_LEADS, out + (j + up) * RW_LEADS);
+        j += up, base += down;
+        continue;
+      }
       int64_t from = first < 0 ? 0 : first, to = last < samples ? last : samples - 1;
       weigh(taps + (from - first), signal + from * RW_LEADS, (int)(to - from + 1), level, out + j * RW_LEADS);
     }
@@ -104,13 +153,14 @@ double *rw_resample(const double *signal, int samples, double rate, double targe
   if (!out) return NULL;
   if (up == down) return memcpy(out, signal, (size_t)samples * RW_LEADS * sizeof *out);
   int64_t most = 20 * (up > down ? up : down) / up + 1;
-  double *room = malloc((size_t)(most > samples ? most : samples) * sizeof *room), level[RW_LEADS];
+  double *room = malloc(2 * (size_t)(most > samples ? most : samples) * sizeof *room);
+  rw_two level[RW_LEADS / 2];
   if (!room) {
     free(out);
     return NULL;
   }
-  rw_lead_medians(signal, samples, 0, room, level);
-  phases(signal, samples, ratio, level, room, out, outputs);
+  rw_lead_medians(signal, samples, 0, room, (double *)level);
+  phases(signal, samples, ratio, level, (rw_two *)room, out, outputs);
   free(room);
   return out;
 }

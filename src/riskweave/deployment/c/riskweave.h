@@ -1,4 +1,4 @@
-/* The interface of model.wasm, version 1, as a host sees it. docs/deployment.md describes its use.
+/* The interface of model.wasm, version 2, as a host sees it. docs/deployment.md describes its use.
  *
  * The module imports nothing. A host calls _initialize once, then for each patient: rw_reset, the setters, rw_predict,
  * and reads the results in the module's memory. Numbers are IEEE doubles unless said otherwise; NaN means missing.
@@ -7,7 +7,7 @@
 #ifndef RISKWEAVE_H
 #define RISKWEAVE_H
 
-#define RW_ABI 1
+#define RW_ABI 2
 #define RW_EXPORT(name) __attribute__((export_name(#name), used))
 
 /* What setters and rw_check answer. Only RW_OK and RW_UNUSUAL store the value. */
@@ -58,12 +58,23 @@ int rw_clear(int input);
 int rw_check(int input, double value, int unit);
 
 /* Room for a recording of 12 leads in the order I, II, III, aVR, aVL, aVF, V1..V6: double[12][samples] in mV, NaN where
- * there is none. The host fills it; rw_encode uses it up. 0 when the size is refused (samples < 1, or more than 1,800,000
- * in all 12 leads) or the model reads no ECG. */
+ * there is none. The host fills all of it, or has it filled by rw_ecg_stored; rw_encode uses it up. 0 when the size is
+ * refused (samples < 1, or more than 1,800,000 in all 12 leads) or the model reads no ECG. */
 double *rw_ecg(int samples, double rate);
+/* Samples as a file stores them, for rw_ecg_leads to decode: room for double[12][6], of what each lead is made, and then
+ * for `count` signed little-endian numbers of 2 or 4 bytes. Of a lead: the place of its first sample among the numbers, the
+ * step from one to the next, gain, baseline, mV of a unit, and the number that stands for no value (NaN where none does):
+ * a sample is (number - baseline) / gain * mV, NaN for no value. A lead with step 0 is not in the file. Those of several
+ * files go in one after the other; a lead that none of them has is NaN. 0 before rw_ecg, or when there is no room. */
+void *rw_ecg_stored(int count, int bytes);
+/* Decode the stored file where there is one, and tell of each lead what is in it: int[12] of the codes below. 0 before
+ * rw_ecg, or when a lead of the file begins or ends outside its numbers. */
+enum { RW_LEAD_NONE, RW_LEAD_FLAT, RW_LEAD_MOVES, RW_LEAD_INFINITE };
+const int *rw_ecg_leads(void);
 /* Room for a picture. format 0: float[height][width], greys of any unit, larger is brighter; 1: unsigned char
- * [height][width][3], red green blue; 2: with a fourth byte that is not looked at. The host fills it; rw_encode uses it up. 0 when
- * the size is refused (more than 16,384 pixels in one direction, too little memory) or the model reads no image. */
+ * [height][width][3], red green blue; 2: with a fourth byte that is not looked at; 3: unsigned char[height][width], greys.
+ * The host fills it; rw_encode uses it up. 0 when the size is refused (more than 16,384 pixels in one direction, too
+ * little memory) or the model reads no image. */
 void *rw_image(int width, int height, int format);
 /* Whether the recording takes part in the prediction (1 after rw_ecg or rw_image). It stays in memory. */
 void rw_use_ecg(int use);
@@ -74,10 +85,13 @@ int rw_encode(void);
 int rw_predict(void);
 /* The number of the first required input that is missing, or -1. */
 int rw_missing(void);
-/* Whether the patient had this modality (its place in the schema's list) in the last rw_predict. */
-int rw_present(int modality);
 
-/* Cumulative incidences double[causes][times], the target's first; per member: double[members][causes][times]. */
+/* Results of the last rw_predict. Their places never change while the module runs.
+ *
+ * Whether the patient had each modality: [modalities], in the order of the schema. */
+const unsigned char *rw_present(void);
+/* Cumulative incidences double[causes][times], the target's first; per member: double[members][causes][times]. Where the
+ * model recalibrates, both are recalibrated: the first from the mean of the members' own. */
 const double *rw_risks(void);
 const double *rw_member_risks(void);
 /* The feature columns double[columns]: what was measured or counted; NaN what is missing and will be imputed. Columns of

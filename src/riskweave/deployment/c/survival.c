@@ -249,3 +249,30 @@ void rw_predict_discrete(const rw_member *member, const double *design, double *
     }
   }
 }
+
+/* riskweave.evaluation.cloglog: log(-log(1 - risk)), finite for risks of 0 and 1. What is no number stays none. */
+static double cloglog(double risk) {
+  const double least = 1e-7;
+  return log(-log1p(-(risk < least ? least : risk > 1 - least ? 1 - least : risk)));
+}
+
+/* riskweave.evaluation.recalibration: a curve that would fall stays at its highest value so far, and where the causes
+ * together would be more than certain at the last time, all curves are divided by their sum. */
+void rw_recalibrate(double *risks) {
+  if (!rw_model.recalibration) return;
+  int times = rw_model.times, cells = rw_model.causes * times;
+  double sum = 0.0;
+  for (int k = 0; k < rw_model.causes; k++) {
+    const rw_recalibration *learnt = &rw_model.recalibration[k];
+    double *risk = risks + k * times, highest = 0.0;
+    for (int t = 0; t < times; t++) {
+      double centre = learnt->reference[t];
+      double moved = centre + learnt->intercept + learnt->slope * (cloglog(risk[t]) - centre);
+      double made = -expm1(-exp(moved > 700 ? 700 : moved));
+      risk[t] = highest = made < highest ? highest : made;
+    }
+    sum += risk[times - 1];
+  }
+  if (sum > 1)
+    for (int i = 0; i < cells; i++) risks[i] /= sum;
+}

@@ -1,6 +1,6 @@
 // Events without values: there or not, and when; several times where the model counts them.
 import { h } from "./dom.js";
-import { codeOf, Field, undated } from "./fields.js";
+import { codeOf, Field, lateWords, undated } from "./fields.js";
 import { duration, nameOf, t } from "./texts.js";
 import { TimeField } from "./times.js";
 
@@ -69,7 +69,8 @@ export class ConditionField extends Field {
       if (problems[place]) row.time.control.setAttribute("aria-invalid", "true");
       else row.time.control.removeAttribute("aria-invalid");
     });
-    return this.show({ problem: problems.find(Boolean) });
+    const days = this.control.checked ? this.rows.map(({ time }) => time.read().days ?? null) : [];
+    return this.show({ problem: problems.find(Boolean), warning: lateWords(this.input, days) });
   }
 
   read(patient) {

@@ -9,10 +9,16 @@ import { readWfdb } from "./wfdb.js";
 const MEASURED_SECONDS = 10;
 const MARGIN_SECONDS = 2;
 
+/** Whether all samples that are there have one value. */
+function isStill(values) {
+  const first = values.find(Number.isFinite);
+  return first !== undefined && values.every((value) => value === first || Number.isNaN(value));
+}
+
 /**
  * Choose the standard leads and bring them to mV.
  *
- * Returns {rate, samples, leads: 12 Float64Array (NaN where there is nothing), present: names, missing: names,
+ * Returns {rate, samples, leads: 12 Float64Array (NaN where there is nothing), present, missing, flat: names,
  * seconds: of the whole recording, notes: keys of the texts}.
  */
 function standardLeads({ rate, signals }, seconds) {
@@ -30,17 +36,19 @@ function standardLeads({ rate, signals }, seconds) {
     if (!factor) throw new Refusal("ecg.unit", { lead, unit: signal.unit });
     named += 1;
     if (signal.differs) notes.add("ecg.checksum");
-    const values = Float64Array.from(signal.values.subarray(0, kept), (value) => {
-      const voltage = value * factor;
-      return Number.isFinite(voltage) ? voltage : NaN;
-    });
+    const values = new Float64Array(kept);
+    for (let i = 0; i < kept; i++) {
+      const voltage = signal.values[i] * factor;
+      values[i] = Number.isFinite(voltage) ? voltage : NaN;
+    }
     if (values.some(Number.isFinite)) present.push(lead);
     return values;
   });
   if (!named) throw new Refusal("ecg.noLeads");
   if (!present.length) throw new Refusal("status.34");
   const missing = LEADS.filter((lead) => !present.includes(lead));
-  return { rate, samples: kept, leads, present, missing, seconds: samples / rate, notes: [...notes] };
+  const flat = LEADS.filter((_, place) => isStill(leads[place]));
+  return { rate, samples: kept, leads, present, missing, flat, seconds: samples / rate, notes: [...notes] };
 }
 
 const suffix = (name) => name.slice(name.lastIndexOf(".") + 1).toLowerCase();

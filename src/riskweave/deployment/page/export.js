@@ -27,13 +27,18 @@ function observations(schema, { patient, recordings, moment }) {
   }
   for (const event of patient.events) {
     const input = owner(schema.inputs, event.code);
-    const date = event.days_before === null ? "" : moment.dateBefore(Math.round(event.days_before));
+    const date = event.days_before === null ? "" : moment.dateBefore(event.days_before);
     const value = event.value === undefined ? { valueBoolean: true } : { valueQuantity: quantity(input, event) };
     add(nameOf(input), { ...(date ? { effectiveDateTime: date } : {}), ...value });
   }
   const { ecg, image } = recordings;
-  if (ecg) add(t("modality.ecg"), { valueQuantity: { value: ecg.seconds, unit: "s", system: UCUM, code: "s" } });
-  if (image) add(t("modality.image"), { valueString: `${image.width} × ${image.height}` });
+  const dated = (kind) => {
+    const date = patient[kind] ? moment.dateBefore(patient[kind].days_before) : "";
+    return date ? { effectiveDateTime: date } : {};
+  };
+  const seconds = ecg && { value: ecg.seconds, unit: "s", system: UCUM, code: "s" };
+  if (ecg) add(t("modality.ecg"), { ...dated("ecg"), valueQuantity: seconds });
+  if (image) add(t("modality.image"), { ...dated("image"), valueString: `${image.width} × ${image.height}` });
   return made;
 }
 
@@ -42,7 +47,7 @@ function predictions(schema, result, moment) {
   return result.risks.map(({ cause, horizon_days: days, risk }) => {
     const { label } = schema.causes.find(({ name }) => name === cause);
     // A Range would be one of ages (R4: "timeframe or age range"); a time frame from a day on is a Period.
-    const when = start ? { whenPeriod: { start, end: moment.dateBefore(-Math.round(days)) } } : {};
+    const when = start ? { whenPeriod: { start, end: moment.dateBefore(-days) } } : {};
     return {
       outcome: { text: local(label) },
       // R4 counts in percent.

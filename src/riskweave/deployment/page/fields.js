@@ -1,6 +1,6 @@
 // One control for each input of the schema. A field shows its own messages and says what a patient.json would hold.
 import { h, newId, say } from "./dom.js";
-import { duration, language, local, nameOf, number, t, unitWord } from "./texts.js";
+import { duration, language, local, nameOf, number, rangeWords, t, unitWord, unusualWords, withUnit } from "./texts.js";
 import { owner, STATUS, unitPlace } from "./wasm.js";
 
 /** Read what a user wrote as a number: {value}, {} where it is empty, or {problem}. */
@@ -17,13 +17,6 @@ export function parseNumber(text) {
   return good ? { value } : { problem: t("number.text") };
 }
 
-// Bounds as the user's unit has them.
-function inUnit([low, high], unit, digits = 4) {
-  const turn = (value, none) => (
-    value === null ? none : number((value - (unit?.offset ?? 0)) / (unit?.factor ?? 1), digits));
-  return { low: turn(low, "−∞"), high: turn(high, "∞"), unit: unitWord(unit?.label ?? "") };
-}
-
 // Milliseconds that a click takes, generously.
 const SETTLE = 300;
 
@@ -33,8 +26,10 @@ const bounded = (range) => (range ?? []).some((bound) => bound !== null);
 export function judge(model, input, value, place) {
   const status = model.check(input.name, value, place);
   const unit = input.units[place];
-  if (status === STATUS.impossible) return { problem: t("status.2", inUnit(input.limits, unit)) };
-  if (status === STATUS.unusual) return { warning: t("warning.unusual", inUnit(input.usual, unit, 3)) };
+  if (status === STATUS.impossible) {
+    return { problem: t("status.2", { value: withUnit(value, unit), range: rangeWords(input.limits, unit) }) };
+  }
+  if (status === STATUS.unusual) return { warning: t("warning.unit", { said: unusualWords(value, unit, input) }) };
   return status === STATUS.ok ? {} : { problem: t(`status.${status}`, { input: nameOf(input), unit: "", units: "" }) };
 }
 
@@ -49,7 +44,7 @@ export function unitPicker(input, label, changed) {
   return { element, place: () => Number(element.value), choose: (place) => { element.value = place; } };
 }
 
-const withUnit = (input, value, place) => (
+const asGiven = (input, value, place) => (
   input.units[place]?.label ? { value, unit: input.units[place].label } : { value });
 
 /** What fields have in common: a frame with a label, a hint and a place for messages. */
@@ -80,13 +75,17 @@ export class Field {
       input.required && [" ", h("span", { class: "required" }, () => t("form.required"))]);
   }
 
+  name() {
+    return nameOf(this.input);
+  }
+
   hint(text) {
     return h("p", { class: "hint", id: `${this.id}-hint` }, text);
   }
 
   usual(place) {
     const { usual, units } = this.input;
-    return bounded(usual) ? t("form.usual", inUnit(usual, units[place()], 3)).trim() : "";
+    return bounded(usual) ? t("form.usual", { range: rangeWords(usual, units[place()], 3) }) : "";
   }
 
   /** What the study says of the input, and how far back the model looks. */
@@ -149,7 +148,7 @@ export class NumberField extends Field {
 
   read(patient) {
     const { value } = this.parse();
-    if (value !== undefined) patient.values[this.input.name] = withUnit(this.input, value, this.unit.place());
+    if (value !== undefined) patient.values[this.input.name] = asGiven(this.input, value, this.unit.place());
   }
 
   load({ values }) {
@@ -200,6 +199,12 @@ export class CategoryField extends Field {
 
 /** The code under which an input's own events are written down. */
 export const codeOf = (input) => input.codes[0].replace(/\$$/, "");
+
+/** What is said where events of so many days before are none that the model looks at; null where it looks at all. */
+export function lateWords({ window }, days) {
+  const n = window === null || window === undefined ? 0 : days.filter((one) => one !== null && one >= window).length;
+  return n ? t(n === 1 ? "warning.late" : "warning.lates", { n, days: number(window) }) : null;
+}
 
 /** The days within which an event has to be dated to count at all; null where any will do, or one is given. */
 export function undated(input, days) {

@@ -3,9 +3,9 @@ import { ConditionField } from "./conditions.js";
 import { h, newId } from "./dom.js";
 import { CategoryField, NumberField } from "./fields.js";
 import { ReadingsField } from "./readings.js";
-import { nameOf, t } from "./texts.js";
+import { t } from "./texts.js";
 import { Moment } from "./times.js";
-import { STATUS } from "./wasm.js";
+import { Refusal, STATUS } from "./wasm.js";
 
 // From so many inputs on there is a search box, and long sections can be folded.
 const MANY = 12;
@@ -27,11 +27,12 @@ export class Form {
   constructor(model, changed) {
     this.model = model;
     this.schema = model.schema;
-    this.moment = new Moment();
+    this.moment = new Moment(this.schema.same_day);
     this.fields = this.schema.inputs.map((input) => fieldOf(input, model, this.moment));
     this.errors = h("div", { class: "errors", role: "alert", tabindex: "-1", hidden: true });
     this.sections = SECTIONS.map(([key, belongs]) => this.section(key, belongs)).filter(Boolean);
-    const dated = this.schema.inputs.some(({ kind }) => kind === "events");
+    const { ecg, image } = this.schema;
+    const dated = this.schema.inputs.some(({ kind }) => kind === "events") || isDated(ecg) || isDated(image);
     this.element = h("div", { class: "form", onchange: changed, oninput: changed },
       this.errors,
       this.schema.inputs.some(({ required }) => required) && h("p", { class: "hint" }, () => t("form.requiredNote")),
@@ -70,15 +71,15 @@ export class Form {
       h("input", { type: "search", id, autocomplete: "off", oninput: filter, onchange: quiet }), found);
   }
 
-  /** Check all fields. Shows what is wrong and returns false, or returns true. */
-  check() {
-    const wrong = this.fields.filter((field) => !field.check(true));
+  /** Check all fields, and others of their kind. Shows what is wrong and returns false, or returns true. */
+  check(others = []) {
+    const wrong = [...this.fields, ...others].filter((field) => !field.check(true));
     this.errors.hidden = !wrong.length;
     this.errors.replaceChildren();
     if (!wrong.length) return true;
     const links = wrong.map((field) => h("li", {}, h("button", {
       type: "button", class: "link", onclick: () => this.show(field),
-    }, `${nameOf(field.input)}: ${field.problem}`)));
+    }, `${field.name()}: ${field.problem}`)));
     this.errors.append(h("p", {}, () => t("form.errors")), h("ul", {}, links));
     this.errors.focus();
     return false;
@@ -123,16 +124,22 @@ export class Form {
   }
 }
 
-/** Whether something is a patient.json for this model: the module itself is asked. */
-export function accepts(model, patient) {
+/** Whether it matters how old a recording is. `recording`: schema.ecg or schema.image. */
+export const isDated = (recording) => (recording?.window ?? null) !== null;
+
+/** Throw a `Refusal` where something is no patient.json for this model: the module itself is asked. */
+export function checkPatient(model, patient) {
   const isObject = patient !== null && typeof patient === "object" && !Array.isArray(patient);
-  const known = isObject && Object.keys(patient).every((key) => ["values", "events"].includes(key));
-  if (!known || !Array.isArray(patient.events ?? [])) return false;
+  const keys = ["values", "events", ...["ecg", "image"].filter((kind) => model.schema[kind])];
+  const known = isObject && Object.keys(patient).every((key) => keys.includes(key));
+  const coded = known && Array.isArray(patient.events ?? []) && (patient.events ?? []).every((one) => (
+    typeof one?.code === "string"));
+  if (!coded) throw new Refusal("form.loadRefused");
   try {
     model.setPatient(patient);
-    return true;
   } catch (error) {
-    return error.key === `status.${STATUS.impossible}`;
+    // What cannot be is shown at its field.
+    if (error.key !== `status.${STATUS.impossible}`) throw error;
   } finally {
     model.c.rw_reset();
   }

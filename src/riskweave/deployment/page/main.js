@@ -1,8 +1,8 @@
 // The page: checks its model, builds the form, predicts, shows.
-import { fromBase64, sha256 } from "./digest.js";
+import { fromBase64, sha256OfMany } from "./digest.js";
 import { download, h, say } from "./dom.js";
 import { fhir } from "./export.js";
-import { accepts, Form } from "./form.js";
+import { checkPatient, Form } from "./form.js";
 import { assess } from "./predict.js";
 import { EcgRecording, Picture } from "./recordings.js";
 import { announcement, resultView, wordsFor } from "./result.js";
@@ -11,11 +11,12 @@ import { checkedModel, owner, Refusal } from "./wasm.js";
 
 const place = (id) => document.getElementById(id);
 
-function readData() {
+async function readData() {
   const data = (id) => JSON.parse(place(id).textContent);
   try {
     const bytes = fromBase64(data("wasm"));
-    return { schema: data("schema"), golden: data("golden"), facts: data("facts"), bytes, fingerprint: sha256(bytes) };
+    const fingerprint = await sha256OfMany(bytes);
+    return { schema: data("schema"), golden: data("golden"), facts: data("facts"), bytes, fingerprint };
   } catch {
     throw new Refusal("check.data");
   }
@@ -63,8 +64,8 @@ class App {
     const changed = () => this.stale();
     this.form = new Form(model, changed);
     this.recordings = {
-      ecg: schema.ecg && new EcgRecording(model, changed),
-      image: schema.image && new Picture(model, changed),
+      ecg: schema.ecg && new EcgRecording(model, changed, this.form.moment),
+      image: schema.image && new Picture(model, changed, this.form.moment),
     };
     place("fields").append(this.form.element, ...this.kinds().map((kind) => this.recordings[kind].element));
     place("predict").disabled = false;
@@ -82,11 +83,17 @@ class App {
     return ["ecg", "image"].filter((kind) => this.recordings[kind]);
   }
 
+  check() {
+    return this.form.check(this.kinds().map((kind) => this.recordings[kind]));
+  }
+
   given() {
     const value = (kind) => this.recordings[kind]?.value ?? null;
     const { moment } = this.form;
     const recordings = { ecg: value("ecg"), image: value("image") };
-    return { patient: this.form.patient(), recordings, moment, date: moment.date.value };
+    const patient = this.form.patient();
+    this.kinds().forEach((kind) => this.recordings[kind].date(patient));
+    return { patient, recordings, moment, date: moment.date.value };
   }
 
   // Say whether the result that is shown is of other inputs than those that stand in the form.
@@ -103,7 +110,7 @@ class App {
   }
 
   predict() {
-    if (!this.form.check()) return;
+    if (!this.check()) return;
     if (this.estimate()) {
       place("announce").textContent = announcement(this.schema, this.last.made.result);
       place("outcome").scrollIntoView({ block: "start" });
@@ -114,7 +121,8 @@ class App {
   estimate() {
     const given = this.given();
     try {
-      const made = assess(this.model, this.fingerprint, given.patient, given.recordings, this.form.warnings());
+      const warnings = { form: this.form.warnings(), recordings: this.recordings.ecg?.warnings() ?? [] };
+      const made = assess(this.model, this.fingerprint, given.patient, given.recordings, warnings);
       this.last = { made, given, stale: false };
     } catch (error) {
       say(place("alert"), "error", message(error, (name) => wordsFor(this.schema, name)));
@@ -155,7 +163,7 @@ class App {
   }
 
   save() {
-    if (this.form.check()) download("patient.json", `${JSON.stringify(this.form.patient(), null, 1)}\n`);
+    if (this.check()) download("patient.json", `${JSON.stringify(this.given().patient, null, 1)}\n`);
   }
 
   async load(choice) {
@@ -164,10 +172,15 @@ class App {
     this.stale();
     try {
       const patient = JSON.parse(await file.text());
-      if (!accepts(this.model, patient)) throw new Refusal("form.loadRefused");
+      checkPatient(this.model, patient);
       this.form.load(patient);
+      this.kinds().forEach((kind) => this.recordings[kind].load(patient));
+      const n = (patient.events ?? []).filter(({ code }) => !owner(this.schema.inputs, code)).length;
+      if (n) say(place("alert"), "warning", t("form.loadUnused", { n }));
     } catch (error) {
-      say(place("alert"), "error", message(error instanceof SyntaxError ? new Refusal("form.loadRefused") : error));
+      const refusal = error instanceof SyntaxError ? new Refusal("form.loadRefused") : error;
+      const reason = message(refusal, (name) => wordsFor(this.schema, name));
+      say(place("alert"), "error", t("form.loadProblem", { file: file.name, reason }));
     }
     choice.value = "";
   }
@@ -175,7 +188,9 @@ class App {
   retell() {
     this.form.retell();
     this.kinds().forEach((kind) => this.recordings[kind].retell());
-    // What was said about the old result was said in the other language.
+    // What was said before was said in the other language.
+    say(place("alert"), "", "");
+    place("announce").textContent = "";
     if (this.last && !this.last.stale) this.estimate();
     else if (this.last) this.clearResult();
   }
@@ -195,7 +210,7 @@ async function start() {
   languageSwitch(() => app?.retell());
   const status = place("checks");
   try {
-    const data = readData();
+    const data = await readData();
     tellModel(data);
     const { model, passed } = await checkedModel(data);
     app = new App(data, model);

@@ -14,7 +14,7 @@ const CRC = Int32Array.from({ length: 256 }, (_, byte) => {
 
 function crc(bytes) {
   let value = -1;
-  for (const byte of bytes) value = CRC[(value ^ byte) & 255] ^ (value >>> 8);
+  for (let i = 0; i < bytes.length; i++) value = CRC[(value ^ bytes[i]) & 255] ^ (value >>> 8);
   return ~value >>> 0;
 }
 

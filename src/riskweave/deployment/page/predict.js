@@ -1,5 +1,5 @@
 // From a patient and recordings to the result: the JSON that the command line and the server give as well.
-import { number, t } from "./texts.js";
+import { unusualWords } from "./texts.js";
 
 // Leave out one input; one that is required takes its typical value instead. False where neither can be.
 function without(model, input, place) {
@@ -37,9 +37,8 @@ function columnWarnings(schema, columns) {
     const value = columns[place];
     const outside = (low !== null && value < low) || (high !== null && value > high);
     if (column.input !== null || !outside) return [];
-    const shown = (bound, none) => (bound === null ? none : number(bound, 3));
-    const range = { low: shown(low, "−∞"), high: shown(high, "∞"), unit: column.unit };
-    return [{ input: column.name, message: `${number(value, 3)} ${column.unit}: ${t("warning.column", range)}` }];
+    const unit = { label: column.unit, factor: 1, offset: 0 };
+    return [{ input: column.name, message: unusualWords(Number(value.toPrecision(4)), unit, column) }];
   });
 }
 
@@ -47,7 +46,7 @@ function columnWarnings(schema, columns) {
  * Predict.
  *
  * `patient`: the content of patient.json; `recordings`: {ecg, image} as the readers give them, null where there is
- * none; `warnings`: [{input, message}] of the form. Throws `Refusal`.
+ * none; `warnings`: {form, recordings} of [{input, message}]. Throws `Refusal`.
  * Returns {result: the JSON, columns: Float64Array, members: risks of the target at the last horizon by member}.
  */
 export function assess(model, fingerprint, patient, recordings, warnings) {
@@ -74,7 +73,7 @@ export function assess(model, fingerprint, patient, recordings, warnings) {
       risks: Object.fromEntries(schema.causes.map(({ name }, cause) => (
         [name, schema.times.map((_, place) => at(cause, place))]))),
     },
-    warnings: [...warnings, ...columnWarnings(schema, columns)],
+    warnings: [...warnings.form, ...columnWarnings(schema, columns), ...warnings.recordings],
     imputed: schema.columns.filter(({ modality }, place) => Number.isNaN(columns[place]) && present.includes(modality))
       .map(({ name }) => name),
     absent: schema.modalities.filter((name) => !present.includes(name)),

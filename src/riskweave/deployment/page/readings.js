@@ -1,6 +1,6 @@
 // An input that is measured again and again: one row for each reading, with its value, unit and time.
 import { h } from "./dom.js";
-import { codeOf, Field, judge, parseNumber, undated, unitPicker } from "./fields.js";
+import { codeOf, Field, judge, lateWords, parseNumber, undated, unitPicker } from "./fields.js";
 import { duration, nameOf, t } from "./texts.js";
 import { TimeField } from "./times.js";
 import { unitPlace } from "./wasm.js";
@@ -90,8 +90,10 @@ export class ReadingsField extends Field {
 
   check(whole = false) {
     let shown = {};
+    const given = [];
     for (const row of this.rows) {
-      const { problem, warning, control } = row.parse(this);
+      const { value, days, problem, warning, control } = row.parse(this);
+      if (value !== undefined) given.push(days);
       for (const one of [row.control, row.time.control]) one.removeAttribute("aria-invalid");
       if (problem) control.setAttribute("aria-invalid", "true");
       shown = { problem: shown.problem ?? problem, warning: shown.warning ?? warning };
@@ -100,7 +102,8 @@ export class ReadingsField extends Field {
     if (whole && this.input.required && empty) {
       return this.show({ problem: t("number.missing") }, this.rows[0].control);
     }
-    return this.show(shown);
+    const warnings = [lateWords(this.input, given), shown.warning].filter(Boolean).join(". ");
+    return this.show({ ...shown, warning: warnings || null });
   }
 
   read(patient) {

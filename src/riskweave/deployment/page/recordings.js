@@ -2,28 +2,77 @@
 import { h, newId, say } from "./dom.js";
 import { readEcg } from "./ecg.js";
 import { parseNumber } from "./fields.js";
+import { isDated } from "./form.js";
 import { traces } from "./paper.js";
 import { drawPicture, readPicture } from "./picture.js";
 import { message, number, t } from "./texts.js";
+import { TimeField } from "./times.js";
 
 const SHOWN_EDGE = 320;
 
 class Recording {
-  constructor(kind, model, changed, { accept, multiple = false }) {
-    Object.assign(this, { kind, model, changed, data: null, error: null, busy: 0 });
+  constructor(kind, model, changed, moment, { accept, multiple = false }) {
+    Object.assign(this, { kind, model, changed, data: null, error: null, busy: 0, problem: null });
+    this.window = model.schema[kind].window;
     const id = newId(kind);
-    this.choice = h("input", { type: "file", id, accept, multiple, "aria-describedby": `${id}-hint ${id}-note`,
-      onchange: () => this.chosen([...this.choice.files]) });
+    this.choice = h("input", { type: "file", id, accept, multiple,
+      "aria-describedby": `${id}-hint ${id}-note ${id}-old`, onchange: () => this.chosen([...this.choice.files]) });
     this.note = h("p", { id: `${id}-note`, class: "message", role: "status", hidden: true });
-    this.used = h("input", { type: "checkbox", id: `${id}-use`, checked: true, onchange: changed });
+    this.old = h("p", { id: `${id}-old`, class: "message", role: "status", hidden: true });
+    const check = () => {
+      this.check();
+      changed();
+    };
+    this.used = h("input", { type: "checkbox", id: `${id}-use`, checked: true, onchange: check });
+    const label = (asDate) => t(`${kind}.${asDate ? "date" : "days"}`);
+    // Where any age will do there is no reason to ask for it.
+    this.time = isDated(model.schema[kind])
+      && new TimeField(moment, { days: () => label(false), date: () => label(true), caption: label }, check, 0);
     this.preview = h("div", { class: "preview" });
-    this.after = h("div", { class: "line", hidden: true },
+    this.after = h("div", { hidden: true }, h("div", { class: "line" },
       h("span", { class: "tick" }, this.used, h("label", { for: this.used.id }, () => t("file.use"))),
-      h("button", { type: "button", class: "quiet", onclick: () => this.remove() }, () => t("file.remove")));
+      h("button", { type: "button", class: "quiet", onclick: () => this.remove() }, () => t("file.remove"))),
+    this.time && this.time.element);
     this.element = h("section", { class: `inputs ${kind}` }, h("h3", {}, () => t(`${kind}.title`)),
       h("label", { for: id }, () => t(`${kind}.choose`)),
-      h("p", { class: "hint", id: `${id}-hint` }, () => t(`${kind}.hint`)),
-      this.settings?.() ?? null, this.choice, this.note, this.after, this.preview);
+      h("p", { class: "hint", id: `${id}-hint` }, () => t(`${kind}.hint`), " ", () => this.age()),
+      this.settings?.() ?? null, this.choice, this.note, this.after, this.old, this.preview);
+  }
+
+  name() {
+    return t(`${this.kind}.title`);
+  }
+
+  /** How old it may be. */
+  age() {
+    return this.time ? t("file.window", { days: number(this.window) }) : t("file.anyAge");
+  }
+
+  /** Say when its time cannot be, or lies where the model did not look; return whether it is good. */
+  check() {
+    const { days, problem } = this.value && this.time ? this.time.read() : { days: null };
+    const old = days !== null && days >= this.window;
+    this.problem = problem ?? (old ? t("file.old", { days: number(days, 6), window: number(this.window) }) : null);
+    say(this.old, "error", this.problem);
+    if (this.problem) this.time.control.setAttribute("aria-invalid", "true");
+    else if (this.time) this.time.control.removeAttribute("aria-invalid");
+    return !this.problem;
+  }
+
+  focus() {
+    this.time.control.focus();
+  }
+
+  /** Write into a patient when the recording that takes part was made. */
+  date(patient) {
+    const days = this.value && this.time ? this.time.read().days ?? null : null;
+    if (days !== null) patient[this.kind] = { days_before: days };
+  }
+
+  /** Take from a patient when it was made: the recording itself is in none. */
+  load(patient) {
+    if (this.time) this.time.write(patient[this.kind]?.days_before ?? 0);
+    this.check();
   }
 
   /** What takes part in the prediction: the data, or null. */
@@ -32,6 +81,7 @@ class Recording {
   }
 
   retell() {
+    this.check();
     if (this.error) say(this.note, "error", message(this.error));
     else if (this.data) this.show();
   }
@@ -49,6 +99,7 @@ class Recording {
     this.after.hidden = true;
     this.preview.replaceChildren();
     say(this.note, "", "");
+    this.check();
   }
 
   async chosen(files) {
@@ -66,6 +117,7 @@ class Recording {
       this.model.encode();
       this.data = data;
       this.used.checked = true;
+      this.check();
       this.show();
     } catch (error) {
       if (turn !== this.busy) return;
@@ -80,8 +132,8 @@ class Recording {
 }
 
 export class EcgRecording extends Recording {
-  constructor(model, changed) {
-    super("ecg", model, changed, { accept: ".hea,.dat,.mat,.csv,.tsv,.txt", multiple: true });
+  constructor(model, changed, moment) {
+    super("ecg", model, changed, moment, { accept: ".hea,.dat,.mat,.csv,.tsv,.txt", multiple: true });
   }
 
   settings() {
@@ -102,15 +154,26 @@ export class EcgRecording extends Recording {
     this.model.setEcg(data);
   }
 
+  /** Which leads are missing or still: as in training they count as silent, and none is made from others. */
+  remarks() {
+    const { missing, flat } = this.data;
+    return Object.entries({ missing, flat }).filter(([, leads]) => leads.length).map(([what, leads]) => (
+      t(`ecg.${what}${leads.length > 1 ? "s" : ""}`, { n: leads.length, leads: leads.join(", ") })));
+  }
+
+  /** The same for the result: [{input, message}]. */
+  warnings() {
+    return this.value ? this.remarks().map((message) => ({ input: "ecg", message })) : [];
+  }
+
   show() {
     const { data } = this;
     const { seconds } = this.model.schema.ecg;
     const lines = [t("ecg.facts", {
       file: data.file, leads: data.present.length, rate: number(data.rate), seconds: number(data.seconds, 3),
     })];
-    if (data.missing.length) lines.push(t("ecg.missing", { leads: data.missing.join(", ") }));
     if (data.seconds > seconds + 0.01) lines.push(t("ecg.part", { seconds: number(seconds) }));
-    const warnings = data.notes.map((key) => t(key));
+    const warnings = [...data.notes.map((key) => t(key)), ...this.remarks().map((remark) => `${remark}.`)];
     say(this.note, warnings.length ? "warning" : "", [...lines, ...warnings].join(" "));
     this.after.hidden = false;
     this.preview.replaceChildren(traces(data));
@@ -118,8 +181,9 @@ export class EcgRecording extends Recording {
 }
 
 export class Picture extends Recording {
-  constructor(model, changed) {
-    super("image", model, changed, { accept: ".png,.jpg,.jpeg,.dcm,.dicom,image/png,image/jpeg,application/dicom" });
+  constructor(model, changed, moment) {
+    const accept = ".png,.jpg,.jpeg,.dcm,.dicom,image/png,image/jpeg,application/dicom";
+    super("image", model, changed, moment, { accept });
   }
 
   read([file]) {

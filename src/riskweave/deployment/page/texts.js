@@ -51,6 +51,24 @@ export function number(value, digits = 4) {
     : { maximumSignificantDigits: digits, useGrouping: false }).format(value);
 }
 
+/** A number with its unit. */
+export const withUnit = (value, unit) => `${number(value, 6)} ${unitWord(unit.label)}`.trimEnd();
+
+/** A range in words, as a unit has it; null for a side without end. */
+export function rangeWords([low, high], unit, digits = 4) {
+  const turn = (value) => (value === null ? null : number((value - unit.offset) / unit.factor, digits));
+  const key = low === null ? (high === null ? "all" : "upTo") : high === null ? "from" : "between";
+  // A unit stands once, behind the number that it ends with.
+  const label = unit.label && key !== "all" ? ` ${unitWord(unit.label)}` : "";
+  const ends = { low: turn(low) + (key === "from" ? label : ""), high: turn(high) + label };
+  return t(`range.${key}`, ends);
+}
+
+/** What is said of an unusual value of an input or a column: the words of the command line and the server. */
+export const unusualWords = (value, unit, of) => t("warning.unusual", {
+  value: withUnit(value, unit), share: number(100 * of.usual_share, 2), range: rangeWords(of.usual, unit),
+});
+
 const percentage = (value, digits) => new Intl.NumberFormat(current, {
   style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits,
 }).format(value);

@@ -11,7 +11,7 @@ function today() {
 
 /** The moment of prediction, and whether times are written as dates. */
 export class Moment {
-  constructor() {
+  constructor(sameDay) {
     this.asDates = false;
     this.fields = new Set();
     this.date = h("input", { type: "date", id: newId("moment"), value: today(), onchange: () => this.changed() });
@@ -21,7 +21,7 @@ export class Moment {
     }), () => t(key));
     this.element = h("div", { class: "moment" },
       h("div", {}, h("label", { for: this.date.id }, () => t("form.moment")), this.date,
-        h("p", { class: "hint" }, () => t("form.momentNote"))),
+        h("p", { class: "hint" }, () => t(sameDay ? "form.momentNote" : "form.momentHour"))),
       h("fieldset", {}, h("legend", {}, () => t("form.timesAs")), choice(false, "form.asDays"),
         choice(true, "form.asDates")));
   }
@@ -31,9 +31,9 @@ export class Moment {
     return Date.parse(this.date.value) / DAY;
   }
 
-  /** The ISO date so many days before. */
+  /** The ISO date so many days before: of the end of the day, as what is known up to it counts. */
   dateBefore(days) {
-    const at = new Date((this.day() - days) * DAY);
+    const at = new Date((this.day() - Math.floor(days)) * DAY);
     return Number.isNaN(at.getTime()) ? "" : at.toISOString().slice(0, 10);
   }
 
@@ -51,7 +51,10 @@ export class Moment {
   }
 }
 
-/** A control for one time. `labels`: {days, date} functions; `changed` is called after each change. */
+/**
+ * A control for one time. `labels`: {days, date} functions, and caption (of whether it is a date) in place of the usual
+ * one; `changed` is called after each change.
+ */
 export class TimeField {
   constructor(moment, labels, changed, start = null) {
     this.moment = moment;
@@ -61,6 +64,7 @@ export class TimeField {
     this.element = h("div", { class: "when" }, this.caption, this.control);
     this.labels = labels;
     this.start = start;
+    this.kept = null;
     bind(this.element, () => this.arrange());
     moment.fields.add(this);
     this.write(start);
@@ -71,7 +75,8 @@ export class TimeField {
     this.control.type = asDates ? "date" : "text";
     this.control.inputMode = "decimal";
     this.control.setAttribute("aria-label", asDates ? this.labels.date() : this.labels.days());
-    this.caption.textContent = t(asDates ? "form.date" : "form.days");
+    const { caption } = this.labels;
+    this.caption.textContent = caption ? caption(asDates) : t(asDates ? "form.date" : "form.days");
   }
 
   /** {days: number or null where nothing is written} or {problem}. */
@@ -79,6 +84,10 @@ export class TimeField {
     const text = this.control.value.trim();
     if (this.control.validity.badInput) return { problem: t("date.text") };
     if (text === "") return { days: null };
+    // What was opened or switched is kept to the hour, until somebody changes it: a date has no fractions of days.
+    const { kept } = this;
+    const same = kept?.text === text && (!this.moment.asDates || kept.day === this.moment.day());
+    if (same) return { days: kept.days };
     if (!this.moment.asDates) {
       const days = Number(text.replace(",", "."));
       return days >= 0 && Number.isFinite(days) ? { days } : { problem: t("days.text") };
@@ -95,8 +104,10 @@ export class TimeField {
   }
 
   write(days) {
-    if (days === null || days === undefined) this.control.value = "";
-    else this.control.value = this.moment.asDates ? this.moment.dateBefore(Math.round(days)) : String(days);
+    const known = days !== null && days !== undefined;
+    const { asDates } = this.moment;
+    this.control.value = known ? (asDates ? this.moment.dateBefore(days) : String(days)) : "";
+    this.kept = known && this.control.value !== "" ? { text: this.control.value, days, day: this.moment.day() } : null;
   }
 
   forget() {

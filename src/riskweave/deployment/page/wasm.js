@@ -2,7 +2,7 @@
 import { fromBase64, hexOfDouble, sha256OfDoubles } from "./digest.js";
 
 export const STATUS = { ok: 0, unusual: 1, impossible: 2, required: 16 };
-const ABI = 1;
+const ABI = 2;
 
 /** Something that stops the model or refuses an input: a key of the texts, and what goes into the text. */
 export class Refusal extends Error {
@@ -153,7 +153,8 @@ export class Model {
 
   /** The modalities that the patient had in the last prediction. */
   present() {
-    return this.schema.modalities.filter((_, place) => this.c.rw_present(place));
+    const there = new Uint8Array(this.c.memory.buffer, this.c.rw_present(), this.schema.modalities.length);
+    return this.schema.modalities.filter((_, place) => there[place]);
   }
 
   /** The risks of each member on its own: a list of arrays as from `predict`. */
@@ -179,10 +180,12 @@ export class Model {
 function goldenEcg({ rate, samples, microvolts }) {
   const bytes = fromBase64(microvolts);
   const view = new DataView(bytes.buffer);
-  const leads = Array.from({ length: 12 }, (_, lead) => Float64Array.from({ length: samples }, (__, i) => {
-    const value = view.getInt16(2 * (lead * samples + i), true);
-    return value === -32768 ? NaN : value / 1000;
-  }));
+  const all = new Float64Array(12 * samples);
+  for (let i = 0; i < all.length; i++) {
+    const value = view.getInt16(2 * i, true);
+    all[i] = value === -32768 ? NaN : value / 1000;
+  }
+  const leads = Array.from({ length: 12 }, (_, lead) => all.subarray(lead * samples, (lead + 1) * samples));
   return { rate, samples, leads };
 }
 
@@ -192,7 +195,7 @@ function goldenRisks(model, one) {
     if (one.ecg) model.setEcg(goldenEcg(one.ecg));
     if (one.image) {
       const { width, height, pixels } = one.image;
-      model.setImage({ width, height, format: 0, pixels: Float32Array.from(fromBase64(pixels)) });
+      model.setImage({ width, height, format: 0, pixels: new Float32Array(fromBase64(pixels)) });
     }
     return { status: 0, risks: model.predict() };
   } catch (error) {

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from riskweave.deployment.runtime.bundle import Bundle
-from riskweave.deployment.runtime.openapi import example_patient
+from riskweave.deployment.runtime.openapi import example_patient, recorded_words, same_day_words
 
 __all__ = ["api_page", "page_policy"]
 
@@ -57,7 +57,8 @@ def api_page(bundle: Bundle, openapi: Mapping[str, Any]) -> str:
 {_table(("Name", "What", "Accepted", "Required"), _inputs(schema))}
 <h2>Try it</h2>
 <p>Values stand under <code>values</code>; what happens at a time under <code>events</code>, with the days before the
-moment of prediction. What is unknown is left out. The patient below is invented.</p>
+moment of prediction. {same_day_words(schema)} What is unknown is left out. The patient below is invented.</p>
+{_dates(schema)}
 <form action="/predict" method="post" enctype="multipart/form-data">
 <label>Patient
 <textarea name="patient" rows="16" spellcheck="false" autocomplete="off">{_example(bundle)}</textarea></label>
@@ -116,6 +117,17 @@ def _example(bundle: Bundle) -> str:
     )
     listed = ",\n".join(f"  {each}" for each in events)
     return html.escape(f'{{"values": {values},\n "events": [\n{listed}\n ]}}')
+
+
+def _dates(schema: Mapping[str, Any]) -> str:
+    """Return how old a recording may be, and how its age is told."""
+    lines = [
+        f"<p>{words}: {recorded_words(schema[kind]['window'])}. Told beside <code>values</code> as "
+        f'<code>"{kind}": {{"days_before": 12}}</code>.</p>'
+        for kind, words in (("ecg", "ECG"), ("image", "Image"))
+        if schema[kind] is not None
+    ]
+    return "\n".join(lines)
 
 
 def _files(schema: Mapping[str, Any]) -> str:

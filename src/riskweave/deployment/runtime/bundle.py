@@ -4,9 +4,8 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from riskweave.deployment.runtime.golden import GoldenError, check_golden
 from riskweave.deployment.runtime.host import ABI
@@ -19,7 +18,7 @@ GOLDEN_FORMAT = 1
 NEEDED = ("model.wasm", "schema.json", "golden.json")
 ASKED = (
     "causes", "columns", "ecg", "endpoint", "experiment", "horizons", "image", "inputs", "members", "modalities",
-    "study", "target", "times", "title",
+    "same_day", "study", "target", "times", "title",
 )  # fmt: skip
 """What hosts read of a schema."""
 SHORTEST = 12
@@ -33,8 +32,7 @@ class BundleError(RuntimeError):
     """The bundle is not the one that was built, or cannot run here: nothing may be predicted with it."""
 
 
-@dataclass(frozen=True)
-class Bundle:
+class Bundle(NamedTuple):
     """A bundle that passed all checks.
 
     Attributes
@@ -93,7 +91,7 @@ def open_bundle(folder: Path, *, fingerprint: str | None = None) -> Bundle:
         )
     if absent := sorted(set(ASKED) - set(schema)):
         raise BundleError(f"The file schema.json lacks {', '.join(absent)}. {AGAIN}")
-    _check_agreement(manifest, schema, golden, wasm)
+    _check_agreement(manifest, schema, golden)
     _check_fingerprint(fingerprint, wasm, text)
     return Bundle(manifest, schema, golden, wasm, _started(wasm, schema, golden))
 
@@ -154,12 +152,11 @@ def _checked_files(folder: Path, manifest: Mapping[str, Any]) -> list[bytes]:
     return [contents[name] for name in NEEDED]
 
 
-def _check_agreement(
-    manifest: Mapping[str, Any], schema: Mapping[str, Any], golden: Mapping[str, Any], wasm: bytes
-) -> None:
+def _check_agreement(manifest: Mapping[str, Any], schema: Mapping[str, Any], golden: Mapping[str, Any]) -> None:
     """Compare what the manifest tells twice."""
     pairs = {
-        "the module's SHA-256": (manifest.get("wasm_sha256"), _digest(wasm)),
+        # Compared with the module's own before.
+        "the module's SHA-256": (manifest.get("wasm_sha256"), manifest["files"]["model.wasm"]["sha256"]),
         "the SHA-256 of the golden patients' risks": (manifest.get("golden_sha256"), golden.get("sha256")),
         **{f"the {key}": (manifest.get(key), schema.get(key)) for key in ("study", "endpoint", "experiment")},
     }

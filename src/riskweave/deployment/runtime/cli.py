@@ -1,13 +1,13 @@
 """The command ``riskweave``: predict with a bundle, or serve one."""
 
 import argparse
-import datetime
 import json
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from riskweave import __version__
 from riskweave.deployment.runtime.bundle import BundleError, open_bundle
@@ -18,6 +18,9 @@ from riskweave.deployment.runtime.reading import MOST_BYTES, ReadError, check_si
 from riskweave.deployment.runtime.words import LANGUAGES, Words, printable
 
 __all__ = ["main"]
+
+WIDTH = 80
+"""Characters of a line of help."""
 
 GOOD, BAD_BUNDLE, BAD_INPUT = 0, 1, 2
 """Exit statuses; argparse ends with 2 too when the command itself is wrong."""
@@ -47,14 +50,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="riskweave", description="Predict with a bundle of riskweave. Research use only. Not a medical device."
-    )
+    about = "Predict with a bundle of riskweave. Research use only. Not a medical device."
+    form = {"formatter_class": _help}
+    parser = argparse.ArgumentParser(prog="riskweave", description=about, **form)
     parser.add_argument("--version", action="version", version=f"riskweave {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _predict_options(commands.add_parser("predict", help="predict for one patient", description=_predict.__doc__))
-    _serve_options(commands.add_parser("serve", help="serve a bundle over HTTP", description=_serve.__doc__))
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", prog=parser.prog)
+    predict = commands.add_parser("predict", help="predict for one patient", description=_predict.__doc__, **form)
+    serve = commands.add_parser("serve", help="serve a bundle over HTTP", description=_serve.__doc__, **form)
+    _predict_options(predict)
+    _serve_options(serve)
     return parser
+
+
+def _help(prog: str) -> argparse.HelpFormatter:
+    # Without a width argparse looks at the terminal, and for that loads the readers of all kinds of archives.
+    return argparse.HelpFormatter(prog, width=WIDTH)
+
+
+def _date(text: str) -> Any:
+    import datetime
+
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-03-31") from error
 
 
 def _bundle_options(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +98,7 @@ def _predict_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--language", choices=sorted(LANGUAGES), default="en", help="of the result (default: en)")
     parser.add_argument(
         "--date",
-        type=datetime.date.fromisoformat,
+        type=_date,
         metavar="YYYY-MM-DD",
         help="moment of prediction, for --fhir (default: today)",
     )
@@ -119,6 +138,8 @@ def _predict(options: argparse.Namespace) -> int:
     except ReadError as error:
         return _say(BAD_INPUT, ["There is no prediction:", f"  - {words.name(None)}: {error}"])
     if options.fhir:
+        import datetime
+
         from riskweave.deployment.runtime.fhir import risk_assessment
 
         moment = options.date or datetime.datetime.now().astimezone().date()
@@ -147,7 +168,7 @@ def _standard_input() -> bytes:
 
 
 def _ecg(path: Path, rate: float | None):
-    # The readers bring Pillow along, and for DICOM pydicom, which take longer to load than a prediction takes.
+    # Whoever gives no recording does not wait for their readers.
     from riskweave.deployment.runtime.readers import read_ecg
 
     return read_ecg(path, rate=rate)

@@ -9,7 +9,7 @@ import pydicom.pixels
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from riskweave.deployment.runtime.pictures import AGAIN, check_size
-from riskweave.deployment.runtime.reading import ReadError
+from riskweave.deployment.runtime.reading import CompressedError, ReadError
 
 __all__ = ["parse_dicom"]
 
@@ -42,13 +42,19 @@ def parse_dicom(data: bytes) -> np.ndarray:
     """
     try:
         _check_dicom(pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True))
-        return _greys(pydicom.dcmread(io.BytesIO(data)))
+        return _finite(_greys(pydicom.dcmread(io.BytesIO(data))))
     except ReadError:
         raise
     except _DICOM_ERRORS as error:
         raise ReadError(
             f"The DICOM file is damaged: its image cannot be read ({type(error).__name__}).", AGAIN
         ) from error
+
+
+def _finite(grey: np.ndarray) -> np.ndarray:
+    if not np.isfinite(grey).all():
+        raise ReadError("The image holds pixels that are no finite numbers.", AGAIN)
+    return grey
 
 
 def _check_dicom(dataset: pydicom.Dataset) -> None:
@@ -62,7 +68,7 @@ def _check_dicom(dataset: pydicom.Dataset) -> None:
     if syntax not in UNCOMPRESSED:
         # The name of what is no known syntax is the file's own text.
         kind = syntax.name if syntax.name != syntax else "or stored in an unknown way"
-        raise ReadError(
+        raise CompressedError(
             f"The DICOM image is compressed ({kind}), which this program does not read.",
             "Export it once more from the viewer or the archive (PACS) as DICOM without compression, which it may call "
             '"uncompressed" or "Explicit VR Little Endian".',

@@ -5,10 +5,10 @@ import io
 import math
 import re
 from collections.abc import Iterator, Sequence
-
-import numpy as np
+from itertools import pairwise
 
 from riskweave.deployment.runtime.reading import LEADS, ReadError, lead_name, millivolts
+from riskweave.deployment.runtime.stored import grid
 
 __all__ = ["read_table"]
 
@@ -30,7 +30,7 @@ _MISSING = {"", "nan", "na", "null", "none", "-"}
 _STEPS = (1e-4, 0.02)
 
 
-def read_table(data: bytes, *, rate: float | None, most: int) -> tuple[np.ndarray, float]:
+def read_table(data: bytes, *, rate: float | None, most: int) -> tuple[memoryview, float]:
     """Read an ECG from a table.
 
     Columns are separated by commas, semicolons or tabs; with semicolons or tabs, decimals may be written with a comma.
@@ -48,7 +48,7 @@ def read_table(data: bytes, *, rate: float | None, most: int) -> tuple[np.ndarra
 
     Returns
     -------
-    leads : float64 array (12, samples)
+    leads : memoryview of doubles (12, samples)
         In mV, in the order of `LEADS`; NaN where there is no value.
     rate : float
 
@@ -62,16 +62,16 @@ def read_table(data: bytes, *, rate: float | None, most: int) -> tuple[np.ndarra
     rows = _rows(text, separator)
     columns, factors, times = _columns(next(rows, []))
     values = _values(rows, [*columns.values(), *([times[0]] if times else [])], most, comma=separator != ",")
-    leads = np.full((len(LEADS), len(values)), np.nan)
+    leads = [[math.nan] * len(values)] * len(LEADS)
     for place, lead in enumerate(columns):
-        leads[lead] = values[:, place] * factors[place]
+        leads[lead] = [row[place] * factors[place] for row in values]
     _check_unit(leads)
     if times:
-        return leads, _rate(values[:, -1], times[1], rate)
+        return grid(leads), _rate([row[-1] for row in values], times[1], rate)
     if rate is None:
         remedy = "Add a column `time (s)` or `time (ms)`, or give the rate."
         raise ReadError("The table tells neither times nor a sampling rate.", remedy)
-    return leads, float(rate)
+    return grid(leads), float(rate)
 
 
 def _text(data: bytes) -> str:
@@ -135,8 +135,8 @@ def _time_unit(unit: str | None) -> float | None:
     return _SECONDS[unit.lower()] if unit else None
 
 
-def _values(rows: Iterator[list[str]], places: Sequence[int], most: int, *, comma: bool) -> np.ndarray:
-    """Return the numbers of these columns, shape (rows, columns)."""
+def _values(rows: Iterator[list[str]], places: Sequence[int], most: int, *, comma: bool) -> list[list[float]]:
+    """Return the numbers of these columns, row by row."""
     values = []
     width = max(places) + 1
     for number, row in enumerate(rows, start=2):
@@ -152,7 +152,7 @@ def _values(rows: Iterator[list[str]], places: Sequence[int], most: int, *, comm
             break
     if not values:
         raise ReadError("The table has names of leads and no rows below them.", "Export it once more.")
-    return np.array(values)
+    return values
 
 
 def _number(cell: str, *, comma: bool) -> float:
@@ -165,23 +165,34 @@ def _number(cell: str, *, comma: bool) -> float:
     return value
 
 
-def _check_unit(leads: np.ndarray) -> None:
+def _check_unit(leads: Sequence[Sequence[float]]) -> None:
     """Refuse voltages that cannot be: without a unit they are taken for mV, and many devices write microvolts."""
-    known = [lead[~np.isnan(lead)] for lead in leads]
-    for name, lead in zip(LEADS, known, strict=True):
-        if lead.size and np.percentile(np.abs(lead - np.median(lead)), 95) > LARGEST:
+    for name, lead in zip(LEADS, leads, strict=True):
+        known = sorted(value for value in lead if not math.isnan(value))
+        if not known or known[-1] - known[0] <= LARGEST:
+            continue
+        middle = _quantile(known, 0.5)
+        if _quantile(sorted(abs(value - middle) for value in known), 0.95) > LARGEST:
             raise ReadError(
                 f"The values of lead {name} are larger than any ECG's. Without a unit they are taken for mV.",
                 f"Write the unit behind the name of each lead, such as `{name} (uV)`.",
             )
 
 
-def _rate(times: np.ndarray, unit: float | None, given: float | None) -> float:
+def _quantile(known: Sequence[float], share: float) -> float:
+    """Return a quantile of sorted values, between two of them where it falls there."""
+    place = share * (len(known) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(known) - 1)
+    return known[below] + (place - below) * (known[above] - known[below])
+
+
+def _rate(times: Sequence[float], unit: float | None, given: float | None) -> float:
     """Return the sampling rate from the times, which have to rise in equal steps."""
-    steps = np.diff(times)
-    mean = float(np.mean(steps)) if len(steps) and not np.isnan(times).any() else 0.0
+    steps = [later - earlier for earlier, later in pairwise(times)]
+    mean = (times[-1] - times[0]) / len(steps) if steps else 0.0
     # Rounded times have unequal steps, though never of none or two samples.
-    if not mean > 0 or not ((steps > 0.5 * mean) & (steps < 1.5 * mean)).all():
+    if not mean > 0 or not all(0.5 * mean < step < 1.5 * mean for step in steps):
         raise ReadError(
             "The times do not rise in equal steps: rows are missing or doubled, or the times are rounded too much.",
             "Export the recording whole; or remove the column of times and give the sampling rate.",

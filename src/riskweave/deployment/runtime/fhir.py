@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from riskweave.deployment.runtime.bundle import Bundle
+from riskweave.deployment.runtime.given import days_before
 from riskweave.deployment.runtime.predict import Answer
 from riskweave.deployment.runtime.words import Words
 
@@ -95,10 +96,17 @@ def _observations(words: Words, answer: Answer, moment: datetime.date) -> Iterat
             yield _event(words, asked, event, moment)
     if answer.ecg_seconds is not None:
         seconds = {"value": answer.ecg_seconds, "unit": "s", "system": UCUM, "code": "s"}
-        yield {"code": {"text": words.name("ecg")}, "valueQuantity": seconds}
+        yield {"code": {"text": words.name("ecg")}, **_dated(answer, "ecg", moment), "valueQuantity": seconds}
     if answer.image_size is not None:
         width, height = answer.image_size
-        yield {"code": {"text": words.name("image")}, "valueString": f"{width} \N{MULTIPLICATION SIGN} {height}"}
+        size = f"{width} \N{MULTIPLICATION SIGN} {height}"
+        yield {"code": {"text": words.name("image")}, **_dated(answer, "image", moment), "valueString": size}
+
+
+def _dated(answer: Answer, kind: str, moment: datetime.date) -> dict[str, str]:
+    """Return the date of a recording where it was told."""
+    date = _before(moment, days_before(answer.patient, kind)) if kind in answer.patient else ""
+    return {"effectiveDateTime": date} if date else {}
 
 
 def _owner(inputs: Sequence[Mapping[str, Any]], code: str) -> Mapping[str, Any] | None:
@@ -138,8 +146,8 @@ def _quantity(asked: Mapping[str, Any], value: float, unit: str | None) -> dict[
 
 
 def _before(moment: datetime.date, days: float) -> str:
-    """Return the ISO date so many days before; empty where no calendar reaches."""
+    """Return the ISO date so many days before, of a moment at the end of its day; empty where no calendar reaches."""
     try:
-        return (moment - datetime.timedelta(days=math.floor(days + 0.5))).isoformat()
+        return (moment - datetime.timedelta(days=math.floor(days))).isoformat()
     except OverflowError:
         return ""

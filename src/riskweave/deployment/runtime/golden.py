@@ -1,13 +1,13 @@
 """Golden patients as they are stored: recordings, pictures and the bits of the expected outputs."""
 
-import base64
+import binascii
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
 from riskweave.deployment.runtime.module import Module
+from riskweave.deployment.runtime.reading import LEADS
+from riskweave.deployment.runtime.stored import Layout, Numbers, Stored
 
 __all__ = ["MISSING_SAMPLE", "GoldenError", "check_golden", "decode_ecg", "decode_image", "give_recordings", "hexes_of"]
 
@@ -52,18 +52,24 @@ def check_golden(module: Module, golden: Mapping[str, Any]) -> None:
     module.reset()
 
 
-def decode_ecg(ecg: Mapping[str, Any]) -> np.ndarray:
-    """Return a golden recording (12, samples) in mV, NaN where it is missing."""
-    stored = np.frombuffer(base64.b64decode(ecg["microvolts"]), dtype="<i2").reshape(len(ecg["leads"]), ecg["samples"])
-    return np.where(stored == MISSING_SAMPLE, np.nan, stored / 1000.0)
+def decode_ecg(ecg: Mapping[str, Any]) -> Stored:
+    """Return a golden recording: microvolts, one lead after the other."""
+    samples = ecg["samples"]
+    layouts = {place: Layout(place * samples, 1, 1000.0, 0.0, 1.0, MISSING_SAMPLE) for place in range(len(LEADS))}
+    return Stored(samples, (Numbers(binascii.a2b_base64(ecg["microvolts"]), 2, layouts),))
 
 
-def decode_image(image: Mapping[str, Any]) -> np.ndarray:
-    """Return a golden picture (height, width), float32 greys from 0 to 255."""
-    pixels = np.frombuffer(base64.b64decode(image["pixels"]), dtype=np.uint8)
-    return pixels.reshape(image["height"], image["width"]).astype(np.float32)
+def decode_image(image: Mapping[str, Any]) -> memoryview:
+    """Return a golden picture: bytes (height, width), greys from 0 to 255."""
+    return memoryview(binascii.a2b_base64(image["pixels"])).cast("B", (image["height"], image["width"]))
 
 
-def hexes_of(risks: np.ndarray) -> list[str]:
-    """Return each number as the 16 hexadecimal digits of its 64 bits, the sign first."""
-    return [struct.pack(">d", float(value)).hex() for value in np.asarray(risks, dtype=np.float64).ravel()]
+def hexes_of(risks: Iterable[Iterable[float]]) -> list[str]:
+    """Return each number as the 16 hexadecimal digits of its 64 bits, the sign first.
+
+    Parameters
+    ----------
+    risks : floats (causes, times)
+        Rows of any kind.
+    """
+    return [struct.pack(">d", risk).hex() for own in risks for risk in own]

@@ -1,31 +1,37 @@
 """A deployed model: takes a patient, says what is wrong with the input, and predicts."""
 
 import json
+import math
+from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from riskweave.deployment.runtime.given import (
     MAX_EVENTS,
+    RECORDINGS,
     UNUSUAL,
     Given,
     PatientError,
     PatientReader,
     Problem,
+    days_before,
     judged,
-    span,
+    too_old,
+    unusual,
 )
 from riskweave.deployment.runtime.host import Host, ModuleError
+from riskweave.deployment.runtime.result import Result
+from riskweave.deployment.runtime.stored import Buffer, Stored
 
-__all__ = ["Module", "ModuleError", "PatientError", "Problem", "Result"]
+__all__ = ["FLAT", "NONE", "Module", "ModuleError", "PatientError", "Problem", "Result"]
 
 LEADS = 12
 MOST_SAMPLES = 1_800_000
 SCHEMA_FORMAT = 1
-RECORDINGS = ("ecg", "image")
+
+NONE, FLAT, MOVES, INFINITE = range(4)
+"""What is in a lead, as rw_ecg_leads tells it (``c/riskweave.h``)."""
 
 REQUIRED, MEMORY = 16, 64
 MEANINGS = {
@@ -39,62 +45,7 @@ MEANINGS = {
 }
 """What the codes of rw_predict mean (``c/riskweave.h``)."""
 
-
-@dataclass(frozen=True)
-class Result:
-    """A prediction.
-
-    Attributes
-    ----------
-    risks : float64 array (causes, times)
-        Cumulative incidences; the target is the first cause.
-    members : float64 array (members, causes, times)
-        The same of each member of an ensemble.
-    columns : float64 array (columns,)
-        What the model made of the patient; NaN where it is missing. Categories by their place.
-    imputed : tuple of str
-        Columns that are missing although their modality is there: the model took the training rows' median.
-    absent : tuple of str
-        Modalities that the patient lacks.
-    warnings : tuple of Problem
-    contributions : tuple of (str, float)
-        By input or modality: the target's risk at the last horizon, minus what it is without it.
-    schema : mapping
-    sha256 : str
-        Of the module.
-    """
-
-    risks: np.ndarray
-    members: np.ndarray
-    columns: np.ndarray
-    imputed: tuple[str, ...]
-    absent: tuple[str, ...]
-    warnings: tuple[Problem, ...]
-    contributions: tuple[tuple[str, float], ...]
-    schema: Mapping[str, Any]
-    sha256: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the result as JSON has it, the same for the command line, the server and the page."""
-        times, causes = self.schema["times"], [each["name"] for each in self.schema["causes"]]
-        horizons = [(horizon, times.index(horizon)) for horizon in self.schema["horizons"]]
-        return {
-            "model": {
-                **{key: self.schema[key] for key in ("study", "endpoint", "experiment")},
-                "fingerprint": self.sha256[:12],
-            },
-            "risks": [
-                {"cause": cause, "horizon_days": horizon, "risk": float(self.risks[k, place])}
-                for k, cause in enumerate(causes)
-                for horizon, place in horizons
-            ],
-            "curve": {"days": list(times), "risks": {cause: self.risks[k].tolist() for k, cause in enumerate(causes)}},
-            "warnings": [{"input": each.input, "message": each.message} for each in self.warnings],
-            "imputed": list(self.imputed),
-            "absent": list(self.absent),
-            "contributions": [{"input": name, "change": change} for name, change in self.contributions],
-            "research_use_only": True,
-        }
+NO_ECG = Problem("ecg", "an ECG is an array of 12 leads by samples, in mV, NaN for missing")
 
 
 class Module:
@@ -118,8 +69,10 @@ class Module:
         if schema.get("format") != SCHEMA_FORMAT:
             raise ModuleError(f"schema.json is of format {schema.get('format')}, this host reads {SCHEMA_FORMAT}")
         self.schema = schema
-        self._reader = PatientReader(schema["inputs"])
+        self._reader = PatientReader(schema)
         self.host = Host(wasm)
+        # Where results lie never changes, and asking is dear.
+        self._places: dict[str, int] = {}
         self.reset()
 
     @classmethod
@@ -136,6 +89,7 @@ class Module:
         self._given: list[Given] = []
         self._warnings: list[Problem] = []
         self._recordings: set[str] = set()
+        self._days: dict[str, float] = {}
 
     def set_patient(self, patient: Mapping[str, Any]) -> tuple[Problem, ...]:
         """Forget the last patient, recordings too, and take another.
@@ -144,8 +98,9 @@ class Module:
         ----------
         patient : mapping
             ``{"values": {"age": 61, "sex": "male", "weight": {"value": 160, "unit": "lb"}}, "events": [{"code":
-            "LAB//CREATININE", "days_before": 12, "value": 1.1, "unit": "mg/dL"}]}``. Units are labels of the schema or
-            UCUM codes; without one a value is in the model's own unit. null is missing.
+            "LAB//CREATININE", "days_before": 12, "value": 1.1, "unit": "mg/dL"}], "ecg": {"days_before": 3}}``. Units
+            are labels of the schema or UCUM codes; without one a value is in the model's own unit. null is missing.
+            A recording whose days are not told is of the moment of prediction.
 
         Returns
         -------
@@ -170,6 +125,7 @@ class Module:
             self.reset()
             raise PatientError(list(refused))
         self._given, self._warnings = given, list(unusual)
+        self._days = {kind: days_before(patient, kind) for kind in RECORDINGS if kind in patient}
         return tuple(unusual)
 
     def _give(self, given: Sequence[Given]) -> list[int]:
@@ -179,62 +135,107 @@ class Module:
         pointer = self.host.call("rw_records", len(given))
         if not pointer:
             raise ModuleError("the module has no room for the patient's values")
-        self.host.write(pointer, np.array([each.record for each in given], dtype=np.float64))
+        self.host.write(pointer, array("d", [number for each in given for number in each]))
         self.host.call("rw_give")
-        return self.host.read(pointer, 4 * len(given))[::4].astype(int).tolist()
+        return [int(answer) for answer in self.host.read(pointer, 4 * len(given))[::4]]
 
-    def set_ecg(self, leads: np.ndarray, rate: float) -> None:
+    def set_ecg(self, leads: Stored | Buffer, rate: float) -> tuple[int, ...]:
         """Take a recording.
 
         Parameters
         ----------
-        leads : array (12, samples)
-            In mV, in the order of the schema's leads; NaN where there is none.
+        leads : Stored, or doubles (12, samples)
+            As a file stores it; or in mV, in the order of the schema's leads, NaN where there is none: a NumPy array,
+            a memoryview or whatever else gives its buffer.
         rate : float
             Samples a second.
+
+        Returns
+        -------
+        tuple of 12 int
+            What is in each lead: `NONE`, `FLAT`, or that it moves.
 
         Raises
         ------
         PatientError
-            When the model reads no ECG or the array is none of one.
+            When the model reads no ECG, the leads are none of one, or the patient's is too old.
         """
-        leads = np.asarray(leads, dtype=np.float64)
-        if not np.isfinite(rate):
+        self._refuse_old("ecg")
+        if not math.isfinite(rate):
             raise PatientError([Problem("ecg", "its sampling rate is not a finite number")])
-        if leads.ndim != 2 or len(leads) != LEADS or not leads.size or np.isinf(leads).any():
-            raise PatientError([Problem("ecg", "an ECG is an array of 12 leads by samples, in mV, NaN for missing")])
+        if not isinstance(leads, Stored):
+            leads = memoryview(leads)
+        if len(leads.shape) != 2 or leads.shape[0] != LEADS or not leads.shape[1]:
+            raise PatientError([NO_ECG])
+        self._recordings.discard("ecg")
         pointer = self.host.call("rw_ecg", leads.shape[1], float(rate)) if self.schema["ecg"] else 0
         if not pointer:
             problem = "the model reads none" if not self.schema["ecg"] else f"longer than {MOST_SAMPLES} samples in all"
             raise PatientError([Problem("ecg", problem)])
-        self.host.write(pointer, leads)
+        if isinstance(leads, Stored):
+            found = self._decoded(leads)
+        else:
+            self.host.write(pointer, _of_kind(leads, "d"))
+            found = self._leads()
+        if INFINITE in found:
+            self.host.call("rw_ecg", 0, 0.0)  # which forgets it
+            raise PatientError([NO_ECG])
         self._recordings.add("ecg")
+        return found
 
-    def set_image(self, pixels: np.ndarray) -> None:
+    def _decoded(self, stored: Stored) -> tuple[int, ...]:
+        """Have a recording decoded, file by file; return what is in each lead then."""
+        found: tuple[int, ...] = ()
+        for numbers in stored.parts:
+            pointer = self.host.call("rw_ecg_stored", len(numbers.data) // numbers.size, numbers.size)
+            if not pointer:
+                raise PatientError([Problem(*MEANINGS[MEMORY])])
+            layouts = self.host.write(pointer, numbers.table())
+            self.host.write(pointer + layouts, numbers.data)
+            found = self._leads()
+        return found
+
+    def _leads(self) -> tuple[int, ...]:
+        """Return what is in each lead of the recording."""
+        pointer = self.host.call("rw_ecg_leads")
+        if not pointer:
+            raise ModuleError("a lead was described that is not in its recording: this is a fault of riskweave")
+        return tuple(self.host.read(pointer, LEADS, "i"))
+
+    def set_image(self, pixels: Buffer) -> None:
         """Take a picture.
 
         Parameters
         ----------
-        pixels : array (height, width), or uint8 array (height, width, 3 or 4)
-            Greys in any unit, brighter is larger; or red, green, blue and something that is not looked at.
+        pixels : numbers (height, width), or bytes (height, width, 3 or 4)
+            Greys in any unit, brighter is larger; or red, green, blue and something that is not looked at: a NumPy
+            array, a memoryview or whatever else gives its buffer.
 
         Raises
         ------
         PatientError
-            When the model reads no pictures or the array is none of one.
+            When the model reads no pictures, the pixels are none of one, or the patient's is too old.
         """
-        pixels = np.asarray(pixels)
-        colour = pixels.ndim == 3 and pixels.shape[2] in {3, 4} and pixels.dtype == np.uint8
-        if not (pixels.ndim == 2 or colour) or not pixels.size:
+        self._refuse_old("image")
+        pixels = memoryview(pixels)
+        colour = pixels.ndim == 3 and pixels.shape[2] in {3, 4} and pixels.format == "B"
+        if not (pixels.ndim == 2 or colour) or not pixels.nbytes:
             shapes = "an image is an array of height by width, or of bytes with 3 or 4 colours behind"
             raise PatientError([Problem("image", shapes)])
-        kind = pixels.shape[2] - 2 if colour else 0
+        grey = 3 if pixels.format == "B" else 0
+        kind = pixels.shape[2] - 2 if colour else grey
+        self._recordings.discard("image")
         pointer = self.host.call("rw_image", pixels.shape[1], pixels.shape[0], kind) if self.schema["image"] else 0
         if not pointer:
             problem = "the model reads none" if not self.schema["image"] else "it is too large"
             raise PatientError([Problem("image", problem)])
-        self.host.write(pointer, pixels if colour else pixels.astype(np.float32))
+        self.host.write(pointer, pixels if kind else _of_kind(pixels, "f"))
         self._recordings.add("image")
+
+    def _refuse_old(self, kind: str) -> None:
+        problem = too_old(self._days.get(kind, 0.0), kind, self.schema)
+        if problem is not None:
+            raise PatientError([problem])
 
     def predict(self, *, contributions: bool = True) -> Result:
         """Return the risks of the patient.
@@ -253,26 +254,24 @@ class Module:
         """
         self._run()
         host, schema = self.host, self.schema
-        causes, times, members = len(schema["causes"]), len(schema["times"]), schema["members"]
         risks = self._risks()
-        if not np.isfinite(risks).all():
+        if not all(math.isfinite(risk) for own in risks for risk in own):
             raise ModuleError("the module gave a risk that is no number: the model is broken. Do not use it")
-        each = host.read(host.call("rw_member_risks"), members * risks.size).reshape(members, causes, times)
-        columns = host.read(host.call("rw_columns"), len(schema["columns"]))
-        present = [bool(host.call("rw_present", place)) for place in range(len(schema["modalities"]))]
+        columns = tuple(host.read(self._place("rw_columns"), len(schema["columns"])))
+        present = host.read(self._place("rw_present"), len(schema["modalities"]), "B")
         absent = tuple(name for name, there in zip(schema["modalities"], present, strict=True) if not there)
         imputed = tuple(
             column["name"]
             for column, value in zip(schema["columns"], columns, strict=True)
-            if np.isnan(value) and column["modality"] not in absent
+            if math.isnan(value) and column["modality"] not in absent
         )
         return Result(
             risks=risks,
-            members=each,
+            members=self._members(),
             columns=columns,
             imputed=imputed,
             absent=absent,
-            warnings=(*self._warnings, *self._unusual(columns)),
+            warnings=(*self._warnings, *self._unused(), *self._unusual(columns)),
             contributions=tuple(self._contributions(risks)) if contributions else (),
             schema=schema,
             sha256=host.sha256,
@@ -291,11 +290,27 @@ class Module:
         if status:
             raise PatientError([Problem(*MEANINGS.get(status, (None, f"the module answers with code {status}")))])
 
-    def _risks(self) -> np.ndarray:
-        causes, times = len(self.schema["causes"]), len(self.schema["times"])
-        return self.host.read(self.host.call("rw_risks"), causes * times).reshape(causes, times)
+    def _place(self, results: str) -> int:
+        """Return where some results lie."""
+        if results not in self._places:
+            self._places[results] = self.host.call(results)
+        return self._places[results]
 
-    def _unusual(self, columns: np.ndarray) -> list[Problem]:
+    def _risks(self) -> tuple[tuple[float, ...], ...]:
+        causes, times = len(self.schema["causes"]), len(self.schema["times"])
+        return _rows(self.host.read(self._place("rw_risks"), causes * times), times)
+
+    def _members(self) -> tuple[tuple[tuple[float, ...], ...], ...]:
+        causes, times, members = len(self.schema["causes"]), len(self.schema["times"]), self.schema["members"]
+        rows = _rows(self.host.read(self._place("rw_member_risks"), members * causes * times), times)
+        return tuple(rows[first : first + causes] for first in range(0, len(rows), causes))
+
+    def _unused(self) -> list[Problem]:
+        """Return the recordings whose days were told and that were not given."""
+        message = "it is told how old it is, and there is none: the model does without"
+        return [Problem(kind, message) for kind in self._days if kind not in self._recordings]
+
+    def _unusual(self, columns: Sequence[float]) -> list[Problem]:
         """Return what of the recordings' measurements is outside the usual; values were judged one by one."""
         found = []
         for column, value in zip(self.schema["columns"], columns, strict=True):
@@ -303,13 +318,10 @@ class Module:
             below, above = low is not None and value < low, high is not None and value > high
             if column["input"] is None and (below or above):
                 unit = {"label": column["unit"], "factor": 1.0, "offset": 0.0}
-                shown = f"{value:.3g} {column['unit']}".rstrip()
-                usual = span(low, high, unit)
-                message = f"{shown} is unusual: 98 % of the people the model was made from had {usual}"
-                found.append(Problem(column["name"], message))
+                found.append(Problem(column["name"], unusual(float(f"{value:.4g}"), unit, column)))
         return found
 
-    def _contributions(self, risks: np.ndarray) -> list[tuple[str, float]]:
+    def _contributions(self, risks: Sequence[Sequence[float]]) -> list[tuple[str, float]]:
         """Return what each given input changes, by leaving it out; the module then knows the patient again.
 
         A model never learnt to do without a required input: for a number it gets the typical one instead, for a
@@ -334,10 +346,21 @@ class Module:
         self._run()
         return found
 
-    def _change(self, risks: np.ndarray, place: int) -> float:
+    def _change(self, risks: Sequence[Sequence[float]], place: int) -> float:
         self._run()
-        return float(risks[0, place] - self._risks()[0, place])
+        return risks[0][place] - self._risks()[0][place]
 
     def _give_again(self, place: int) -> None:
         self.host.call("rw_clear", place)
         self._give([each for each in self._given if each.input == place])
+
+
+def _rows(numbers: array, width: int) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(numbers[first : first + width]) for first in range(0, len(numbers), width))
+
+
+def _of_kind(numbers: memoryview, kind: str) -> Buffer:
+    """Return numbers as doubles or floats, row by row."""
+    if numbers.format == kind:
+        return numbers
+    return array(kind, memoryview(numbers.tobytes()).cast(numbers.format).tolist())

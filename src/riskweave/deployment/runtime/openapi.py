@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from riskweave.deployment.runtime.bundle import Bundle
+from riskweave.deployment.runtime.given import RECORDINGS
 
-__all__ = ["example_patient", "openapi_of"]
+__all__ = ["example_patient", "openapi_of", "recorded_words", "same_day_words"]
 
 JSON = "application/json"
 FHIR = "application/fhir+json"
@@ -157,6 +158,7 @@ def _patient(schema: Mapping[str, Any]) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "values": {"type": "object", "properties": values, "required": required, "additionalProperties": False},
         "events": _list(_named("Event")),
+        **{kind: _recording(schema[kind]["window"]) for kind in RECORDINGS if schema[kind] is not None},
     }
     return {
         "type": "object",
@@ -164,6 +166,29 @@ def _patient(schema: Mapping[str, Any]) -> dict[str, Any]:
         "required": ["values"] if required else [],
         "additionalProperties": False,
     }
+
+
+def _recording(window: float | None) -> dict[str, Any]:
+    days: dict[str, Any] = {"type": "number", "minimum": 0}
+    if window is not None:
+        days["exclusiveMaximum"] = window
+    return _object({"days_before": days}, description=f"Of the file beside: {recorded_words(window)}")
+
+
+def recorded_words(window: float | None) -> str:
+    """Return what is said of the age of a recording, in days or None for any."""
+    age = "of any age" if window is None else f"of less than {window:g} days before the moment of prediction"
+    return f"the latest, {age}; of the day itself where nothing is told"
+
+
+def same_day_words(schema: Mapping[str, Any]) -> str:
+    """Return what counts of the day of prediction itself."""
+    if schema["same_day"]:
+        return "What is known up to the end of that day counts."
+    return (
+        "Of that day itself, give what is known to be of an earlier hour: what was dated to it without an hour did not "
+        "count when the model was made."
+    )
 
 
 def _label(asked: Mapping[str, Any]) -> str:
@@ -211,7 +236,7 @@ def _event(schema: Mapping[str, Any]) -> dict[str, Any]:
             "days_before": {
                 "type": ["number", "null"],
                 "minimum": 0,
-                "description": "Days before the moment of prediction; null: undated",
+                "description": "Days before the moment of prediction; null: undated. " + same_day_words(schema),
             },
             "value": NUMBER_OR_NULL,
             "unit": {"type": ["string", "null"], "description": "Label or UCUM code; the model's own without"},

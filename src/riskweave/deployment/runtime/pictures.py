@@ -3,12 +3,10 @@
 import io
 import struct
 import zlib
-
-import numpy as np
-import PIL.Image
-import PIL.ImageOps
+from typing import Any
 
 from riskweave.deployment.runtime.reading import ReadError, foreign
+from riskweave.deployment.runtime.stored import Buffer
 
 __all__ = ["AGAIN", "MOST_PIXELS", "check_size", "parse_image"]
 
@@ -20,12 +18,14 @@ ACCEPTED = "Accepted are PNG, JPEG and uncompressed DICOM with one image."
 AGAIN = "Export the image once more."
 """What to do about most files that cannot be read."""
 
-# What the decoders raise for files that are broken or not of their kind.
+ORIENTATION = 0x0112
+"""The tag of Exif that tells how a camera was held; 1 is upright."""
+
+# What the decoders raise for files that are broken.
 _PIL_ERRORS = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, OverflowError, MemoryError)
-_BOMBS = (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning)
 
 
-def parse_image(data: bytes) -> np.ndarray:
+def parse_image(data: bytes) -> Buffer:
     """Return the greys of a picture.
 
     Colours become grey (ITU-R 601 luma), a JPEG is turned upright. A DICOM's rescaling, window and polarity are
@@ -38,7 +38,7 @@ def parse_image(data: bytes) -> np.ndarray:
 
     Returns
     -------
-    float32 array (height, width)
+    buffer of bytes or floats (height, width)
         In any unit, brighter is larger.
 
     Raises
@@ -46,15 +46,11 @@ def parse_image(data: bytes) -> np.ndarray:
     ReadError
     """
     if data[128:132] == b"DICM":
-        # pydicom takes longer to load than all else that a prediction needs.
+        # pydicom and NumPy take longer to load than all else that a prediction needs.
         from riskweave.deployment.runtime.dicom import parse_dicom
 
-        grey = parse_dicom(data)
-    else:
-        grey = _picture(data)
-    if not np.isfinite(grey).all():
-        raise ReadError("The image holds pixels that are no finite numbers.", AGAIN)
-    return grey
+        return parse_dicom(data)
+    return _picture(data)
 
 
 def check_size(width: int, height: int) -> None:
@@ -69,23 +65,46 @@ def check_size(width: int, height: int) -> None:
         raise ReadError(f"The image has {width} x {height} pixels, which is no picture.", AGAIN)
 
 
-def _picture(data: bytes) -> np.ndarray:
+def _picture(data: bytes) -> memoryview:
     try:
-        with PIL.Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+        with _opened(data) as image:
             check_size(*image.size)
-            upright = PIL.ImageOps.exif_transpose(image)
+            image.load()
+            upright = image
+            if image.getexif().get(ORIENTATION, 1) != 1:
+                import PIL.ImageOps
+
+                upright = PIL.ImageOps.exif_transpose(image)
             if image.mode.startswith("I"):
-                return np.asarray(upright, dtype=np.float32)
+                return _grid(upright.convert("F"), "f")
             # Through RGB: palettes and transparency have no grey of their own.
-            return np.asarray(upright.convert("RGB").convert("L"), dtype=np.float32)
+            return _grid(upright if image.mode == "L" else upright.convert("RGB").convert("L"), "B")
     except ReadError:
         raise
-    except PIL.UnidentifiedImageError as error:
-        kind = foreign(data)
-        if kind is None or kind.startswith(("a PNG", "a JPEG")):
-            kind = f"{kind} that is damaged" if kind else "neither PNG nor JPEG nor DICOM"
-        raise ReadError(f"The file is {kind}.", ACCEPTED) from error
-    except _BOMBS as error:
-        raise ReadError("The image has too many pixels.", "Export it in a smaller size.") from error
     except _PIL_ERRORS as error:
         raise ReadError(f"The image is damaged or cut short ({type(error).__name__}).", AGAIN) from error
+
+
+def _opened(data: bytes) -> Any:
+    """Return the image of Pillow, not decoded yet. `PIL.Image.open` would load the decoders of five kinds of files."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        from PIL.PngImagePlugin import PngImageFile as Decoder
+    elif data.startswith(b"\xff\xd8\xff"):
+        from PIL.JpegImagePlugin import JpegImageFile as Decoder
+    else:
+        raise _refused(data)
+    try:
+        return Decoder(io.BytesIO(data))
+    except SyntaxError as error:
+        raise _refused(data) from error
+
+
+def _refused(data: bytes) -> ReadError:
+    kind = foreign(data)
+    if kind is None or kind.startswith(("a PNG", "a JPEG")):
+        kind = f"{kind} that is damaged" if kind else "neither PNG nor JPEG nor DICOM"
+    return ReadError(f"The file is {kind}.", ACCEPTED)
+
+
+def _grid(image: Any, kind: str) -> memoryview:
+    return memoryview(image.tobytes()).cast(kind, (image.height, image.width))

@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from riskweave.deployment.runtime.given import PatientError, Problem
-from riskweave.deployment.runtime.module import Module, Result
+from riskweave.deployment.runtime.given import RECORDINGS, PatientError, Problem, days_before, too_old
+from riskweave.deployment.runtime.module import FLAT, NONE, Module
 from riskweave.deployment.runtime.reading import LEADS, ReadError
+from riskweave.deployment.runtime.result import Result
+from riskweave.deployment.runtime.stored import Buffer
 
 __all__ = ["Answer", "Given", "as_errors", "ask", "parse_patient"]
 
@@ -18,8 +17,7 @@ LONGEST = 600
 """Characters of a message; a longer one repeats what somebody sent by mistake."""
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(NamedTuple):
     """What came from outside.
 
     Attributes
@@ -34,11 +32,10 @@ class Given:
 
     patient: Mapping[str, Any]
     ecg: Callable[[], Any] | None = None
-    image: Callable[[], np.ndarray] | None = None
+    image: Callable[[], Buffer] | None = None
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """A prediction and what it was made from.
 
     Attributes
@@ -131,16 +128,17 @@ def _ask(module: Module, given: Given) -> Answer:
         module.set_patient(given.patient)
     except PatientError as error:
         problems[:0] = error.problems
+    there = [kind for kind, read in (("ecg", given.ecg), ("image", given.image)) if read is not None]
+    old = (too_old(days_before(given.patient, kind), kind, module.schema) for kind in there)
+    problems += [each for each in old if each is not None]
     if problems:
         raise PatientError(problems)
-    if ecg is not None:
-        module.set_ecg(ecg.leads, ecg.rate)
+    remarks = [] if ecg is None else _remarks(module.set_ecg(ecg.leads, ecg.rate))
     if image is not None:
         module.set_image(image)
     result = module.predict()
-    remarks = [] if ecg is None else _remarks(ecg.leads)
     return Answer(
-        replace(result, warnings=(*result.warnings, *remarks)),
+        result._replace(warnings=(*result.warnings, *remarks)),
         given.patient,
         None if ecg is None else ecg.leads.shape[1] / ecg.rate,
         None if image is None else (image.shape[1], image.shape[0]),
@@ -152,8 +150,7 @@ def _read(kind: str, reader: Callable[[], Any] | None, module: Module, problems:
     if reader is None:
         return None
     if module.schema[kind] is None:
-        words = {"ecg": "ECGs", "image": "images"}[kind]
-        problems.append(Problem(kind, f"this model does not look at {words}: leave the file out"))
+        problems.append(Problem(kind, f"this model does not look at {RECORDINGS[kind]}: leave the file out"))
         return None
     try:
         return reader()
@@ -162,13 +159,11 @@ def _read(kind: str, reader: Callable[[], Any] | None, module: Module, problems:
         return None
 
 
-def _remarks(leads: np.ndarray) -> list[Problem]:
+def _remarks(leads: Sequence[int]) -> list[Problem]:
     """Say which leads are missing or still: as in training they count as silent, and none is made from others."""
-    there = ~np.isnan(leads).all(axis=1)
-    still = [bool(known) and np.nanmax(lead) == np.nanmin(lead) for lead, known in zip(leads, there, strict=True)]
     found = []
-    for chosen, words in ((~there, "not in the recording"), (np.array(still), "flat from beginning to end")):
-        names = [name for name, one in zip(LEADS, chosen, strict=True) if one]
+    for kind, words in ((NONE, "not in the recording"), (FLAT, "flat from beginning to end")):
+        names = [name for name, own in zip(LEADS, leads, strict=True) if own == kind]
         # Without any lead that moves the module refuses by itself.
         if 0 < len(names) < len(LEADS):
             verb = "is" if len(names) == 1 else "are"

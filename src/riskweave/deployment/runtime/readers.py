@@ -4,11 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from riskweave.deployment.runtime.ecg_tables import FORM, read_table
 from riskweave.deployment.runtime.pictures import parse_image
 from riskweave.deployment.runtime.reading import LEADS, ReadError, check_size, foreign, load
+from riskweave.deployment.runtime.stored import Buffer, Stored
 from riskweave.deployment.runtime.wfdb_records import parse_header, read_record
 
 __all__ = ["LEADS", "MOST_SAMPLES", "Ecg", "ReadError", "parse_ecg", "parse_image", "read_ecg", "read_image"]
@@ -28,13 +26,13 @@ class Ecg(NamedTuple):
 
     Attributes
     ----------
-    leads : float64 array (12, samples)
-        In mV, in the order of `LEADS`; NaN where there is no value.
+    leads : Stored, or memoryview of doubles (12, samples)
+        As the file stores them; or in mV, in the order of `LEADS`, NaN where there is no value.
     rate : float
         Samples a second.
     """
 
-    leads: np.ndarray
+    leads: Stored | memoryview
     rate: float
 
 
@@ -94,6 +92,9 @@ def parse_ecg(files: Mapping[str, bytes], *, rate: float | None = None) -> Ecg:
 
     if headers:
         return _record(files[headers[0]], fetch, rate)
+    # Most ECGs are records, which need nothing of it.
+    from riskweave.deployment.runtime.ecg_tables import FORM, read_table
+
     name, data = next(iter(files.items()))
     _refuse_foreign(data)
     if len(files) == 1 and Path(name).suffix.lower() in TABLES:
@@ -101,12 +102,12 @@ def parse_ecg(files: Mapping[str, bytes], *, rate: float | None = None) -> Ecg:
     raise ReadError("The file is no ECG of a kind that is read.", f"{ACCEPTED_ECG} {FORM}")
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path) -> Buffer:
     """Read a picture from disk: PNG, JPEG, or uncompressed DICOM, told apart by their content.
 
     Returns
     -------
-    float32 array (height, width)
+    buffer of bytes or floats (height, width)
         Greys in any unit, brighter is larger.
 
     Raises

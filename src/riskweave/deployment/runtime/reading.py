@@ -2,7 +2,17 @@
 
 from pathlib import Path
 
-__all__ = ["LEADS", "MOST_BYTES", "ReadError", "check_size", "foreign", "lead_name", "load", "millivolts"]
+__all__ = [
+    "LEADS",
+    "MOST_BYTES",
+    "CompressedError",
+    "ReadError",
+    "check_size",
+    "foreign",
+    "lead_name",
+    "load",
+    "millivolts",
+]
 
 MOST_BYTES = 64 * 1024 * 1024
 """Bytes of a file that are read; a 12-lead ECG of a minute has under 1 MB, a radiograph under 40 MB."""
@@ -45,6 +55,10 @@ class ReadError(ValueError):
 
     def __reduce__(self):
         return type(self), (self.problem, self.remedy)
+
+
+class CompressedError(ReadError):
+    """A file is whole, and compressed in a way that is not read: exported in another way it would be."""
 
 
 def load(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""WFDB records (PhysioNet): a header and its signal files, decoded without any library but numpy.
+"""WFDB records (PhysioNet): a header and its signal files, unpacked to whole numbers without any library.
 
 Format: WFDB Applications Guide, header(5) and signal(5), physionet.org/physiotools/wag. Records of one segment whose
 signals have the same rate and no skew, in formats 8, 16, 24, 32, 61, 80, 160, 212, 310 and 311. What is left out is
@@ -7,39 +7,38 @@ refused, never guessed at.
 
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate, islice
+from typing import NamedTuple
 
 from riskweave.deployment.runtime.reading import LEADS, ReadError, lead_name, millivolts
+from riskweave.deployment.runtime.stored import Layout, Numbers, Stored
 
 __all__ = ["Header", "Signal", "parse_header", "read_record"]
 
 MOST_SIGNALS = 256
 MOST_HEADER = 1024 * 1024
+MOST_DIGITS = 18
 
 AGAIN = "Export the ECG once more as a WFDB record in format 16."
 BROKEN = "The header is damaged or not of WFDB: "
 
 # Of each format: so many bytes hold so many samples, and the number that means "no value".
 _FORMATS = {
-    "8": (1, 1, None), "16": (2, 1, -(2**15)), "24": (3, 1, -(2**23)), "32": (4, 1, -(2**31)), "61": (2, 1, -(2**15)),
-    "80": (1, 1, -(2**7)), "160": (2, 1, -(2**15)), "212": (3, 2, -(2**11)), "310": (4, 3, -(2**9)),
-    "311": (4, 3, -(2**9)),
+    "8": (1, 1, math.nan), "16": (2, 1, -(2**15)), "24": (3, 1, -(2**23)), "32": (4, 1, -(2**31)),
+    "61": (2, 1, -(2**15)), "80": (1, 1, -(2**7)), "160": (2, 1, -(2**15)), "212": (3, 2, -(2**11)),
+    "310": (4, 3, -(2**9)), "311": (4, 3, -(2**9)),
 }  # fmt: skip
 _COMPRESSED = {"508", "516", "524"}
-_WHOLE = {"8": "i1", "16": "<i2", "32": "<i4", "61": ">i2", "80": "u1", "160": "<u2"}
-_OFFSET = {"80": 128, "160": 32768}
 
 _FILE_NAME = re.compile(r"[-\w]+(\.\w+)?")
 _FORMAT = re.compile(r"(\d+)(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?")
 _GAIN = re.compile(r"(-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)?(?:\((-?\d+)\))?(?:/(\S+))?")
-_INTEGER = re.compile(r"-?\d+")
+_NUMBERS = re.compile(r"((?:-?\d+(?: \s*|\Z)){0,5})(.*)")
 
 
-@dataclass(frozen=True)
-class Signal:
+class Signal(NamedTuple):
     """A line of the header."""
 
     file: str
@@ -52,8 +51,7 @@ class Signal:
     name: str
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What a header says.
 
     Attributes
@@ -103,7 +101,7 @@ def _record_line(line: str) -> tuple[int, float, int | None]:
     try:
         count = int(fields[1])
         rate = float(fields[2].split("/")[0].split("(")[0]) if len(fields) > 2 else 250.0  # WFDB's own default
-        samples = int(fields[3]) if len(fields) > 3 and ":" not in fields[3] else 0
+        samples = _whole(fields[3]) if len(fields) > 3 and ":" not in fields[3] else 0
     except (IndexError, ValueError) as error:
         raise ReadError(
             BROKEN + "its first line lacks the number of signals, the rate or the length.", AGAIN
@@ -113,6 +111,13 @@ def _record_line(line: str) -> tuple[int, float, int | None]:
     if not (math.isfinite(rate) and rate > 0) or samples < 0:
         raise ReadError(BROKEN + "its sampling rate or its length is not positive.", AGAIN)
     return count, rate, samples or None
+
+
+def _whole(text: str) -> int:
+    """Return a whole number."""
+    if len(text) > MOST_DIGITS:
+        raise ReadError(BROKEN + f"a number in it has more than {MOST_DIGITS} digits.", AGAIN)
+    return int(text)
 
 
 def _signal_line(line: str) -> Signal:
@@ -127,12 +132,12 @@ def _signal_line(line: str) -> Signal:
         raise ReadError(f"The signals are compressed (WFDB format {number}), which is not read.", AGAIN)
     if number not in _FORMATS:
         raise ReadError(f"The signals are in WFDB format {number}, which is not read.", AGAIN)
-    if int(per_frame or 1) != 1:
+    if _whole(per_frame or "1") != 1:
         raise ReadError(
             "The record's signals have different sampling rates, which is not read.",
             "Export the ECG once more with one sampling rate for all leads.",
         )
-    if int(skew or 0) != 0:
+    if _whole(skew or "0") != 0:
         raise ReadError(
             "The record's signals are shifted in time against each other (skew), which is not read.",
             "Export the ECG once more with all leads sampled at the same times.",
@@ -140,17 +145,11 @@ def _signal_line(line: str) -> Signal:
     rest = fields[2] if len(fields) > 2 else ""
     gain, baseline, unit, rest = _gain(rest)
     # Resolution, zero, first value, checksum, block size: each may be left out, with all that follow it.
-    numbers: list[int | None] = []
-    while len(numbers) < 5:
-        token, _, after = rest.partition(" ")
-        if not _INTEGER.fullmatch(token):
-            break
-        numbers.append(int(token))
-        rest = after.lstrip()
-    numbers += [None] * (5 - len(numbers))
+    numbers, name = _NUMBERS.match(rest).groups()
+    _, zero, first, *_ = [*map(_whole, numbers.split()), 0, 0, 0]
     if baseline is None:
-        baseline = numbers[1] or 0
-    return Signal(fields[0], number, int(offset or 0), gain, baseline, unit, numbers[2] or 0, rest.strip())
+        baseline = zero
+    return Signal(fields[0], number, _whole(offset or "0"), gain, baseline, unit, first, name.strip())
 
 
 def _gain(rest: str) -> tuple[float, int | None, str, str]:
@@ -162,10 +161,10 @@ def _gain(rest: str) -> tuple[float, int | None, str, str]:
     gain = float(found[1]) or 200.0
     if not math.isfinite(gain):
         raise ReadError(BROKEN + "a signal's gain is not finite.", AGAIN)
-    return gain, None if found[2] is None else int(found[2]), found[3] or "mV", after.lstrip()
+    return gain, None if found[2] is None else _whole(found[2]), found[3] or "mV", after.lstrip()
 
 
-def read_record(header: Header, fetch: Callable[[str], bytes], *, most: int) -> np.ndarray:
+def read_record(header: Header, fetch: Callable[[str], bytes], *, most: int) -> Stored:
     """Read the standard leads of a record.
 
     Parameters
@@ -175,11 +174,6 @@ def read_record(header: Header, fetch: Callable[[str], bytes], *, most: int) -> 
         From the name of a signal file to its bytes; raises `ReadError` where there is none.
     most : int
         Samples of each lead that are read; all files have to be whole.
-
-    Returns
-    -------
-    float64 array (12, samples)
-        In mV, in the order of `LEADS`; NaN where there is no value.
 
     Raises
     ------
@@ -191,19 +185,14 @@ def read_record(header: Header, fetch: Callable[[str], bytes], *, most: int) -> 
     samples = header.samples or min(_length(data[name], signals) for name, signals in files.items())
     if samples < 1:
         raise ReadError("The signal file holds no samples.", AGAIN)
-    leads = np.full((len(LEADS), min(samples, most)), np.nan)
+    read, parts = min(samples, most), []
     for name, signals in files.items():
         _check_file(name, data[name], signals, samples)
-        rows = [(row, signal) for row, signal in wanted.items() if signal.file == name]
+        # The signal itself, not its equal: two channels may be described by the same words.
+        rows = {row: place for row, one in wanted.items() for place, each in enumerate(signals) if each is one}
         if rows:
-            stored = _decode(data[name][signals[0].offset :], signals, leads.shape[1])
-        for row, signal in rows:
-            # The signal itself, not its equal: two channels may be described by the same words.
-            digital = stored[:, next(place for place, each in enumerate(signals) if each is signal)]
-            values = (digital.astype(np.float64) - signal.baseline) / signal.gain * millivolts(signal.unit)
-            values[digital == _FORMATS[signal.form][2]] = np.nan
-            leads[row] = values
-    return leads
+            parts.append(_part(memoryview(data[name])[signals[0].offset :], signals, rows, read))
+    return Stored(read, tuple(parts))
 
 
 def _find_leads(signals: Sequence[Signal]) -> dict[int, Signal]:
@@ -248,49 +237,93 @@ def _check_file(name: str, data: bytes, signals: Sequence[Signal], samples: int)
         )
 
 
-def _decode(data: bytes, signals: Sequence[Signal], samples: int) -> np.ndarray:
-    """Return what is stored, shape (samples, signals of the file)."""
-    form, count = signals[0].form, samples * len(signals)
+def _part(data: memoryview, signals: Sequence[Signal], rows: Mapping[int, int], samples: int) -> Numbers:
+    """Return the leads that are in a file: by their rows, the places of their signals."""
+    form, step = signals[0].form, len(signals)
+    count, places = samples * step, {row: (place, step) for row, place in rows.items()}
+    size = 4 if form in {"8", "24", "32"} else 2
     data = data[: _size(form, count)]
-    if form in _WHOLE:
-        stored = np.frombuffer(data, _WHOLE[form]).astype(np.int32) - _OFFSET.get(form, 0)
-    else:
-        stored = _UNPACK[form](data)[:count]
-    stored = stored.reshape(samples, len(signals))
-    if form == "8":  # differences
-        stored = np.cumsum(stored, axis=0, dtype=np.int32) + np.array([signal.first for signal in signals], np.int32)
-    return stored
+    if form in _UNPACK:
+        data = _UNPACK[form](bytes(data))[: size * count]
+    elif form in {"8", *_CUT}:
+        # One by one, so of these signals alone: there may be many others.
+        found = [_found(data, signals[place], range(place, count, step)) for place in rows.values()]
+        data = b"".join(_packed(numbers, size) for numbers in found)
+        places = {row: (number * samples, 1) for number, row in enumerate(rows)}
+    return Numbers(data, size, {row: _layout(signals[place], *places[row]) for row, place in rows.items()})
 
 
-def _blocks(data: bytes, size: int) -> np.ndarray:
-    """Return the bytes as columns of blocks of `size`, the last one filled with zeros."""
-    return np.frombuffer(data + b"\0" * (-len(data) % size), np.uint8).reshape(-1, size).T.astype(np.int32)
+def _layout(of: Signal, first: int, step: int) -> Layout:
+    return Layout(first, step, of.gain, float(of.baseline), millivolts(of.unit), _FORMATS[of.form][2])
 
 
-def _signed(values: Sequence[np.ndarray], bits: int) -> np.ndarray:
-    """Return interleaved samples, in two's complement."""
-    stored = np.stack(values, axis=1).ravel()
-    return np.where(stored >= 1 << (bits - 1), stored - (1 << bits), stored)
+def _found(data: memoryview, of: Signal, places: range) -> Iterable[int]:
+    """Return the numbers of a signal."""
+    if of.form == "8":  # differences
+        return islice(accumulate(data.cast("b")[places.start :: places.step], initial=of.first), 1, None)
+    return (_of_10_bits(data, place, _CUT[of.form]) for place in places)
 
 
-def _unpack_24(data: bytes) -> np.ndarray:
-    a, b, c = _blocks(data, 3)
-    return _signed([a | b << 8 | c << 16], 24)
+def _packed(numbers: Iterable[int], size: int) -> bytes:
+    numbers = list(numbers)
+    try:
+        return struct.pack(f"<{len(numbers)}{'h' if size == 2 else 'i'}", *numbers)
+    except struct.error as error:
+        raise ReadError(BROKEN + "a signal's first value is beyond 32 bits.", AGAIN) from error
 
 
-def _unpack_212(data: bytes) -> np.ndarray:
-    a, b, c = _blocks(data, 3)
-    return _signed([a | (b & 0x0F) << 8, c | (b & 0xF0) << 4], 12)
+def _translation(change: Callable[[int], int]) -> bytes:
+    """Return a table for `bytes.translate`."""
+    return bytes(change(byte) & 0xFF for byte in range(256))
 
 
-def _unpack_310(data: bytes) -> np.ndarray:
-    a, b, c, d = _blocks(data, 4)
-    return _signed([a >> 1 | (b & 7) << 7, c >> 1 | (d & 7) << 7, b >> 3 | (d >> 3) << 5], 10)
+_FLIPPED = _translation(lambda byte: byte ^ 0x80)
+_SIGN = _translation(lambda byte: -(byte >> 7))
+# The upper bytes of numbers of 12 bits, whose upper 4 bits are the lower or upper half of a byte.
+_LOWER = _translation(lambda byte: (byte & 0x0F ^ 0x08) - 0x08)
+_UPPER = _translation(lambda byte: (byte >> 4 ^ 0x08) - 0x08)
 
 
-def _unpack_311(data: bytes) -> np.ndarray:
-    a, b, c, d = _blocks(data, 4)
-    return _signed([a | (b & 3) << 8, b >> 2 | (c & 15) << 6, c >> 4 | (d & 63) << 4], 10)
+def _woven(*columns: bytes) -> bytes:
+    """Return the first bytes of all columns, then their second ones, and so on; short columns are filled with zeros."""
+    woven = bytearray(len(columns) * len(columns[0]))
+    for place, column in enumerate(columns):
+        woven[place :: len(columns)] = column.ljust(len(columns[0]), b"\0")
+    return bytes(woven)
 
 
-_UNPACK = {"24": _unpack_24, "212": _unpack_212, "310": _unpack_310, "311": _unpack_311}
+def _of_10_bits(data: memoryview, place: int, cut: Callable[[int, int], int]) -> int:
+    """Return a number of 10 bits, of which three are in each word of 32; `cut` shifts one of the three down."""
+    start = 4 * (place // 3)
+    word = int.from_bytes(data[start : start + 4], "little")
+    return (cut(word, place % 3) & 0x3FF ^ 0x200) - 0x200
+
+
+def _cut_310(word: int, place: int) -> int:
+    return word >> 11 & 0x1F | word >> 22 & 0x3E0 if place == 2 else word >> (1, 17)[place]
+
+
+def _unpack_24(data: bytes) -> bytes:
+    return _woven(data[::3], data[1::3], data[2::3], data[2::3].translate(_SIGN))
+
+
+def _unpack_61(data: bytes) -> bytes:
+    return _woven(data[1::2], data[::2])
+
+
+def _unpack_80(data: bytes) -> bytes:
+    own = data.translate(_FLIPPED)
+    return _woven(own, own.translate(_SIGN))
+
+
+def _unpack_160(data: bytes) -> bytes:
+    return _woven(data[::2], data[1::2].translate(_FLIPPED))
+
+
+def _unpack_212(data: bytes) -> bytes:
+    a, b, c = data[::3], data[1::3], data[2::3]
+    return _woven(a, b.translate(_LOWER), c, b.translate(_UPPER))
+
+
+_UNPACK = {"24": _unpack_24, "61": _unpack_61, "80": _unpack_80, "160": _unpack_160, "212": _unpack_212}
+_CUT = {"310": _cut_310, "311": lambda word, place: word >> 10 * place}
