@@ -16,6 +16,7 @@ import pytest
 from tracked_steps import FINGERPRINT, SUBJECTS, make_metrics, make_record, runs_of
 
 from riskweave.errors import DataError
+from riskweave.tracking import sql
 from riskweave.tracking.__main__ import main
 from riskweave.tracking.database import ui_command
 from riskweave.tracking.record import TrialRecord, read_record, write_record
@@ -80,7 +81,7 @@ def test_a_record_becomes_a_parent_and_a_child_for_each_fold(store, tmp_path):
     path = make_record(tmp_path)
     metrics = make_metrics(tmp_path / "metrics.parquet")
     counts = collect(records=[path], directory=store, study="demo", metrics={"mace": metrics})
-    assert counts == {"stored": 1, "unchanged": 0, "superseded": 0}
+    assert counts == {"stored": 1, "unchanged": 0, "superseded": 0, "removed": 0}
     client, (parent,), children = runs_of(store)
 
     assert parent.info.status == "FINISHED"
@@ -130,7 +131,12 @@ def test_a_record_becomes_a_parent_and_a_child_for_each_fold(store, tmp_path):
 def test_collecting_again_adds_nothing_and_a_changed_record_supersedes(store, tmp_path):
     paths = [make_record(tmp_path), make_record(tmp_path, name="ecg_tcn", kind="encoder")]
     assert collect(records=paths, directory=store, study="demo")["stored"] == 2
-    assert collect(records=paths, directory=store, study="demo") == {"stored": 0, "unchanged": 2, "superseded": 0}
+    assert collect(records=paths, directory=store, study="demo") == {
+        "stored": 0,
+        "unchanged": 2,
+        "superseded": 0,
+        "removed": 0,
+    }
     metrics = make_metrics(tmp_path / "metrics.parquet")
     collect(records=paths, directory=store, study="demo", metrics={"mace": metrics})
     make_metrics(metrics, estimate=0.75)
@@ -143,7 +149,7 @@ def test_collecting_again_adds_nothing_and_a_changed_record_supersedes(store, tm
     older = paths[0].read_bytes()
     make_record(tmp_path, penalty=0.5)
     counts = collect(records=paths, directory=store, study="demo")
-    assert counts == {"stored": 1, "unchanged": 1, "superseded": 1}
+    assert counts == {"stored": 1, "unchanged": 1, "superseded": 1, "removed": 0}
     _, parents, children = runs_of(store)
     status = {
         run.data.params["model.penalty"]: run.data.tags["status"]
@@ -160,6 +166,47 @@ def test_collecting_again_adds_nothing_and_a_changed_record_supersedes(store, tm
     assert {run.data.tags["status"] for run in parents if run.data.params["model.penalty"] == "0.1"} == {"current"}
 
 
+def test_a_step_that_left_the_study_is_no_longer_current(store, tmp_path):
+    kept, gone, failed = (make_record(tmp_path, name=name) for name in ("ehr.cox", "ecg.cox", "ehr.forest"))
+    encoder = make_record(tmp_path, name="ecg", kind="encoder")
+    collect(records=[kept, gone, failed, encoder], directory=store, study="demo")
+    steps = ["experiment/mace/ehr.forest"]  # still of the study, without a record: its training failed this time
+
+    def collected(*records):
+        return collect(records=records, directory=store, study="demo", complete=["experiment"], steps=steps)
+
+    assert collected(kept)["removed"] == 1
+    assert collected(kept)["removed"] == 0
+
+    def status():
+        _, parents, children = runs_of(store)
+        by_parent = {run.info.run_id: run.data.tags for run in parents}
+        for child in children:
+            assert child.data.tags["status"] == by_parent[child.data.tags["mlflow.parentRunId"]]["status"]
+        return {tags["riskweave.record"].rpartition("/")[2]: tags["status"] for tags in by_parent.values()}
+
+    assert status() == {"ehr.cox": "current", "ecg.cox": "removed", "ehr.forest": "current", "ecg": "current"}
+    # It comes back, and so does its run.
+    assert collected(kept, gone) == {"stored": 0, "unchanged": 2, "superseded": 0, "removed": 0}
+    assert status()["ecg.cox"] == "current"
+
+
+def interrupted(monkeypatch, **arguments):
+    """Break a collection off while it copies the second file of a record."""
+    copied = []
+
+    def copy(source, target):
+        copied.append(target)
+        if len(copied) == 2:
+            raise KeyboardInterrupt
+        Path(target).write_bytes(Path(source).read_bytes())
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sql.shutil, "copyfile", copy)
+        with pytest.raises(KeyboardInterrupt):
+            collect(**arguments)
+
+
 def with_trials(path):
     """Give each fold of a record a search of three trials."""
     run = read_record(path)
@@ -174,13 +221,8 @@ def with_trials(path):
 
 
 def test_each_trial_of_a_search_is_a_child_of_its_fold(store, tmp_path, monkeypatch):
-    from mlflow import MlflowClient
-
     path = with_trials(make_record(tmp_path))
-    with monkeypatch.context() as patched:
-        patched.setattr(MlflowClient, "log_artifact", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            collect(records=[path], directory=store, study="demo")
+    interrupted(monkeypatch, records=[path], directory=store, study="demo")
     counts = [collect(records=[path], directory=store, study="demo") for _ in range(2)]
     assert [count["stored"] for count in counts] == [1, 0]
     _, (parent,), children = runs_of(store)
@@ -206,13 +248,9 @@ def test_each_trial_of_a_search_is_a_child_of_its_fold(store, tmp_path, monkeypa
 
 
 def test_an_interrupted_collection_is_repaired(store, tmp_path, monkeypatch):
-    from mlflow import MlflowClient
-
     path = make_record(tmp_path)
-    with monkeypatch.context() as patched:
-        patched.setattr(MlflowClient, "log_artifact", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            collect(records=[path], directory=store, study="demo")
+    interrupted(monkeypatch, records=[path], directory=store, study="demo")
+    assert runs_of(store)[1:] == ([], [])
     assert collect(records=[path], directory=store, study="demo")["stored"] == 1
     _, parents, children = runs_of(store)
     assert (len(parents), len(children)) == (1, 2)
@@ -274,6 +312,30 @@ def test_no_subject_is_named_in_record_or_store(store, tmp_path):
 def test_write_ahead_logging_is_on(store):
     with contextlib.closing(sqlite3.connect(store / "mlflow.db")) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_the_store_is_its_users_alone_or_the_groups(template, tmp_path, monkeypatch):
+    made = [template, *template.rglob("*")]
+    assert len(made) >= 4
+    assert {path.stat().st_mode & 0o077 for path in made} == {0}
+    os.umask(0o022)
+    monkeypatch.setenv("RISKWEAVE_UMASK", "007")
+    shared = tmp_path / "shared"
+    assert main(["collect", "--store", str(shared), "--study", "demo", str(make_record(tmp_path))]) == 0
+    for path in (shared, *shared.rglob("*")):
+        assert path.stat().st_mode & 0o777 == (0o770 if path.is_dir() else 0o660), path
+    monkeypatch.setenv("RISKWEAVE_UMASK", "000")
+    assert main(["compare", "--store", str(shared), "--page", str(tmp_path / "index.html")]) == 1
+
+
+def test_a_database_that_another_program_holds_says_what_to_do(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(sql, "PATIENCE", 0.1)
+    relocate(directory=store)
+    with contextlib.closing(sqlite3.connect(store / "mlflow.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DataError, match=r"store/mlflow.db: .*database is locked.*another program.*collect again"):
+            collect(records=[make_record(tmp_path)], directory=store, study="demo")
+    assert collect(records=[make_record(tmp_path)], directory=store, study="demo")["stored"] == 1
 
 
 def test_an_unusable_store_is_a_clear_error_and_stays_as_it_was(tmp_path, store, capsys):

@@ -13,9 +13,11 @@ from typing import Any
 
 from riskweave.errors import DataError
 from riskweave.parquet import read_frame
+from riskweave.tracking.earlier import TAGS
 from riskweave.tracking.record import FoldRecord, RunRecord, TrialRecord
 
 __all__ = [
+    "LONGEST_PARAM",
     "Contents",
     "Curves",
     "flatten",
@@ -29,7 +31,8 @@ __all__ = [
 
 LONGEST_KEY = 250
 LONGEST_PARAM = 500
-"""Longer values are told by their sha256; the record among the artifacts holds them."""
+"""Longer values are told by their sha256; an artifact holds them, the record unless told otherwise."""
+RECORD = "run.json"
 LONGEST_NOTE = 6000
 
 Curves = dict[int, list[tuple[str, int, float]]]
@@ -46,8 +49,10 @@ class Contents:
     metrics: list[tuple[str, float, int]] = field(default_factory=list)
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten(values: Mapping[str, Any], prefix: str = "", *, whole: str = RECORD) -> dict[str, str]:
     """Flatten nested settings to ``block.key`` and text.
+
+    A text that is too long for MLflow is told by its sha256 and by the artifact that holds it (`whole`).
 
     Examples
     --------
@@ -58,9 +63,9 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     for key, value in values.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            flat |= flatten(value, f"{name}.")
+            flat |= flatten(value, f"{name}.", whole=whole)
         else:
-            flat[_key(name)] = _short(_text(value))
+            flat[_key(name)] = _short(_text(value), whole)
     return flat
 
 
@@ -209,8 +214,11 @@ def _tags_of_both(run: RunRecord) -> dict[str, str]:
 
 
 def _provenance_tags(provenance: Mapping[str, Any]) -> dict[str, str]:
-    git = provenance.get("git", {})
+    git, training, reused = (provenance.get(key, {}) for key in ("git", "training", "reused"))
     return {
+        # By these a training that would repeat this one finds it, superseded or not.
+        **{tag: training[part] for part, tag in TAGS.items() if training.get(part)},
+        **{f"reused.{key}": reused[key] for key in ("from", "by", "at") if key in reused},
         **{f"git.{key}": _text(git[key]) for key in ("commit", "dirty", "diff") if git.get(key) is not None},
         **{key: _text(provenance[key]) for key in ("code", "python", "platform", "host", "user") if key in provenance},
         **{f"package.{name}": version for name, version in provenance.get("packages", {}).items()},
@@ -219,6 +227,7 @@ def _provenance_tags(provenance: Mapping[str, Any]) -> dict[str, str]:
 
 def _hardware_metrics(hardware: Mapping[str, Any]) -> dict[str, float]:
     keys = ("cpu_percent_mean", "cpu_percent_peak", "memory_total", "memory_peak", "threads_peak", "torch_threads")
+    keys += ("cpu_energy", "cost")
     metrics = {f"hardware.{key}": hardware[key] for key in keys if key in hardware}
     for number, gpu in enumerate(hardware.get("gpus", [])):
         metrics |= {f"hardware.gpu{number}.{key}": value for key, value in gpu.items() if key != "name"}
@@ -244,7 +253,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def _short(text: str) -> str:
+def _short(text: str, whole: str = RECORD) -> str:
     if len(text) <= LONGEST_PARAM:
         return text
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()} ({len(text)} characters, see run.json)"
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()} ({len(text)} characters, see {whole})"

@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 
+from riskweave.tracking.energy import Counters, read_gpus, read_processors
+
 __all__ = ["measuring"]
 
 
@@ -35,9 +37,11 @@ def measuring(interval: float = 1.0) -> Iterator[dict[str, Any]]:
         Empty until the body has ended, then: ``cpu_model``, ``cpus`` (available to the process),
         ``memory_total`` (bytes), ``cpu_percent_mean`` and ``cpu_percent_peak`` (100 is one processor busy),
         ``memory_peak`` (bytes resident, children included; pages that they share count for each), ``threads_peak``,
-        ``samples``; ``torch_threads`` when torch is in use; ``gpus``, a list (empty without one) of ``name``,
-        ``memory_total``, ``memory_peak`` (bytes allocated by torch), ``utilisation_mean`` and ``utilisation_peak``
-        (percent of the time that a kernel ran; only where nvidia-smi answers).
+        ``samples``; ``cpu_energy`` (joules of the whole processors, where they can be read); ``torch_threads`` when
+        torch is in use; ``gpus``, a list (empty without one) of ``name``, ``memory_total``, ``memory_peak`` (bytes
+        allocated by torch), ``utilisation_mean`` and ``utilisation_peak`` (percent of the time that a kernel ran; only
+        where nvidia-smi answers), ``energy`` (joules of the whole device since torch was first seen to use it, where
+        NVML tells).
     """
     facts: dict[str, Any] = {}
     sampler = _Sampler(interval)
@@ -55,7 +59,7 @@ def measuring(interval: float = 1.0) -> Iterator[dict[str, Any]]:
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "get_num_threads"):
         facts["torch_threads"] = torch.get_num_threads()
-    facts["gpus"] = _gpus(sampler.utilisation)
+    facts["gpus"] = _gpus(sampler.utilisation, sampler.gpu_energy)
 
 
 class _Sampler(threading.Thread):
@@ -70,6 +74,8 @@ class _Sampler(threading.Thread):
         self.before = 0.0  # processor seconds that were spent before the body
         self.points: list[tuple[float, float, int, int]] = []  # time, processor seconds, bytes, threads
         self.utilisation: dict[str, list[float]] = {}
+        self.energy = Counters()
+        self.gpu_energy: dict[str, Counters] = {}
         self.sample()
         self.before = sum(self.seen.values())
 
@@ -83,6 +89,7 @@ class _Sampler(threading.Thread):
         self.ended.set()
         self.join()
         self.sample()
+        self.sample_gpus()
 
     def sample(self) -> None:
         """Add up processor seconds, resident memory and threads of the process and its children."""
@@ -97,6 +104,7 @@ class _Sampler(threading.Thread):
             except psutil.Error:  # a child that ends between the list and the look
                 continue
         self.points.append((time.perf_counter(), sum(self.seen.values()), memory, threads))
+        self.energy.add(read_processors())
 
     def sample_gpus(self) -> None:
         """Read the use of the graphics processors, once torch uses them."""
@@ -105,6 +113,8 @@ class _Sampler(threading.Thread):
         for uuid, percent in _nvidia_smi("uuid,utilization.gpu"):
             if percent.isdecimal():
                 self.utilisation.setdefault(uuid.removeprefix("GPU-"), []).append(float(percent))
+        for uuid, reading in read_gpus(_uuids()).items():
+            self.gpu_energy.setdefault(uuid, Counters()).add({uuid: reading})
 
     def summary(self) -> dict[str, Any]:
         """Return means and peaks over the samples."""
@@ -123,6 +133,7 @@ class _Sampler(threading.Thread):
             "memory_peak": max(memory),
             "threads_peak": max(threads),
             "samples": len(self.points),
+            **({} if self.energy.total() is None else {"cpu_energy": self.energy.total()}),
         }
 
 
@@ -131,7 +142,13 @@ def _cuda_in_use() -> bool:
     return torch is not None and hasattr(torch, "cuda") and torch.cuda.is_initialized()
 
 
-def _gpus(utilisation: dict[str, list[float]]) -> list[dict[str, Any]]:
+def _uuids() -> frozenset[str]:
+    """Return the ids of the graphics processors that torch sees."""
+    cuda = sys.modules["torch"].cuda
+    return frozenset(str(cuda.get_device_properties(device).uuid) for device in range(cuda.device_count()))
+
+
+def _gpus(utilisation: dict[str, list[float]], energy: dict[str, Counters]) -> list[dict[str, Any]]:
     """Describe the graphics processors that torch allocated memory on."""
     if not _cuda_in_use():
         return []
@@ -146,6 +163,8 @@ def _gpus(utilisation: dict[str, list[float]]) -> list[dict[str, Any]]:
         if percents:
             facts["utilisation_mean"] = round(statistics.fmean(percents), 1)
             facts["utilisation_peak"] = max(percents)
+        if str(about.uuid) in energy:
+            facts["energy"] = energy[str(about.uuid)].total()
         found.append(facts)
     return found
 

@@ -6,33 +6,45 @@ import hashlib
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["code_fingerprint", "data_facts", "git_state", "package_versions", "provenance"]
+__all__ = ["code_fingerprint", "data_facts", "git_state", "package_versions", "precision_here", "provenance"]
 
 PACKAGES = (
     "riskweave",
+    "autograd",
     "duckdb",
+    "hazardous",
+    "joblib",
     "lifelines",
+    "matplotlib",
     "numba",
     "numpy",
+    "optuna",
     "pandas",
+    "pillow",
     "pyarrow",
     "pycox",
+    "pydantic",
     "pydicom",
     "pytorch-lightning",
     "scikit-learn",
     "scikit-survival",
     "scipy",
+    "skglm",
     "snakemake",
+    "threadpoolctl",
     "torch",
+    "torchtuples",
     "torchvision",
     "wfdb",
 )
+"""All that is imported where features are made and models trained, and what fits beneath it."""
 PACKAGE_FOLDER = Path(__file__).parents[1]
 
 
@@ -125,6 +137,35 @@ def package_versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+MIXED, SINGLE = "bf16-mixed", "32-true"
+"""What the study may ask for, and what it gets where there is no device for it; as Lightning names them."""
+
+_ASK = "import torch; print(torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False))"
+
+
+def precision_here(*, apart: bool) -> str:
+    """Return the precision that a training which asks for `MIXED` computes in on this machine.
+
+    Parameters
+    ----------
+    apart : bool
+        Ask in a process of its own: once torch has looked for devices, it keeps to them whatever is leased. Otherwise
+        torch is asked here, as by a training that has just ended.
+    """
+    if apart:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", _ASK], capture_output=True, text=True, timeout=300, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return SINGLE
+        return MIXED if done.stdout.strip() == "True" else SINGLE
+    import torch
+
+    there = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return MIXED if there else SINGLE
 
 
 def data_facts(data: Mapping[str, Any]) -> dict[str, Any]:

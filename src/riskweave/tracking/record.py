@@ -7,7 +7,6 @@ This module is light: a job that trains does not import mlflow.
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,9 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from riskweave.errors import DataError
+from riskweave.files import write_text
+from riskweave.study.raw import digests
+from riskweave.tracking.energy import cost_of
 from riskweave.tracking.hardware import measuring
 from riskweave.tracking.plain import as_counts, as_metrics, plain, with_nan, without_nan
-from riskweave.tracking.provenance import data_facts, provenance
+from riskweave.tracking.provenance import data_facts, precision_here, provenance
 
 __all__ = [
     "FORMAT",
@@ -246,6 +248,9 @@ def recording(
         Seed of the training.
     context : mapping
         ``study``, ``rule``, ``wildcards``, ``data`` (the content of ``data.json``) and whatever else the script knows.
+        Of ``training`` (`riskweave.tracking.reuse.Training.context`) fingerprint and parts become
+        ``provenance["training"]``, with the sha256 of the outputs that the step has written by then, and where it asks
+        for mixed precision with the one that it got.
 
     Yields
     ------
@@ -261,8 +266,11 @@ def recording(
     """
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r}: allowed are {', '.join(KINDS)}")
+    cost_of(0.0)  # a price that is none is told before the training, not after it
     context = dict(context)
     data = context.pop("data", None) or {}
+    training = dict(context.pop("training", None) or {})
+    outputs = training.pop("outputs", {})
     run = RunRecord(
         kind=kind,
         name=name,
@@ -272,14 +280,20 @@ def recording(
         seed=int(seed),
         context=plain(context, "context"),
         data=plain(data_facts(data), "data"),
-        provenance=provenance(),
+        provenance=provenance() | ({"training": plain(training, "training")} if training else {}),
         started=datetime.now(tz=UTC).isoformat(timespec="milliseconds"),
     )
     start = time.perf_counter()
     with measuring() as hardware:
         yield run
     run.duration = round(time.perf_counter() - start, 3)
-    run.hardware = dict(hardware)
+    cost = cost_of(run.duration)
+    run.hardware = dict(hardware) | ({} if cost is None else {"cost": cost})
+    if "precision" in training:
+        run.provenance["training"]["precision"] = precision_here(apart=False)
+    if outputs:
+        made = digests([Path(output) for output in outputs.values()])
+        run.provenance["training"]["outputs"] = {name: made[Path(output)] for name, output in outputs.items()}
     write_record(run, path)
 
 
@@ -291,13 +305,7 @@ def write_record(run: RunRecord, path: Path) -> None:
     content["params"] = plain(run.params, "params")
     content["folds"] = sorted(content["folds"], key=lambda fold: fold["fold"])
     text = json.dumps(without_nan(content), indent=1, allow_nan=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(text, path)
 
 
 def read_record(path: Path) -> RunRecord:
