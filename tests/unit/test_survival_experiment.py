@@ -75,7 +75,7 @@ def test_record_and_models_tell_what_was_done(made):
     assert total == (outcomes["event"] == 1).sum()
     assert (folder / "curves.csv").read_text().strip() == "fold,epoch,metric,value"
     models = joblib.load(folder / "models.joblib")
-    assert models["format"] == 2
+    assert models["format"] == 3
     assert models["folds"][0]["columns"] == ["ehr.age", "ehr.smoker=no", "ecg.rate", "ecg.emb_0", "has_ecg"]
 
 

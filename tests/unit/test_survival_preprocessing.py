@@ -135,6 +135,15 @@ def test_rare_categories_are_not_stored():
     assert fusion.columns_ == ["clinic.group=common"]
 
 
+def test_no_category_is_about_fewer_than_ten_people_in_a_small_cohort_either():
+    group = np.array(["a"] * 180 + ["b"] * 90 + ["c"] * 21 + ["Quimby syndrome"] * 9, dtype=object)
+    table = FeatureTable("clinic", "ehr", pd.DataFrame({"group": group}, index=ids(300)), ("group",))
+    fusion = DesignMatrix().fit([table], ids(300))
+    assert fusion.categories_["ehr"]["clinic.group"] == ("a", "b", "c")
+    assert "clinic.group=other" in fusion.columns_
+    assert b"Quimby" not in pickle.dumps(fusion)
+
+
 def test_what_few_people_have_is_rare_however_many_index_times_they_have():
     n, rng = 2000, np.random.default_rng(0)
     people = pd.Series([f"p{i // 10}" for i in range(n)], index=ids(n))[::-1]  # 200 people: rare below 2

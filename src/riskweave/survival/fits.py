@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from riskweave.errors import DataError
-from riskweave.modalities.base import replacing
+from riskweave.files import replacing
 
 __all__ = ["check_fits", "digest_of", "read_fits", "stamp_fits"]
 

@@ -3,7 +3,8 @@
 import math
 
 import numpy as np
-from numba import njit
+
+from riskweave.compiled import compiled
 
 __all__ = ["walk"]
 
@@ -16,25 +17,14 @@ SMALL = 1 / 64
 TAYLOR = tuple((-1) ** power / math.factorial(power + 1) for power in range(8))
 
 
-def _compiled(function):
-    """Compile a function, and keep the result beside the source or in the user's cache where one of them is writable.
-
-    Where neither is, as in a read-only installation without a home, each process compiles for itself.
-    """
-    try:
-        return njit(nogil=True, cache=True, error_model="numpy")(function)
-    except RuntimeError:  # numba: no folder for the cache
-        return njit(nogil=True, error_model="numpy")(function)
-
-
-@_compiled
+@compiled(error_model="numpy")
 def _polynomial(x):
     """Mean of exp(-u) over u from 0 to x, that is (1 - exp(-x)) / x, for x from 0 to `SMALL`."""
     c = TAYLOR
     return c[0] + x * (c[1] + x * (c[2] + x * (c[3] + x * (c[4] + x * (c[5] + x * (c[6] + x * c[7]))))))
 
 
-@_compiled
+@compiled(error_model="numpy")
 def _survive(hazard, survival, spent):
     """Take one step: multiply the survival, and keep per unit of hazard what is lost of it.
 
@@ -61,7 +51,7 @@ def _survive(hazard, survival, spent):
         survival[i] *= 1.0 - happens
 
 
-@_compiled
+@compiled(error_model="numpy")
 def walk(ratios, increments, until, place):
     """Cumulative incidences of cause-specific hazards that are proportional to baselines of all subjects.
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from riskweave.errors import DataError
+from riskweave.files import replacing
 
 __all__ = ["prediction_frame", "read_predictions", "risk_columns", "write_predictions"]
 
@@ -156,10 +157,8 @@ def write_predictions(frame: pd.DataFrame, path: str | Path) -> None:
             for day, name in columns.items()
         ]
     table = pa.Table.from_pandas(frame, schema=pa.schema(fields), preserve_index=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
-    pq.write_table(table.replace_schema_metadata(None), temporary)
-    temporary.replace(path)
+    with replacing(path) as (partial,):
+        pq.write_table(table.replace_schema_metadata(None), partial)
 
 
 def read_predictions(path: str | Path) -> pd.DataFrame:

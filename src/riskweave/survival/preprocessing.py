@@ -24,8 +24,8 @@ __all__ = ["DesignMatrix", "DropRedundant", "FeatureTable", "Winsorise"]
 logger = logging.getLogger(__name__)
 
 RARE = 10
-"""Columns that set fewer people apart tell more about these people than about the risk, and may identify them. In small
-cohorts it is a hundredth of the people of the training rows."""
+"""Columns that set fewer people apart tell more about these people than about the risk, and may identify them. For all
+but categories, whose names are stored, it is a hundredth of the people of the training rows in small cohorts."""
 
 
 @dataclass(frozen=True)
@@ -185,8 +185,8 @@ class DesignMatrix:
     Parameters
     ----------
     rare : int
-        Fewest people of the training rows that a category must have, and that must differ from a column's most
-        frequent value; with fewer than ``100 * rare`` people, a hundredth of them.
+        Fewest people of the training rows that a category must have. As many must differ from a column's most frequent
+        value; with fewer than ``100 * rare`` people, a hundredth of them.
 
     Attributes
     ----------
@@ -236,7 +236,7 @@ class DesignMatrix:
             joined, categorical = _join(group, present, self.histories_)
             joined = joined.loc[:, joined.notna().any(axis=0)]
             categorical = [name for name in categorical if name in joined.columns]
-            kept = self.categories_[modality] = kept_categories(joined[categorical], owners, rare=rare)
+            kept = self.categories_[modality] = kept_categories(joined[categorical], owners, rare=self.rare)
             pipeline = _pipeline(list(joined.columns), kept, rare)
             if len(present) and joined.shape[1]:
                 # In two steps: the scaler refuses a table of which no column is left.

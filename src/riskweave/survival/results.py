@@ -5,24 +5,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 
 from riskweave.cohort.tables import ROLES
 from riskweave.errors import DataError
+from riskweave.files import replacing
 from riskweave.fusion.registry import FusedModel
 from riskweave.survival.design import Design
 from riskweave.survival.predictions import prediction_frame, write_predictions
 from riskweave.survival.registry import Preprocessing
 from riskweave.survival.roles import concordance
 from riskweave.survival.sets import StoredSet
+from riskweave.survival.stored_models import store_models
 from riskweave.survival.tuning import Tuned, write_trials
 from riskweave.tracking.record import RunRecord
 
 __all__ = ["MEASURED", "MODELS_FORMAT", "FoldResult", "Rows", "Task", "add_folds", "flat", "result_of", "write_results"]
 
-MODELS_FORMAT = 2
+MODELS_FORMAT = 3
 """Version of models.joblib."""
 
 MEASURED = ("validation_harrell_c", "test_harrell_c")
@@ -173,7 +174,6 @@ def write_results(
         write_predictions(
             pd.concat([result.predictions for result in results.values()], ignore_index=True), predictions
         )
-    Path(models).parent.mkdir(parents=True, exist_ok=True)
     content = {
         "format": MODELS_FORMAT,
         "experiment": {**task.experiment, "feature_sets": list(task.experiment["feature_sets"])},
@@ -190,11 +190,11 @@ def write_results(
             for fold, result in results.items()
         },
     }
-    joblib.dump(content, models, compress=3)
+    store_models(content, models)
     frames = [result.fused.curves.assign(fold=fold) for fold, result in results.items()]
     table = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
-    Path(curves).parent.mkdir(parents=True, exist_ok=True)
-    table[["fold", "epoch", "metric", "value"]].to_csv(curves, index=False)
+    with replacing(curves) as (partial,):
+        table[["fold", "epoch", "metric", "value"]].to_csv(partial, index=False)
     write_trials({fold: result.tuned for fold, result in results.items()}, trials)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from riskweave.errors import DataError
+from riskweave.files import replacing
 from riskweave.study.base import Block
 from riskweave.survival.scores import censored_log_likelihood
 from riskweave.survival.spaces import distributions, own_values, space_of, with_values
@@ -185,7 +186,8 @@ def _open(journal: Path, name: str) -> "optuna.Study":
         content = journal.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         if whole != content:  # killed in the middle of a line, which Optuna would append to
-            journal.write_bytes(whole)
+            with replacing(journal) as (partial,):
+                partial.write_bytes(whole)
     return optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(journal))),
         study_name=name,

@@ -10,6 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 
 from riskweave.drawing import COLOURS, GREY, STYLE, new_figure, save_figure
+from riskweave.files import replacing
 from riskweave.study.base import Block
 from riskweave.study.search import Interval
 from riskweave.survival.spaces import Range, space_of
@@ -123,8 +124,8 @@ def draw_search(*, trials: Path, models: Mapping[str, Block], importance: Path, 
     with rc_context(STYLE):
         _importance_figure({name: importances(parts[name], space) for name, space in spaces.items()}, importance)
         _slices_figure(parts, spaces, slices)
-    Path(chosen).parent.mkdir(parents=True, exist_ok=True)
-    chosen_values(table).to_csv(chosen, index=False)
+    with replacing(chosen) as (partial,):
+        chosen_values(table).to_csv(partial, index=False)
 
 
 def _of_model(table: pd.DataFrame, name: str, space: Mapping[str, Range]) -> pd.DataFrame:

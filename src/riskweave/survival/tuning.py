@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from riskweave.files import replacing
 from riskweave.study.models import Model
 from riskweave.survival.search import Chosen, Prune, fingerprint_of, search, trials_table
 from riskweave.tracking.provenance import PACKAGE_FOLDER, code_fingerprint
@@ -111,5 +112,5 @@ def write_trials(folds: Mapping[int, Tuned], path: Path) -> None:
     best = {(fold, name): one.best.number for fold, tuned in folds.items() for name, one in tuned.chosen.items()}
     rows = zip(table["fold"], table["model"], table["trial"], strict=True)
     table.insert(4, "chosen", pd.Series([best[fold, name] == trial for fold, name, trial in rows], dtype=bool))
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path, index=False)
+    with replacing(path) as (partial,):
+        table.to_csv(partial, index=False)

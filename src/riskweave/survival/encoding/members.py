@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from riskweave.files import replacing
 from riskweave.modalities.contract import Prepared, Stored
 from riskweave.modalities.registry import find_modality
 from riskweave.networks.pooling import Pooled
@@ -133,10 +134,8 @@ class Kept:
 
     def keep(self, name: str, mark: str, content: Mapping[str, Any]) -> None:
         """Keep a finished network."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f".{name}.partial"
-        torch.save({"fingerprint": mark, **content}, partial)
-        partial.replace(self.folder / f"{name}.pt")
+        with replacing(self.folder / f"{name}.pt") as (partial,):
+            torch.save({"fingerprint": mark, **content}, partial)
 
     def discard(self) -> None:
         """Remove everything."""

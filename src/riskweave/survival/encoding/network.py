@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from riskweave.errors import StudyError
+from riskweave.files import replacing
 from riskweave.modalities.contract import Prepared
 from riskweave.modalities.registry import find_modality
 from riskweave.networks.pooling import Pooled
+from riskweave.repeatable import alike
 from riskweave.study.features import FeatureSet
 from riskweave.survival.encoding.coordinates import Coordinates
 from riskweave.survival.heads import Head, restore_head
@@ -208,8 +210,9 @@ def save_encoder(content: Mapping[str, Any], path: Path) -> None:
     """
     # Through a buffer: torch.save names the archive after a file, which would make the bytes depend on its name.
     buffer = io.BytesIO()
-    torch.save({"format": ENCODER_FORMAT, **content}, buffer)
-    path.write_bytes(buffer.getvalue())
+    torch.save(alike({"format": ENCODER_FORMAT, **content}), buffer)
+    with replacing(path) as (partial,):
+        partial.write_bytes(buffer.getvalue())
 
 
 def read_encoder(path: Path) -> dict[str, Any]:

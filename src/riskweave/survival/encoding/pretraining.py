@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from riskweave.cohort.tables import FOLDS, read_table
 from riskweave.errors import DataError
-from riskweave.modalities.base import replacing
+from riskweave.files import replacing
 from riskweave.modalities.contract import Prepared
 from riskweave.modalities.registry import find_modality
 from riskweave.networks.pooling import Pooled
@@ -131,6 +131,7 @@ def _pretrain_fold(
             patience=block.epochs,
             batch_size=block.batch_size,
             learning_rate=block.learning_rate,
+            precision=block.precision,
         ),
         **settings,
     )

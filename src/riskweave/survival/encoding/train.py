@@ -11,7 +11,8 @@ import pandas as pd
 from torch import nn
 
 from riskweave.cohort.tables import FINAL, FOLDS, OUTCOMES, read_table
-from riskweave.modalities.base import Column, replacing, write_features
+from riskweave.files import replacing
+from riskweave.modalities.base import Column, write_features
 from riskweave.modalities.registry import find_modality
 from riskweave.networks.pooling import Pooled
 from riskweave.parquet import read_frame

@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from riskweave.files import replacing
 from riskweave.tracking.provenance import PACKAGE_FOLDER, code_fingerprint
 
 __all__ = ["Checkpoint", "fingerprint"]
@@ -53,8 +54,6 @@ class Checkpoint(pl.Callback):
 
     def __init__(self, folder: Path, fingerprint: str):
         self.path, self.fingerprint = Path(folder) / "training.ckpt", fingerprint
-        # The same name each time: what a kill left of a file is overwritten.
-        self._part = self.path.with_suffix(".part")
         self._saved = time.monotonic()
 
     def found(self) -> Path | None:
@@ -74,8 +73,7 @@ class Checkpoint(pl.Callback):
 
     def discard(self) -> None:
         """Remove the file, and its folder when nothing else is in it."""
-        for path in (self.path, self._part):
-            path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
         if self.path.parent.is_dir() and not any(self.path.parent.iterdir()):
             self.path.parent.rmdir()
 
@@ -87,7 +85,6 @@ class Checkpoint(pl.Callback):
         """Save, unless the last save is too recent, or the training is over."""
         if trainer.should_stop or time.monotonic() - self._saved < SECONDS:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        trainer.save_checkpoint(self._part)
-        self._part.replace(self.path)
+        with replacing(self.path) as (partial,):
+            trainer.save_checkpoint(partial)
         self._saved = time.monotonic()

@@ -25,7 +25,7 @@ from riskweave.survival.heads.base import Head
 from riskweave.survival.training.batches import Batches, RiskSetBatches
 from riskweave.survival.training.checkpoint import Checkpoint, fingerprint
 from riskweave.survival.training.inputs import Inputs, as_inputs, digest_of_inputs
-from riskweave.survival.training.task import WARM_UP, SurvivalTask, Whole
+from riskweave.survival.training.task import WARM_UP, SurvivalTask, Whole, precision_of
 
 __all__ = ["CURVE_COLUMNS", "Fitted", "Prune", "fit", "outputs"]
 
@@ -135,6 +135,8 @@ def _environment(*, seed: int, threads: int) -> Iterator[None]:
         with warnings.catch_warnings(), isolate_rng():
             # Lightning's own use of a class that newer torch calls deprecated; nothing to be done about it here.
             warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+            # Lightning takes any machine of a cluster for one of its jobs, whose tasks it would be; it is told not to.
+            warnings.filterwarnings("ignore", message="The `srun` command is available")
             pl.seed_everything(seed, workers=True, verbose=False)
             yield
     finally:
@@ -157,7 +159,7 @@ def _trainer(training: Training, callbacks: list[pl.Callback], *, resumes: bool)
         devices=1,
         # One process in whatever job it runs: Lightning would otherwise read SLURM's variables and expect its tasks.
         plugins=[LightningEnvironment()],
-        precision=("bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed") if cuda else "32-true",
+        precision=precision_of(training),
         # On CUDA the likelihood's cumulative sum has no implementation that is promised to be deterministic.
         deterministic="warn" if cuda else True,
         max_epochs=training.epochs,
@@ -384,7 +386,9 @@ def outputs(module: nn.Module, inputs: Inputs | np.ndarray, *, threads: int, bat
     try:
         module.eval().to(device)
         loader = Batches(inputs, (np.empty(len(inputs), dtype=np.int8),), size=batch_size, ahead=device.type == "cuda")
-        parts = [module(*(tensor.to(device) for tensor in batch)).float().cpu() for batch, _ in loader]
+        parts = [
+            module(*(tensor.to(device, non_blocking=True) for tensor in batch)).float().cpu() for batch, _ in loader
+        ]
     finally:
         module.cpu()
         torch.set_num_threads(before)
