@@ -9,7 +9,14 @@
 #   results/<study>/bundle/<endpoint>/<experiment>/...           models that run anywhere (`snakemake deploy`)
 from snakemake.utils import min_version
 
+from riskweave.private import keep_private
+from riskweave.repeatable import fix_hashes
+
 min_version("9.25")
+
+# What a run makes is about people: its files are the user's alone. Each job reads this file, wherever it runs.
+keep_private()
+fix_hashes()
 
 
 # `--configfile` replaces the demo study instead of being merged into it.
@@ -21,7 +28,14 @@ if "study" not in config:
 report: "workflow/report/workflow.rst"
 
 
+# The image of `--sdm apptainer`, made from envs/Containerfile; unused without that option.
+container: "riskweave.sif"
+
+
 include: "workflow/rules/common.smk"
+include: "workflow/rules/common_failures.smk"
+include: "workflow/rules/common_explain.smk"
+include: "workflow/rules/common_resources.smk"
 include: "workflow/rules/study.smk"
 include: "workflow/rules/cohort.smk"
 include: "workflow/rules/ehr.smk"
@@ -36,6 +50,7 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/explain.smk"
 include: "workflow/rules/tracking.smk"
 include: "workflow/rules/study_report.smk"
+include: "workflow/rules/plan.smk"
 include: "workflow/rules/common_deployment.smk"
 include: "workflow/rules/deployment.smk"
 
@@ -51,6 +66,10 @@ rule all:
         rules.track.input,
 
 
-# A job that fails does not take the records of finished ones with it.
+onstart:
+    note_stops()
+
+
+# A job that fails takes neither the records of finished ones with it nor their comparison.
 onerror:
-    collect_finished_runs()
+    end_failed_run()

@@ -24,3 +24,12 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("real data: set RISKWEAVE_DATA to the folder that holds them")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def mask():
+    """The rights withheld from new files, as they were: command lines make them stricter for their process."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)

@@ -9,6 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from riskweave.files import replacing
+
 __all__ = [
     "BLUE",
     "COLOURS",
@@ -55,11 +57,9 @@ def percent_axis(axis: Axis) -> None:
 def save_figure(figure: Figure, output: Path) -> None:
     """Write SVG (or PNG, by the suffix) without date, whole or not at all."""
     output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}")
     kind = output.suffix.removeprefix(".")
-    figure.savefig(partial, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
-    partial.replace(output)
+    with replacing(output) as (partial,):
+        figure.savefig(partial, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
 
 
 def in_years(days: float) -> str:

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["DataError", "StudyError", "nearest"]
+__all__ = ["DataError", "ResourceError", "StudyError", "nearest"]
 
 
 class StudyError(ValueError):
@@ -27,6 +27,23 @@ class DataError(ValueError):
     def __init__(self, where: str, problem: str, remedy: str):
         self.where, self.problem, self.remedy = where, problem, remedy
         super().__init__(f"{where}: {problem}. {remedy}")
+
+    def __reduce__(self):
+        return type(self), (self.where, self.problem, self.remedy)
+
+
+class ResourceError(RuntimeError):
+    """The machine lacks what a job needs: room on the disk, memory, a file system that answers.
+
+    Parameters
+    ----------
+    where, problem, remedy : str
+        As of a `DataError`; `where` names outputs, never a raw file, whose path may hold an identifier.
+    """
+
+    def __init__(self, where: str, problem: str, remedy: str):
+        self.where, self.problem, self.remedy = where, problem, remedy
+        super().__init__(f"{where}: {problem}. {remedy}.")
 
     def __reduce__(self):
         return type(self), (self.where, self.problem, self.remedy)

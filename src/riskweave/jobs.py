@@ -9,11 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from riskweave.errors import DataError, StudyError
+from riskweave import failures
+from riskweave.errors import DataError, ResourceError, StudyError
+from riskweave.files import storage_problem
+from riskweave.folder_lock import known_runs
+from riskweave.processes import end_with_run, orphaned
 
-__all__ = ["job_log"]
+__all__ = ["explained", "job_log"]
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_NO_MEMORY = ("not enough memory", "can't allocate memory", "CUDA out of memory")
 _WITHHELD = "message withheld, it may quote data; the terminal in which the job ran shows it"
 
 
@@ -21,10 +26,13 @@ _WITHHELD = "message withheld, it may quote data; the terminal in which the job 
 def job_log(path: Path) -> Iterator[logging.Logger]:
     """Log a job to its file and to the standard error stream.
 
+    A job whose snakemake process is gone ends, at once (`riskweave.processes.end_with_run`). While the body runs, and
+    when it fails, a file beside the log says so (`riskweave.failures`); it is gone when the body succeeds.
+
     Messages from level INFO up and warnings are logged while the body runs. An error that leaves the body is logged
-    once and raised again: a `DataError` or `StudyError`, which a user can act on, as its message alone; any other with
-    its traceback, in the file without its message, which may quote values of a subject. Handlers, level and capture of
-    warnings are put back at the end.
+    once and raised again: one that a user can act on (`DataError`, `StudyError`, `ResourceError`, a full disk, a lost
+    file system, memory used up) as its message alone; any other with its traceback, in the file without its message,
+    which may quote values of a subject. Handlers, level and capture of warnings are put back at the end.
 
     Parameters
     ----------
@@ -44,7 +52,12 @@ def job_log(path: Path) -> Iterator[logging.Logger]:
             define_outcomes(...)
     """
     path = Path(path)
+    runs = known_runs()
+    if orphaned(sys.argv[0], runs):
+        raise ResourceError("this job", "the snakemake process that started it is gone", "Run snakemake again")
+    end_with_run(runs)
     path.parent.mkdir(parents=True, exist_ok=True)
+    failures.note_start(path)
     root, logger = logging.getLogger(), logging.getLogger("riskweave")
     handlers: list[logging.Handler] = [
         logging.FileHandler(path, mode="w", encoding="utf-8"),
@@ -59,14 +72,20 @@ def job_log(path: Path) -> Iterator[logging.Logger]:
     logging.captureWarnings(True)
     try:
         yield logger
-    except (DataError, StudyError) as error:
-        logger.error("%s", error)  # noqa: TRY400 - the message is for the user, a traceback would bury it
-        _print_no_more(error)
-        raise
     except Exception as error:
-        logger.exception("the job stopped on an error that it does not know")
+        known = explained(error)
+        failures.note_failure(path, known or error)
+        if known is None:
+            logger.exception("the job stopped on an error that it does not know")
+        else:
+            logger.error("%s", known)  # noqa: TRY400 - the message is for the user, a traceback would bury it
         _print_no_more(error)
         raise
+    except BaseException:  # the user stopped it
+        failures.forget(path)
+        raise
+    else:
+        failures.forget(path)
     finally:
         logging.captureWarnings(False)
         root.setLevel(level)
@@ -74,6 +93,23 @@ def job_log(path: Path) -> Iterator[logging.Logger]:
             root.removeHandler(handler)
             # The stream belongs to the process: closing a StreamHandler flushes it and leaves it open.
             handler.close()
+
+
+def explained(error: Exception) -> Exception | None:
+    """Return an error that a user can act on: `error` itself, or what it means; None where nothing is known of it."""
+    if isinstance(error, DataError | StudyError | ResourceError):
+        return error
+    # CUDA's, and the messages of torch's own allocator: neither is a MemoryError.
+    told = str(error) if isinstance(error, RuntimeError) else ""
+    of_torch = type(error).__name__ == "OutOfMemoryError" or any(words in told for words in _NO_MEMORY)
+    if isinstance(error, MemoryError) or of_torch:
+        return ResourceError(
+            "this job",
+            "the memory that it may use is used up",
+            "Run fewer jobs at a time (`--cores`, `--resources gpu=`), allow it more (`--set-resources "
+            "RULE:mem_mb=N`, `ulimit -v`), or choose smaller batches or networks in the study",
+        )
+    return storage_problem(error)
 
 
 class _Withholding(logging.Formatter):

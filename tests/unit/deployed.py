@@ -6,8 +6,9 @@ from riskweave.deployment.compile import compile_wasm, library
 from riskweave.deployment.generate import generate
 from riskweave.deployment.recipe import Column, Cox, FeatureSet, Input, Member, Recipe, Term, Unit
 from riskweave.deployment.runtime.module import Module
+from riskweave.deployment.runtime.stored import Stored
 
-CORE = ("abi.c", "design.c", "events.c", "survival.c")
+CORE = ("abi.c", "design.c", "events.c", "stored.c", "survival.c")
 
 PROBE = '#include "internal.h"\nRW_EXPORT(test_design) const double *test_design(void) { return rw_memory.design; }\n'
 """Shows the design of the last member."""
@@ -63,10 +64,12 @@ def schema(of):
             "units": [vars(unit) for unit in each.units],
             "limits": bounds(each.limits),
             "usual": bounds(each.usual),
+            "usual_share": each.usual_share,
             "typical": None if np.isnan(each.typical) else each.typical,
             "categories": [{"name": name} for name in each.categories],
             "codes": list(each.codes),
             "values": each.values,
+            "window": each.window if np.isfinite(each.window) else None,
         }
         for each in of.inputs
     ]
@@ -78,6 +81,7 @@ def schema(of):
             "modality": modality[each.feature_set],
             "unit": each.unit,
             "usual": bounds(each.usual),
+            "usual_share": each.usual_share,
         }
         for each in of.columns
     ]
@@ -89,8 +93,9 @@ def schema(of):
         "members": len(of.members),
         "inputs": asked,
         "columns": made,
-        "ecg": None if of.ecg is None else {"modality": "ecg"},
-        "image": None if of.image is None else {"modality": "image"},
+        "same_day": True,
+        "ecg": None if of.ecg is None else {"modality": "ecg", "window": None},
+        "image": None if of.image is None else {"modality": "image", "window": None},
     }
 
 
@@ -99,6 +104,11 @@ def deployed(of, folder, **sources):
     shared = {name: text for name, text in library().items() if name in CORE or name.endswith(".h")}
     further = {f"{name}.c": text for name, text in sources.items()}
     return Module(compile_wasm({**shared, **generate(of, further)}, folder), schema(of))
+
+
+def leads_of(leads):
+    """Return the leads of a recording, as readers give them, as an array (12, samples)."""
+    return np.array(leads.leads() if isinstance(leads, Stored) else leads)
 
 
 def static(*names, places=None, feature_set=0):

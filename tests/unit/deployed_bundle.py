@@ -5,7 +5,7 @@ import io
 import json
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +151,12 @@ def patient(values=None, events=(), **more):
     return Sent(json.dumps({"values": {**GOOD, **(values or {})}, "events": list(events), **more}).encode())
 
 
+def old_ecg(days):
+    """Return a patient with a small table for an ECG, told to be of so many days before."""
+    rows = "".join(f"{place / 500:.3f},{(place % 350) / 1000}\n" for place in range(5000))
+    return replace(patient(ecg={"days_before": days}), files={"ecg.csv": f"time (s),II\n{rows}".encode()})
+
+
 def text(content):
     return Sent(content if isinstance(content, bytes) else content.encode())
 
@@ -206,6 +212,10 @@ BAD = {
     "ECG: a PDF": (Sent(files={"ecg.csv": b"%PDF-1.7 ..."}), "ecg", "a PDF document"),
     "ECG: table without rate": (Sent(files={"ecg.csv": b"I,II\n0,0\n"}), "ecg", "neither times nor a sampling rate"),
     "ECG: text in a table": (Sent(files={"ecg.csv": b"time,I\n0.000,0.1\n0.002,high\n"}), "ecg", "no number"),
+    "ECG: too old": (old_ecg(400), "ecg", "recorded 400 days before .* less than 365: one that old counted as none"),
+    "ECG: days after": (patient(ecg={"days_before": -1}), "ecg", "0 or more; without it is of the day"),
+    "ECG: days as text": (patient(ecg={"days_before": "12"}), "ecg", "0 or more; without it is of the day"),
+    "ECG: days plain": (patient(ecg=12), "ecg", "0 or more; without it is of the day"),
     "image: enormous": (Sent(image=enormous_png()), "image", "30000 x 30000 pixels|too many pixels"),
     "image: compressed DICOM": (Sent(image=dicom(compressed=True)), "image", "is compressed .JPEG 2000"),
     "image: DICOM cut short": (Sent(image=dicom()[:-3000]), "image", "damaged|cut short"),

@@ -115,10 +115,9 @@ def page_schema(of):
     for given, asked in zip(made["inputs"], of.inputs, strict=True):
         given |= {"label": _texts(asked.name), "description": {}}
         given |= {"categories": [{"name": name, "label": _texts(name)} for name in asked.categories]}
-        given |= {"window": asked.window if np.isfinite(asked.window) else None}
     title = {"en": "Risk of a first myocardial infarction", "de": "Risiko eines ersten Herzinfarkts"}
     return made | {
-        "abi": 1,
+        "abi": 2,
         "title": title,
         "question": "Do an ECG and a chest radiograph add to the health record?",
         "target": _texts("mi"),
@@ -126,8 +125,8 @@ def page_schema(of):
         "made_by": "ensemble",
         "intended_use": {"en": "Research on cardiovascular risk.", "de": "Forschung zum Herz-Kreislauf-Risiko."},
         "not_for": {"en": "Decisions on single patients.", "de": "Entscheidungen über einzelne Personen."},
-        "ecg": {"leads": list(LEADS), "rate": 100, "seconds": 10.0, "modality": "ecg"},
-        "image": {"size": 64, "modality": "image"},
+        "ecg": {"leads": list(LEADS), "rate": 100, "seconds": 10.0, "window": 365, "modality": "ecg"},
+        "image": {"size": 64, "window": None, "modality": "image"},
     }
 
 

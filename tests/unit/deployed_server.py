@@ -1,4 +1,4 @@
-"""A server on a free port, and clients for it."""
+"""A server on a free port, and clients for it; its bundle and itself are fixtures too: import them by name."""
 
 import contextlib
 import http.client
@@ -6,12 +6,38 @@ import json
 import socket
 import threading
 
+import pytest
+from deployed_bundle import make_bundle
+
 from riskweave.deployment.runtime.api import Api
+from riskweave.deployment.runtime.bundle import open_bundle
 from riskweave.deployment.runtime.serve import Server
 
 JSON = {"Content-Type": "application/json"}
 FORM = "multipart/form-data"
 BOUNDARY = "----riskweave7MA4YWxkTrZu0gW"
+
+
+__all__ = ["BOUNDARY", "FORM", "JSON", "ask", "bundle", "form", "made", "post", "post_form", "raw", "running", "server"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The folder of a small bundle, and what it was made of."""
+    return make_bundle(tmp_path_factory.mktemp("deployed"))
+
+
+@pytest.fixture(scope="module")
+def bundle(made):
+    """The same, opened."""
+    return open_bundle(made[0])
+
+
+@pytest.fixture(scope="module")
+def server(bundle):
+    """A server around it, which knows a name."""
+    with running(bundle, names=["Ward-7.example"]) as one:
+        yield one
 
 
 @contextlib.contextmanager

@@ -78,7 +78,7 @@ class Visit:
 
     def attach(self, selector, *paths):
         self.page.set_input_files(selector, [str(path) for path in paths])
-        note = self.page.locator(f"section.inputs:has({selector}) .message")
+        note = self.page.locator(f"section.inputs:has({selector}) .message[id$=-note]")
         expect(note).not_to_contain_text(re.compile("Reading|gelesen"))
         expect(note).to_be_visible()
         return note.inner_text()

@@ -92,7 +92,7 @@ def test_the_same_again_gives_the_same_tables(tables, study):
 def test_other_models_features_or_rows_are_refused(study):
     content = joblib.load(study / "a" / "models.joblib")
     content["folds"][0]["fitted_on"] = "others"
-    joblib.dump(content, study / "wrong.joblib")
+    joblib.dump(content, study / "wrong.joblib", compress=3)
     with pytest.raises(DataError, match="1 of 2 folds are missing, or were fitted on other rows"):
         explain(study, models=study / "wrong.joblib")
     ehr = pd.read_parquet(study / "ehr.parquet")

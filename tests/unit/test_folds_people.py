@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from riskweave.cohort.folds import assign_folds
-from riskweave.cohort.tables import FOLDS, OUTCOMES, SUBJECTS, read_table, write_table
+from riskweave.cohort.folds import assign_folds, divide_everybody
+from riskweave.cohort.tables import FOLDS, OUTCOMES, SUBJECTS, read_metadata, read_table, write_table
 from riskweave.errors import DataError
 from riskweave.study.cohort import Folds
 
@@ -64,3 +64,33 @@ def test_a_person_in_two_groups_is_refused(tmp_path, visits):
     mixed = visits.groupby("person_id")["ward"].nunique().gt(1).sum()
     with pytest.raises(DataError, match=rf"{mixed} of {PEOPLE} people have subjects in several groups \(column ward"):
         divide(tmp_path, strategy="group", group="ward", count=2)
+
+
+def final(tmp_path, **settings):
+    """Return the division for a final fit, and how its validation rows were drawn."""
+    paths = {name: tmp_path / f"{name}.parquet" for name in ("subjects", "outcomes")}
+    divide_everybody(**paths, folds=Folds(**settings), validation=0.2, output=tmp_path / "final.parquet")
+    drawn_by = read_metadata(tmp_path / "final.parquet")["validation"]
+    return read_table(tmp_path / "final.parquet", FOLDS), drawn_by
+
+
+def test_a_final_fit_holds_out_whole_groups_where_the_folds_do(tmp_path, visits):
+    folds, drawn_by = final(tmp_path, strategy="group", group="centre", count=4)
+    merged = folds.merge(visits, on="subject_id")
+    assert drawn_by == "group"
+    assert sorted(merged["subject_id"]) == sorted(visits["subject_id"])
+    assert merged.groupby("centre")["role"].nunique().max() == 1
+    assert set(merged["role"]) == {"train", "validation"}
+    held_out = merged.drop_duplicates("person_id")["role"].eq("validation").mean()
+    assert 0.1 < held_out < 0.3
+    assert merged[merged["event"] == 1].groupby("role").size().min() > 0
+
+
+def test_a_final_fit_of_two_large_groups_holds_out_people(tmp_path, visits):
+    halves = visits.assign(centre=np.where(visits["centre"] < "i", "north", "south"))
+    write_table(halves.drop(columns="event"), tmp_path / "subjects.parquet", SUBJECTS)
+    folds, drawn_by = final(tmp_path, strategy="group", group="centre", count=2)
+    assert drawn_by == "stratified"
+    merged = folds.merge(halves, on="subject_id")
+    assert merged.groupby("person_id")["role"].nunique().max() == 1
+    assert merged.groupby("centre")["role"].nunique().min() == 2

@@ -1,5 +1,6 @@
 """The log of a job: what users read when a job stops."""
 
+import json
 import logging
 import subprocess
 import sys
@@ -90,3 +91,41 @@ def test_logging_is_put_back(tmp_path, monkeypatch):
     logging.getLogger("riskweave").info("outside")
     assert "inside" in (tmp_path / "a.log").read_text()
     assert "outside" not in (tmp_path / "a.log").read_text()
+
+
+def test_memory_that_is_used_up_is_told_in_words(tmp_path):
+    body = (
+        "import resource, numpy\n"
+        "    resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))\n"
+        "    numpy.ones((1 << 20, 1 << 12))"
+    )
+    status, log, stderr = run(tmp_path, body)
+    assert status == 1
+    for text in (log, stderr):
+        assert "this job: the memory that it may use is used up. Run fewer jobs at a time" in text
+        assert "Traceback" not in text
+
+
+def test_a_lost_file_system_is_told_in_words(tmp_path):
+    status, log, _ = run(tmp_path, 'import errno; raise OSError(errno.ESTALE, "Stale file handle", "/raw/p17.hea")')
+    assert status == 1
+    assert "the network file system lost it" in log
+    assert "p17" not in log
+
+
+def failure(tmp_path):
+    path = tmp_path / "logs/made/job.failure.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def test_a_failure_is_noted_beside_the_log_until_the_job_succeeds(tmp_path):
+    run(tmp_path, 'raise DataError("subjects.csv, column age", "3 rows are empty", "Fill them")')
+    told = failure(tmp_path)
+    assert (told["kind"], told["reason"]) == ("DataError", "subjects.csv, column age: 3 rows are empty. Fill them")
+    run(tmp_path, 'raise KeyError("p17")')
+    assert failure(tmp_path)["kind"] == "KeyError"
+    assert "p17" not in failure(tmp_path)["reason"]
+    run(tmp_path, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert failure(tmp_path)["kind"] == "killed"
+    run(tmp_path, "pass")
+    assert failure(tmp_path) is None

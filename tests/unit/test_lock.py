@@ -52,7 +52,13 @@ def test_what_the_package_needs_is_named(named, project, update):
 
 def test_what_the_package_imports_is_named(repository, project, update):
     # Import names that differ from the package's.
-    packages = {"PIL": "pillow", "sklearn": "scikit-learn", "sksurv": "scikit-survival", "yaml": "pyyaml"}
+    packages = {
+        "PIL": "pillow",
+        "pynvml": "nvidia-ml-py",
+        "sklearn": "scikit-learn",
+        "sksurv": "scikit-survival",
+        "yaml": "pyyaml",
+    }
     needed = {canonicalize_name(requirement.name) for requirement in update.direct(project)}
     known = needed | {"riskweave"} | set(sys.stdlib_module_names)
     pattern = re.compile(r"^\s*(?:import|from) ([A-Za-z_]\w*)", re.MULTILINE)

@@ -224,7 +224,7 @@ def test_all_counts_together_withstand_the_audit(cohort):
         tabled = {name: data for name, data in found.items() if population.tabled(data)}
         compared = {name: population.compared(data) for name, data in tabled.items()}
         for column in ("sex", "smoking", "diabetes", "rare", "score"):
-            variable = read_variable(folder / "subjects.parquet", column)
+            variable = read_variable(folder / "subjects.parquet", column, threshold=threshold)
             counts = count_variable(variable, tabled, compared, pairs(tabled, N))
             shown = protect(counts, threshold)
             assert unprotected(counts, shown, threshold) == {}

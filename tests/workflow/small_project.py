@@ -45,9 +45,9 @@ class Project:
             cwd=self.root, env=environment, capture_output=True, text=True, check=False, timeout=900,
         )  # fmt: skip
 
-    def planned(self) -> list[str]:
+    def planned(self, *arguments: str) -> list[str]:
         """Return the jobs that a run would do, as `rule folder-of-its-outputs`, sorted."""
-        done = self.snakemake("--summary")
+        done = self.snakemake(*arguments, "--summary")
         assert done.returncode == 0, done.stdout + done.stderr
         table = pd.read_csv(io.StringIO(done.stdout), sep="\t")
         pending = table[table["plan"] != "no update"]

@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -106,18 +105,46 @@ def test_an_edit_makes_nothing_again_but_what_depends_on_it(deployed, tmp_path):
     project.write_study(study)
     assert not {"compile_model", "check_model", "refit_experiment"} & jobs(project.snakemake("deploy", "--dry-run"))
     study = small_study()
-    study["deployment"]["title"] = {"en": "Another name"}
+    study["question"] = "Another question?"
+    study["deployment"] |= {"title": {"en": "Another name"}, "target": {"de": "etwas"}, "not_for": {"en": "Children."}}
+    study["deployment"]["inputs"] = {"age": {"label": {"en": "Years of life"}, "description": {"en": "In full."}}}
+    project.write_study(study)
+    deployment = {"compile_model", "check_model", "bundle_model", "refit_experiment", "refit_encoder"}
+    planned = jobs(project.snakemake("deploy", "--dry-run"))
+    assert planned & deployment == {"bundle_model"}
+    assert not {"train_experiment", "train_encoder"} & planned
+    study["deployment"]["inputs"]["age"]["limits"] = [18, 110]
     project.write_study(study)
     planned = jobs(project.snakemake("deploy", "--dry-run"))
-    assert "compile_model" in planned
+    assert planned & deployment == {"compile_model", "check_model", "bundle_model"}
+
+
+def test_another_compiler_compiles_again_and_the_manifest_keeps_what_compiled(deployed, tmp_path):
+    root = tmp_path / "upgraded"
+    shutil.copytree(deployed.root, root, copy_function=shutil.copy2, symlinks=True)
+    project = Project(root)
+    manifest = json.loads((project.results / BUNDLE / "manifest.json").read_text())
+    built = json.loads((project.results / "deployment/mace/trio.cox/built.json").read_text())
+    assert built.items() <= manifest.items()
+    assert {"ziglang", "emx-onnx-cgen", "torch", "onnx"} <= set(built["tools"])
+    rules = project.root / "workflow/rules/common_deployment.smk"
+    text = rules.read_text().replace("deployment.built import tools", "deployment.built import tools as installed")
+    rules.write_text(text + '\n\ndef tools():\n    return installed() | {"ziglang": "99.0"}\n')
+    planned = jobs(project.snakemake("deploy", "--dry-run"))
+    assert {"compile_model", "check_model", "bundle_model"} <= planned
     assert not {"refit_experiment", "refit_encoder", "train_experiment"} & planned
 
 
-def test_an_ensemble_is_the_mean_of_the_folds(deployed, tmp_path):
+def test_an_ensemble_is_the_mean_of_the_folds_recalibrated(deployed, tmp_path):
     root = tmp_path / "ensemble"
     shutil.copytree(deployed.root, root, copy_function=shutil.copy2, symlinks=True)
     project, study = Project(root), small_study()
-    study["deployment"] |= {"model": "ensemble"}
+    study["deployment"] |= {"model": "ensemble", "recalibrate": True}
+    project.write_study(study)
+    refused = project.snakemake("deploy", "--dry-run")
+    assert refused.returncode != 0
+    assert "needs `evaluation.recalibration: true`" in refused.stdout + refused.stderr
+    study["evaluation"]["recalibration"] = True
     project.write_study(study)
     done = project.snakemake("deploy")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-8000:]
@@ -126,7 +153,20 @@ def test_an_ensemble_is_the_mean_of_the_folds(deployed, tmp_path):
     golden = json.loads((project.results / BUNDLE / "golden.json").read_text())["patients"][1]
     module.set_patient(golden["patient"])
     found = module.predict()
-    np.testing.assert_allclose(found.risks, found.members.mean(axis=0), rtol=1e-15)
+    parity = json.loads((project.results / "deployment/mace/trio.cox/parity.json").read_text())
+    assert parity["refused"] == 0
+    assert max(parity["largest_difference"], parity["largest_difference_of_onnx"]) < 1e-6
+    target, *_ = module.schema["recalibration"]
+    assert abs(target["slope"] - 1) > 0.01
+    # The mean of the members is what is recalibrated; each of them is recalibrated beside it.
+    assert (
+        min(each[0][-1] for each in found.members) <= found.risks[0][-1] <= max(each[0][-1] for each in found.members)
+    )
+    card = json.loads((project.results / BUNDLE / "card.json").read_text())
+    table = pd.read_parquet(project.results / "evaluation/mace/recalibration.parquet")
+    own = table[(table["experiment"] == "trio.cox") & (table["metric"] == "observed_expected")]
+    told = [row["estimate"] for row in card["performance"] if row["metric"] == "observed_expected"]
+    assert told == own["after"].tolist()
 
 
 def test_what_cannot_be_deployed_is_said_before_anything_runs(tmp_path):

@@ -6,24 +6,24 @@ OUTPUTS: none.
 
 import os
 import re
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from riskweave.failures import read_left_out
 from riskweave.fusion.implementations import FUSIONS
 from riskweave.modalities.implementations import PARTS
 from riskweave.study.code import code_of
 from riskweave.study.files import read_mapping
 from riskweave.study.raw import fingerprint, raw_files, weights_file
 from riskweave.study.study import ENCODED, parse_study
-from riskweave.study.subsets import complete_families
 from riskweave.survival.implementations import ESTIMATORS, HEADS
 
 # Snakemake drops a key that a file gives twice; reading the files here answers it.
 for configfile_given in workflow.configfiles:
     read_mapping(configfile_given)
 
+# Given by a run that goes on without failed trainings to the run that it starts (common_failures.smk); else nothing.
+LEFT_OUT = read_left_out(config.pop("left_out", None))
 STUDY = parse_study(config, ", ".join(str(file) for file in workflow.configfiles) or "study")
 RESULTS = f"results/{STUDY.study}"
 STORE = "results/mlflow"
@@ -192,6 +192,23 @@ def experiment_of(wildcards):
     return STUDY.experiment(wildcards.endpoint, wildcards.experiment)
 
 
+def earlier_of(wildcards, input):
+    """Return where a training looks for finished ones like it, and the study's blocks behind the tables that it reads.
+
+    Snakemake does not compare parameters whose function takes `input`: asking for `reuse` trains nothing again.
+    """
+    trained = wildcards.get("experiment") or wildcards.get("shared_experiment")
+    sets = experiment_of(wildcards).feature_sets if trained else []
+    endpoints = sorted(STUDY.endpoints) if wildcards.get("shared_experiment") else [wildcards.get("endpoint")]
+    blocks = {
+        "population": dump(STUDY.population),
+        "folds": dump(STUDY.folds),
+        "endpoints": {name: dump(STUDY.endpoints[name]) for name in endpoints if name},
+        "feature_sets": {name: dump(STUDY.feature_sets[name]) for name in sets},
+    }
+    return {"results": RESULTS, "store": STORE, "reuse": STUDY.reuse, "blocks": blocks}
+
+
 def members_of(wildcards):
     """Return the models that an experiment's ensemble combines, by name; none for other models."""
     return STUDY.members(experiment_of(wildcards).model)
@@ -262,6 +279,7 @@ def searches_drawn():
         for e in STUDY.matrix()
         if any(getattr(block, "search", None) for block in (STUDY.models[e.model], *STUDY.members(e.model).values()))
         and (e.name not in shared or e.endpoint == first)
+        and not LEFT_OUT.has(e.endpoint, e.name)
     ]
     folders = sorted(f"{RESULTS}/experiments/{e.endpoint}/{e.name}/search" for e in searched)
     return [f"{folder}/{file}" for folder in folders for file in ("importance.svg", "slices.svg", "chosen.csv")]
@@ -306,12 +324,6 @@ def study_tables():
     return of_study + [f"{RESULTS}/report/{e}/{name}.csv" for e in sorted(STUDY.endpoints) for name in tables]
 
 
-def explained_for_report():
-    """Return figures and tables of the explanations, which the study report shows."""
-    folders = [f"{RESULTS}/evaluation/{endpoint}/explain/{name}" for endpoint, name in STUDY.explained()]
-    return [*explanations(), *(f"{folder}/importance.parquet" for folder in folders), *shapley_figures()]
-
-
 def evaluation_tables():
     """Return the tables of each endpoint's evaluation that the study report reads."""
     tables = ["leaderboard", "metrics", "folds", "calibration", "calibration_curve", "decision_curve"]
@@ -327,7 +339,8 @@ def prediction_table(endpoint, experiment):
 
 def predictions_of(endpoint):
     """Return the prediction tables of an endpoint, in an order that does not depend on the study file's."""
-    return [prediction_table(endpoint, name) for name in sorted(e.name for e in STUDY.of_endpoint(endpoint))]
+    names = sorted(e.name for e in STUDY.of_endpoint(endpoint))
+    return [prediction_table(endpoint, name) for name in names if not LEFT_OUT.has(endpoint, name)]
 
 
 def recalibration_table():
@@ -342,36 +355,6 @@ def reclassification_table():
     return {"reclassification": path} if STUDY.evaluation.reclassification else {}
 
 
-def explanations():
-    """Return the figures of each experiment that is explained; their tables are made with them."""
-    folders = [f"{RESULTS}/evaluation/{endpoint}/explain/{name}" for endpoint, name in STUDY.explained()]
-    return [f"{folder}/{figure}.svg" for folder in folders for figure in ("importance", "effects")]
-
-
-def families_of(endpoint):
-    """Return the experiments of an endpoint whose concordance is divided, sorted, with those of all subsets."""
-    return sorted(complete_families(STUDY, endpoint), key=lambda family: family.experiment)
-
-
-def predictions_of_families(endpoint):
-    """Return the prediction tables behind them."""
-    families = families_of(endpoint)
-    names = {name for family in families for name in family.members.values()}
-    names |= {family.base for family in families if family.base}
-    return [prediction_table(endpoint, name) for name in sorted(names)]
-
-
-def modalities_of_families(endpoint):
-    """Return the modality of each feature set among which is divided."""
-    players = sorted({name for family in families_of(endpoint) for name in family.players})
-    return {name: modality_of(name) for name in players}
-
-
-def shapley_figures():
-    """Return the figure of each endpoint that has such experiments."""
-    return [f"{RESULTS}/evaluation/{name}/shapley.svg" for name in sorted(STUDY.endpoints) if families_of(name)]
-
-
 def leaderboards():
     """Return the leaderboard of each endpoint."""
     return [f"{RESULTS}/evaluation/{endpoint}/leaderboard.csv" for endpoint in sorted(STUDY.endpoints)]
@@ -382,12 +365,4 @@ def run_records():
     encoders = [f"{RESULTS}/features/{name}/{endpoint}/run.json" for name, endpoint in STUDY.encoder_trainings()]
     encoders += [f"{RESULTS}/features/{name}/pre-training/run.json" for name in STUDY.pretrainings()]
     experiments = [f"{RESULTS}/experiments/{e.endpoint}/{e.name}/run.json" for e in STUDY.matrix()]
-    return sorted(encoders + experiments)
-
-
-def collect_finished_runs():
-    """Store the records of the jobs that did finish before another failed."""
-    records = [record for record in run_records() if Path(record).is_file()]
-    if records:
-        arguments = ["collect", "--store", STORE, "--study", STUDY.study, *records]
-        subprocess.run([sys.executable, "-m", "riskweave.tracking", *arguments], check=False)
+    return sorted(set(encoders + experiments) - LEFT_OUT.records)

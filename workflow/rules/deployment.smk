@@ -1,15 +1,18 @@
 """Deployment: the experiments named under `deployment`, fitted once more on everybody, as bundles that run anywhere.
 
 REQUIRED INPUTS: cohort/outcomes/<endpoint>.parquet, features/<feature_set>/*, the recordings that their tables name,
-  evaluation/<endpoint>/{metrics,calibration}.parquet.
+  evaluation/<endpoint>/{metrics,calibration}.parquet; of recalibrated bundles predictions.parquet of the experiment and
+  evaluation/<endpoint>/recalibration.parquet.
 OUTPUTS: deployment/<endpoint>/folds.parquet, deployment/<endpoint>/encoders/<feature_set>/encoder.pt,
-  deployment/<endpoint>/<experiment>/{models.joblib,run.json,...,parity.json}; bundle/<endpoint>/<experiment>/.
+  deployment/<endpoint>/<experiment>/{models.joblib,run.json,...,parity.json}, deployment/inputs.json;
+  bundle/<endpoint>/<experiment>/.
 """
 
 
 localrules:
     deploy,
     collect_refits,
+    check_named_inputs,
 
 
 rule divide_everybody:
@@ -27,7 +30,8 @@ rule divide_everybody:
         folds=dump(STUDY.folds),
         validation=STUDY.deployment.validation,
     message:
-        "Divide the subjects for the final fits of {wildcards.endpoint}: most train, a share validates."
+        f"Divide the subjects for the final fits of {{wildcards.endpoint}}: {1 - STUDY.deployment.validation:.0%} train, "
+        f"{STUDY.deployment.validation:.0%} choose penalties and epochs."
     script:
         "../scripts/divide_everybody.py"
 
@@ -51,7 +55,7 @@ use rule train_encoder as refit_encoder with:
     benchmark:
         f"{RESULTS}/benchmarks/refit_encoder/{{encoder_set}}/{{endpoint}}.tsv"
     message:
-        "Train the encoder of {wildcards.encoder_set} against {wildcards.endpoint} once more, on everybody."
+        "Train the encoder of {wildcards.encoder_set} against {wildcards.endpoint} once more, for a bundle."
 
 
 use rule train_experiment as refit_experiment with:
@@ -77,7 +81,7 @@ use rule train_experiment as refit_experiment with:
     wildcard_constraints:
         experiment=any_of(STUDY.deployment.experiments),
     message:
-        "Fit {wildcards.experiment} for {wildcards.endpoint} once more, on everybody."
+        "Fit {wildcards.experiment} for {wildcards.endpoint} once more, for a bundle."
 
 
 rule compile_model:
@@ -89,11 +93,14 @@ rule compile_model:
         tables=experiment_tables,
         recorded=deployed_recordings,
         outcomes=rules.define_outcomes.output.outcomes,
+        subjects=ancient(rules.select_cohort.output.subjects),
+        predictions=recalibrated_from,
     output:
         wasm=f"{RESULTS}/deployment/{{endpoint}}/{{experiment}}/model.wasm",
         onnx=f"{RESULTS}/deployment/{{endpoint}}/{{experiment}}/model.onnx",
         schema=f"{RESULTS}/deployment/{{endpoint}}/{{experiment}}/schema.json",
         golden=f"{RESULTS}/deployment/{{endpoint}}/{{experiment}}/golden.json",
+        built=f"{RESULTS}/deployment/{{endpoint}}/{{experiment}}/built.json",
     log:
         f"{RESULTS}/logs/compile_model/{{endpoint}}/{{experiment}}.log",
     benchmark:
@@ -104,6 +111,8 @@ rule compile_model:
         mem_mb=3000,
     params:
         order=order_of,
+        # Another compiler or exporter makes another module.
+        tools=lambda wildcards: tools(),
     message:
         "Compile {wildcards.experiment} for {wildcards.endpoint} into WebAssembly."
     script:
@@ -121,8 +130,11 @@ rule check_model:
         events=rules.ingest.output.events,
         recordings=rules.ingest.output.recordings,
         images=rules.ingest.output.images,
+        predictions=recalibrated_from,
         wasm=rules.compile_model.output.wasm,
+        onnx=rules.compile_model.output.onnx,
         schema=rules.compile_model.output.schema,
+        golden=rules.compile_model.output.golden,
     output:
         parity=f"{RESULTS}/deployment/{{endpoint}}/{{experiment}}/parity.json",
     log:
@@ -148,11 +160,15 @@ rule bundle_model:
         onnx=rules.compile_model.output.onnx,
         schema=rules.compile_model.output.schema,
         golden=rules.compile_model.output.golden,
+        built=rules.compile_model.output.built,
         # The comparison ends with an error where the module is not the model: there is no bundle then.
         parity=rules.check_model.output.parity,
         metrics=rules.evaluate_endpoint.output.metrics,
         calibration=rules.evaluate_endpoint.output.calibration,
+        recalibration=recalibrated_figures,
+        folds=divided,
         outcomes=rules.define_outcomes.output.outcomes,
+        people=ancient(rules.select_cohort.output.subjects),
         data=rules.ingest.output.data,
         licence=str(BASE / "LICENSE"),
         page=package_data("deployment/page"),
@@ -174,6 +190,8 @@ rule bundle_model:
         f"{RESULTS}/logs/bundle_model/{{endpoint}}/{{experiment}}.log",
     conda:
         "../../envs/riskweave.yaml"
+    params:
+        texts=texts_of,
     message:
         "Put the bundle of {wildcards.experiment} for {wildcards.endpoint} together."
     script:
@@ -195,11 +213,36 @@ use rule collect_runs as collect_refits with:
         directory=lambda wildcards, input: str(Path(input.store).parents[1]),
         study=STUDY.study,
         endpoints=[],
+        complete=["final_encoder", "final_experiment"],
+        steps=[],
+        report=f"{RESULTS}/report/index.html",
     message:
         "Store the run of every final fit in MLflow."
 
 
+rule check_named_inputs:
+    input:
+        code=code("check_named_inputs"),
+        tables=[feature_table(name) for name in asked_sets()],
+    output:
+        known=f"{RESULTS}/deployment/inputs.json",
+    log:
+        f"{RESULTS}/logs/check_named_inputs.log",
+    # Before anything is trained: a name that is wrong is better known now.
+    priority: 1
+    conda:
+        "../../envs/riskweave.yaml"
+    params:
+        names=sorted(STUDY.deployment.inputs),
+        sets={name: dump(STUDY.feature_sets[name]) for name in asked_sets()},
+    message:
+        "Compare the names under `deployment.inputs` with what the deployed models can ask for."
+    script:
+        "../scripts/check_named_inputs.py"
+
+
 rule deploy:
     input:
+        rules.check_named_inputs.output if STUDY.deployment.inputs and STUDY.deployed() else [],
         [f"{RESULTS}/bundle/{endpoint}/{name}/manifest.json" for endpoint, name in STUDY.deployed()],
         rules.collect_refits.output if records_of_refits() else [],

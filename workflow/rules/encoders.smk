@@ -27,12 +27,15 @@ rule pretrain_encoder:
     conda:
         "../../envs/riskweave.yaml"
     resources:
-        mem_mb=4000,
+        gpu=1,
+        mem_mb=memory_of_encoder,
+        runtime=runtime_of_pretraining,
     params:
         study=STUDY.study,
         features=lambda wildcards: dump_pretraining(wildcards.pretrained_set),
         weights=lambda wildcards: weights_fingerprint(wildcards.pretrained_set),
         seed=STUDY.seed,
+        earlier=earlier_of,
     message:
         "Train the network of {wildcards.pretrained_set} without labels, on the training rows of each fold."
     script:
@@ -61,12 +64,15 @@ rule train_encoder:
     conda:
         "../../envs/riskweave.yaml"
     resources:
-        mem_mb=4000,
+        gpu=1,
+        mem_mb=memory_of_encoder,
+        runtime=runtime_of_encoder,
     params:
         study=STUDY.study,
         features=lambda wildcards: dump(STUDY.feature_sets[wildcards.encoder_set]),
         weights=lambda wildcards: weights_fingerprint(wildcards.encoder_set),
         seed=STUDY.seed,
+        earlier=earlier_of,
     message:
         "Train the encoder of {wildcards.encoder_set} against {wildcards.endpoint}, on the training rows of each fold."
     script:

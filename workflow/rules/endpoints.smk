@@ -30,7 +30,9 @@ rule train_endpoints:
     conda:
         "../../envs/riskweave.yaml"
     resources:
-        mem_mb=3000,
+        gpu=gpu_of_experiment,
+        mem_mb=memory_of_experiment,
+        runtime=runtime_of_experiment,
     params:
         study=STUDY.study,
         experiment=lambda wildcards: asdict(experiment_of(wildcards)),
@@ -39,6 +41,7 @@ rule train_endpoints:
         encoders=experiment_encoders,
         times={endpoint: STUDY.endpoints[endpoint].time_grid() for endpoint in sorted(STUDY.endpoints)},
         seed=STUDY.seed,
+        earlier=earlier_of,
     message:
         "Train {wildcards.shared_experiment} for all endpoints and predict their test folds."
     script:

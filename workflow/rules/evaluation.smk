@@ -70,6 +70,7 @@ rule evaluate_endpoint:
         endpoint=lambda wildcards: dump(STUDY.endpoints[wildcards.endpoint]),
         evaluation=dump_evaluation(),
         modalities=list(availability_tables().values()),
+        missing=lambda wildcards: LEFT_OUT.reasons(wildcards.endpoint),
     message:
         "Evaluate and compare all experiments for {wildcards.endpoint}."
     script:
@@ -112,6 +113,8 @@ rule draw_evaluation:
         f"{RESULTS}/logs/draw_evaluation/{{endpoint}}.log",
     conda:
         "../../envs/riskweave.yaml"
+    params:
+        missing=lambda wildcards: sorted(LEFT_OUT.reasons(wildcards.endpoint)),
     message:
         "Draw leaderboard, calibration and decision curves for {wildcards.endpoint}."
     script:
@@ -121,7 +124,7 @@ rule draw_evaluation:
 rule judge_objectives:
     input:
         code=code("judge_objectives"),
-        predictions=[prediction_table(endpoint, name) for endpoint, name in STUDY.judged()],
+        predictions=[prediction_table(endpoint, name) for endpoint, name in judged()],
         subjects=rules.select_cohort.output.subjects,
         outcomes=expand(rules.define_outcomes.output.outcomes, endpoint=sorted(STUDY.endpoints)),
     output:
@@ -138,7 +141,7 @@ rule judge_objectives:
     params:
         objectives={name: dump(STUDY.objectives[name]) for name in sorted(STUDY.objectives)},
         endpoints={name: dump(STUDY.endpoints[name]) for name in sorted(STUDY.endpoints)},
-        judged=STUDY.judged(),
+        judged=judged(),
         evaluation=dump_evaluation(),
     message:
         "Judge the study's objectives."

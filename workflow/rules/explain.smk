@@ -32,7 +32,8 @@ rule explain_experiment:
     conda:
         "../../envs/riskweave.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=memory_of_explanation,
+        runtime=runtime_of_explanation,
     params:
         experiment=lambda wildcards: asdict(experiment_of(wildcards)),
         encoders=experiment_encoders,

@@ -70,6 +70,8 @@ rule report_study:
         f"{RESULTS}/benchmarks/report_study.tsv"
     conda:
         "../../envs/riskweave.yaml"
+    params:
+        missing=[asdict(one) for one in LEFT_OUT.experiments],
     message:
         "Report the study."
     script:

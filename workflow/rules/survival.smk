@@ -33,7 +33,9 @@ rule train_experiment:
     conda:
         "../../envs/riskweave.yaml"
     resources:
-        mem_mb=lambda wildcards: 4000 if fusion_of(wildcards) == "joint" else 2000,
+        gpu=gpu_of_experiment,
+        mem_mb=memory_of_experiment,
+        runtime=runtime_of_experiment,
     params:
         study=STUDY.study,
         experiment=lambda wildcards: asdict(experiment_of(wildcards)),
@@ -43,6 +45,7 @@ rule train_experiment:
         encoders=experiment_encoders,
         times=lambda wildcards: STUDY.endpoints[wildcards.endpoint].time_grid(),
         seed=STUDY.seed,
+        earlier=earlier_of,
     message:
         "Train {wildcards.experiment} for {wildcards.endpoint} and predict its test folds."
     script:

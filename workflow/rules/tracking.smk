@@ -1,5 +1,7 @@
 """The local MLflow store: filled from run records, which are the source of truth; it can be deleted and rebuilt.
 
+Where RISKWEAVE_TRACKING_URI names a team's server, `collect_runs` sends it the runs too; one that is down fails nothing.
+
 REQUIRED INPUTS: run.json and curves.csv of every encoder and experiment, evaluation/<endpoint>/metrics.parquet.
 OUTPUTS: results/mlflow/ (SQLite store and artifacts, shared by all studies), tracking/collected.json, tracking/runs.csv.
 """
@@ -48,6 +50,10 @@ rule collect_runs:
         directory=lambda wildcards, input: str(Path(input.store).parents[1]),
         study=STUDY.study,
         endpoints=sorted(STUDY.endpoints),
+        # Of these kinds the study has no other steps: what else the store holds of them was taken out of it.
+        complete=["encoder", "experiment", "pretraining"],
+        steps=sorted(f"experiment/{e.endpoint}/{e.name}" for e in STUDY.matrix()),
+        report=f"{RESULTS}/report/index.html",
     message:
         "Store the run of every training step in MLflow."
     script:

@@ -5,9 +5,11 @@ from pathlib import Path
 from riskweave.deployment.deploy import check_model
 from riskweave.deployment.order import Fitted, Order
 from riskweave.deployment.patients import Source
+from riskweave.devices import leased_device
 from riskweave.jobs import job_log
 
-with job_log(Path(snakemake.log[0])):
+# No device is leased for it: none is used.
+with job_log(Path(snakemake.log[0])), leased_device(0):
     order = Order.of(snakemake.params.order)
     check_model(
         Fitted.of(
@@ -16,6 +18,8 @@ with job_log(Path(snakemake.log[0])):
             tables=snakemake.input.tables,
             recorded=snakemake.input.recorded,
             outcomes=snakemake.input.outcomes,
+            people=snakemake.input.subjects,
+            predictions=snakemake.input.predictions,
         ),
         Source.of(
             order,
@@ -25,6 +29,8 @@ with job_log(Path(snakemake.log[0])):
             images=snakemake.input.images,
         ),
         wasm=Path(snakemake.input.wasm),
+        onnx=Path(snakemake.input.onnx),
         schema=Path(snakemake.input.schema),
+        golden=Path(snakemake.input.golden),
         report=Path(snakemake.output.parity),
     )

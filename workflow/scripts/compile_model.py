@@ -4,9 +4,11 @@ from pathlib import Path
 
 from riskweave.deployment.deploy import compile_model
 from riskweave.deployment.order import Fitted, Order
+from riskweave.devices import leased_device
 from riskweave.jobs import job_log
 
-with job_log(Path(snakemake.log[0])):
+# No device is leased for it: none is used.
+with job_log(Path(snakemake.log[0])), leased_device(0):
     order = Order.of(snakemake.params.order)
     compile_model(
         order,
@@ -16,9 +18,12 @@ with job_log(Path(snakemake.log[0])):
             tables=snakemake.input.tables,
             recorded=snakemake.input.recorded,
             outcomes=snakemake.input.outcomes,
+            people=snakemake.input.subjects,
+            predictions=snakemake.input.predictions,
         ),
         wasm=Path(snakemake.output.wasm),
         onnx=Path(snakemake.output.onnx),
         schema=Path(snakemake.output.schema),
         golden=Path(snakemake.output.golden),
+        record=Path(snakemake.output.built),
     )

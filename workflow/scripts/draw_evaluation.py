@@ -8,7 +8,9 @@ from riskweave.jobs import job_log
 
 with job_log(Path(snakemake.log[0])):
     leaderboard = Path(snakemake.input.leaderboard)
-    plot_leaderboard(leaderboard=leaderboard, output=Path(snakemake.output.leaderboard))
+    plot_leaderboard(
+        leaderboard=leaderboard, output=Path(snakemake.output.leaderboard), missing=snakemake.params.missing
+    )
     plot_calibration(
         calibration=Path(snakemake.input.calibration),
         leaderboard=leaderboard,

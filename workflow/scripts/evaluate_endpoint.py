@@ -34,5 +34,6 @@ with job_log(Path(snakemake.log[0])):
         reclassification=Path(snakemake.output.reclassification) if evaluation.reclassification else None,
         recalibration=Path(snakemake.output.recalibration) if evaluation.recalibration else None,
         folds=Path(snakemake.input.folds),
+        missing=snakemake.params.missing,
         threads=snakemake.threads,
     )

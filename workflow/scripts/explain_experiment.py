@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from riskweave.devices import leased_device
 from riskweave.explain.experiment import explain_experiment
 from riskweave.jobs import job_log
 
-with job_log(Path(snakemake.log[0])):
+# No device is leased for it: none is used.
+with job_log(Path(snakemake.log[0])), leased_device(0):
     experiment = snakemake.params.experiment
     explain_experiment(
         experiment=experiment,

@@ -11,4 +11,5 @@ with job_log(Path(snakemake.log[0])):
         root=Path(snakemake.input.study[0]).parent,
         inputs=[Path(path) for name in named for path in snakemake.input.get(name, [])],
         folder=Path(snakemake.output.page).parent,
+        missing=snakemake.params.missing,
     )

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from riskweave.files import write_text
 from riskweave.jobs import job_log
 from riskweave.study.raw import fingerprint
 from riskweave.study.sources import SyntheticSource
@@ -11,4 +12,4 @@ with job_log(Path(snakemake.log[0])):
     directory = Path(snakemake.output.directory)
     generate(directory=directory, source=SyntheticSource.model_validate(snakemake.params.cohort))
     files = [path for path in directory.rglob("*") if path.is_file()]
-    Path(snakemake.output.fingerprint).write_text(fingerprint(files, Path(snakemake.params.cache)) + "\n")
+    write_text(fingerprint(files, Path(snakemake.params.cache)) + "\n", Path(snakemake.output.fingerprint))

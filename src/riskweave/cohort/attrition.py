@@ -1,6 +1,5 @@
 """From the people of the source to the subjects at risk: how many are left at each step, and why."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from riskweave.errors import DataError
+from riskweave.files import replacing
 
 __all__ = ["ATTRITION_COLUMNS", "Step", "attrition_table", "next_step", "read_attrition", "write_attrition"]
 
@@ -62,10 +62,8 @@ def attrition_table(steps: Sequence[Step]) -> pd.DataFrame:
 def write_attrition(steps: Sequence[Step], path: Path) -> None:
     """Write the attrition table as CSV, all at once or not at all."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    attrition_table(steps).to_csv(partial, index=False, lineterminator="\n")
-    os.replace(partial, path)
+    with replacing(path) as (partial,):
+        attrition_table(steps).to_csv(partial, index=False, lineterminator="\n")
 
 
 def read_attrition(path: Path) -> list[Step]:

@@ -107,23 +107,26 @@ def _group_part(groups: np.ndarray, share: float, rng: np.random.Generator) -> n
 
 
 def _validation(
-    rests: list[np.ndarray], strata: np.ndarray, groups: np.ndarray | None, folds: Folds
+    rests: dict[int, np.ndarray], strata: np.ndarray, groups: np.ndarray | None, folds: Folds
 ) -> tuple[list[np.ndarray], str]:
-    """Return for each fold which of the rows outside its test rows are for validation, and how they were drawn."""
+    """Return for each fold which of the rows outside its test rows are for validation, and how they were drawn.
+
+    `rests` holds these rows by the number of the fold.
+    """
     if groups is not None:
         parts = [
             _group_part(groups[rest], folds.validation, np.random.default_rng([folds.seed, fold]))
-            for fold, rest in enumerate(rests)
+            for fold, rest in rests.items()
         ]
         if all(
             part is not None and all((strata[rest][side] == _TARGET).any() for side in (part, ~part))
-            for rest, part in zip(rests, parts, strict=True)
+            for rest, part in zip(rests.values(), parts, strict=True)
         ):
             return parts, "group"
         _LOG.info("folds: the groups are too few or too large for validation by group; it is stratified by event")
     return [
         _stratified_part(strata[rest], folds.validation, np.random.default_rng([folds.seed, fold]))
-        for fold, rest in enumerate(rests)
+        for fold, rest in rests.items()
     ], "stratified"
 
 
@@ -172,7 +175,7 @@ def assign_folds(*, subjects: Path, outcomes: Path, folds: Folds, output: Path) 
     else:
         splits = StratifiedKFold(n_splits=folds.count, shuffle=True, random_state=folds.seed).split(strata, strata)
     rests = [rest for rest, _ in splits]
-    parts, drawn_by = _validation(rests, strata, groups, folds)
+    parts, drawn_by = _validation(dict(enumerate(rests)), strata, groups, folds)
     frames = []
     for fold, (rest, held_out) in enumerate(zip(rests, parts, strict=True)):
         roles = np.full(len(strata), "test", dtype=object)
@@ -185,7 +188,8 @@ def assign_folds(*, subjects: Path, outcomes: Path, folds: Folds, output: Path) 
 def divide_everybody(*, subjects: Path, outcomes: Path, folds: Folds, validation: float, output: Path) -> None:
     """Divide all subjects for a final fit, which nobody is left to test: most train, a share validates.
 
-    Validation rows choose penalties and stop the training, as in the folds; they are drawn stratified by event.
+    Validation rows choose penalties and stop the training, as in the folds. They are whole groups where the folds are
+    and some come near to the share, with target events on both sides; else they are drawn stratified by event.
 
     Parameters
     ----------
@@ -194,7 +198,7 @@ def divide_everybody(*, subjects: Path, outcomes: Path, folds: Folds, validation
     outcomes : Path
         Outcomes of the endpoint that is fitted.
     folds : Folds
-        The study's block: its seed.
+        The study's block: its strategy and seed.
     validation : float
         Share of the people, 0 to 1.
     output : Path
@@ -203,12 +207,14 @@ def divide_everybody(*, subjects: Path, outcomes: Path, folds: Folds, validation
     Raises
     ------
     DataError
-        When there are fewer target events than folds.
+        When there are fewer target events than folds, or groups are missing.
     """
     table = read_table(subjects, SUBJECTS)
     person, _ = pd.factorize(table["person_id"])
     strata = _strata(table, read_table(outcomes, OUTCOMES), person, folds)
-    held_out = _stratified_part(strata, validation, np.random.default_rng([folds.seed, FINAL]))
+    groups = _groups(table, person, folds) if folds.strategy == "group" else None
+    wanted = folds.model_copy(update={"validation": validation})
+    (held_out,), drawn_by = _validation({FINAL: np.arange(len(strata))}, strata, groups, wanted)
     roles = np.where(held_out, "validation", "train")[person]
     frame = pd.DataFrame({"subject_id": table["subject_id"], "fold": np.int16(FINAL), "role": roles})
-    write_table(frame, output, FOLDS, {"validation": "stratified"})
+    write_table(frame, output, FOLDS, {"validation": drawn_by})

@@ -1,7 +1,6 @@
 """The stage "ingest": from a source, read by its own module, to the canonical tables and the version of the data."""
 
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from riskweave.cohort.sources.shared import with_further, with_manifests
 from riskweave.cohort.tables import IMAGES, RECORDINGS, SOUNDS, SOURCE_SUBJECTS, TIME, read_arrow, write_table
 from riskweave.cohort.version import describe_data, log_changes, read_data, table_facts, write_data
 from riskweave.errors import DataError
+from riskweave.files import place
 from riskweave.study.sources import Cohort, FileSource, SyntheticSource
 
 __all__ = ["ingest"]
@@ -98,7 +98,5 @@ def ingest(*, cohort: Cohort, output: Path, synthetic: Path | None = None, threa
         previous = read_data(output / "data.json")
         data = describe_data(cohort=cohort, tables=tables, events=events, facts=facts, previous=previous)
         log_changes(data, previous)
-        output.mkdir(exist_ok=True)
-        for key in facts:
-            os.replace(work / f"{key}.parquet", output / f"{key}.parquet")
+        place({work / f"{key}.parquet": output / f"{key}.parquet" for key in facts})
         write_data(data, output / "data.json")

@@ -4,7 +4,6 @@ Time is in days where it is a number, and a naive timestamp in microseconds wher
 gave time zones). Every other stage reads these tables and none of the user's own files.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from riskweave.errors import DataError, nearest
+from riskweave.files import replacing
 
 __all__ = [
     "EVENTS",
@@ -260,13 +260,8 @@ def write_table(
     _validate(table, schema, path.name)
     table = table.sort_by([(name, "ascending") for name in schema.order])
     table = table.replace_schema_metadata(facts_of(schema, metadata))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with replacing(path) as (partial,):
         pq.write_table(table, partial, compression="zstd")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_arrow(path: Path, schema: TableSchema) -> pa.Table:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pyarrow as pa
 from riskweave.cohort.contents import content_sha256
 from riskweave.cohort.events import StoredEvents
 from riskweave.cohort.sources.base import CanonicalTables
+from riskweave.files import write_text
 from riskweave.study.sources import Cohort
 
 __all__ = ["describe_data", "log_changes", "read_data", "table_facts", "write_data"]
@@ -115,6 +115,4 @@ def log_changes(data: Mapping[str, Any], previous: Mapping[str, Any]) -> None:
 
 def write_data(data: Mapping[str, Any], path: Path) -> None:
     """Write ``data.json``, all at once or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(json.dumps(data, indent=2) + "\n", path)

@@ -3,15 +3,15 @@
 # ruff: noqa: PLR0917 - compiled functions take their arrays by position
 
 import numpy as np
-from numba import njit
 
+from riskweave.compiled import compiled
 from riskweave.evaluation.censoring import row_weights, sort_outcomes
 from riskweave.evaluation.kernel import CENSORED, COMPETING, TARGET, tree_add, tree_up_to
 
 __all__ = ["antolini_c"]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _presence(rank, kind, end, weights, count, tree):
     """Count, by rank, who is comparable with every event of the interval; fills the counts and the tree over them.
 
@@ -31,7 +31,7 @@ def _presence(rank, kind, end, weights, count, tree):
     return present
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _interval_pairs(rank, kind, starts, weights, groups, sums):
     """Add the doubled concordant and doubled comparable pairs of the events of one interval, for each resample."""
     first, last = groups

@@ -3,8 +3,8 @@
 # ruff: noqa: PLR0917 - compiled functions take their arrays by position
 
 import numpy as np
-from numba import njit
 
+from riskweave.compiled import compiled
 from riskweave.evaluation import kernel
 from riskweave.evaluation.censoring import row_weights, sort_outcomes
 from riskweave.evaluation.kernel import COMPETING, TARGET
@@ -12,7 +12,7 @@ from riskweave.evaluation.kernel import COMPETING, TARGET
 __all__ = ["area_under_curve", "time_dependent_auc"]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def area_under_curve(rank, kind, left, weights, uncensored, before):
     """Area under the ROC curve at one horizon for many resamples, each in one sweep over subjects and one over ranks.
 

@@ -10,8 +10,8 @@ the horizon alone and assumes nothing of the hazards before it.
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from riskweave.compiled import compiled
 from riskweave.evaluation import kernel
 from riskweave.evaluation.censoring import SortedOutcomes
 from riskweave.evaluation.kernel import COMPETING, TARGET
@@ -53,7 +53,7 @@ class CloglogFit:
     information: np.ndarray
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _risk_sets(z, relative, kind, starts, groups, weights, uncensored):
     """Sum over the risk set and over the target events of each group of equal times, in one sweep back in time.
 
@@ -92,7 +92,7 @@ def _risk_sets(z, relative, kind, starts, groups, weights, uncensored):
     return sums
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _likelihood(sums, events, p):
     """Log partial likelihood less its linear part, gradient and information, with Efron's correction for ties."""
     value = 0.0

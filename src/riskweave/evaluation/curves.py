@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
+
+from riskweave.compiled import compiled
 
 __all__ = ["PROBABILITY_FLOOR", "Hazards", "piecewise_hazards"]
 
@@ -35,7 +36,7 @@ class Hazards:
         return Hazards(self.within[rows], self.cumulative[:, rows], self.rate[:, rows])
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _walk(incidence, edges, time, floor):
     """Follow each subject through the grid up to its time; whole curves are checked, none is copied."""
     causes, n, k = incidence.shape

@@ -1,5 +1,6 @@
 """Evaluate and compare all experiments of an endpoint: the one function that the pipeline calls."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from riskweave.evaluation.draws import Drawn, draw
 from riskweave.evaluation.fold_table import fold_table
 from riskweave.evaluation.groups import EVERYONE, count_shown, group_members
 from riskweave.evaluation.inputs import Comparison, read_comparison
-from riskweave.evaluation.layout import LEADERBOARD_METRICS, leaderboard_table, long_table, write_table
+from riskweave.evaluation.layout import LEADERBOARD_METRICS, leaderboard_table, long_table, with_missing, write_table
 from riskweave.evaluation.recalibration_table import recalibration_table
 from riskweave.evaluation.scores import make_panel, point_scores, score
 from riskweave.study.cohort import Endpoint
@@ -116,6 +117,7 @@ def evaluate_endpoint(
     reclassification: Path | None = None,
     recalibration: Path | None = None,
     folds: Path | None = None,
+    missing: Mapping[str, str] | None = None,
     threads: int = 1,
 ) -> None:
     """Evaluate all experiments of an endpoint on the same subjects, with paired differences to a reference.
@@ -149,7 +151,8 @@ def evaluate_endpoint(
     calibration : Path
         Table written, see :func:`riskweave.evaluation.calibration.calibration_table`.
     leaderboard_csv, leaderboard : Path
-        One row per experiment, as CSV and Parquet: metrics at the last horizon with intervals and differences.
+        One row per experiment, as CSV and Parquet: metrics at the last horizon with intervals and differences. The CSV
+        names those of `missing` too.
     fold_metrics : Path
         Table written, see :func:`riskweave.evaluation.fold_table.fold_table`.
     decision_curve, calibration_curve, reclassification : Path
@@ -158,6 +161,8 @@ def evaluate_endpoint(
         Table written, see :func:`riskweave.evaluation.recalibration_table.recalibration_table`.
     folds : Path, optional
         Fold table of the cohort: on how many subjects the models of a fold were fitted.
+    missing : mapping of experiment to str, optional
+        Why experiments of the endpoint are not among `predictions`: their training failed.
     threads : int, default 1
         Any number gives the same digits.
 
@@ -185,7 +190,7 @@ def evaluate_endpoint(
         metrics: long_table(**laid_out, confidence=confidence),
         differences: long_table(**laid_out, confidence=confidence, reference=reference),
         calibration: _calibration(comparison, evaluation, threads),
-        leaderboard_csv: board,
+        leaderboard_csv: with_missing(board, missing or {}),
         leaderboard: board,
         fold_metrics: fold_table(comparison, reference=reference, confidence=confidence, folds=folds),
         decision_curve: curves,

@@ -1,5 +1,7 @@
 """The leaderboard and the calibration as figures: vector graphics whose bytes depend on the numbers alone."""
 
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +42,7 @@ def _forest(axes: Axes, table: pd.DataFrame, column: str, *, marked: np.ndarray,
     axes.locator_params(axis="x", nbins=4)
 
 
-def plot_leaderboard(*, leaderboard: Path, output: Path) -> None:
+def plot_leaderboard(*, leaderboard: Path, output: Path, missing: Sequence[str] = ()) -> None:
     """Draw a forest plot of the experiments: Harrell's concordance, and its paired difference to the reference.
 
     Parameters
@@ -49,6 +51,8 @@ def plot_leaderboard(*, leaderboard: Path, output: Path) -> None:
         Parquet table made by :func:`riskweave.evaluation.evaluate.evaluate_endpoint`.
     output : Path
         SVG file written (PNG by its suffix).
+    missing : sequence of str
+        Experiments whose training failed, to be named below.
     """
     table = read_frame(leaderboard)
     reference = table["reference"].iloc[0]
@@ -72,6 +76,9 @@ def plot_leaderboard(*, leaderboard: Path, output: Path) -> None:
         left.set_xlabel("Harrell's concordance (0.5 is chance)")
         right.set_xlabel(f"Difference to {reference} (above 0 is better)")
         people = f"{first['n']} subjects, {first['events']} events"
+        if missing:
+            words = textwrap.fill(f"Missing, since their training failed: {', '.join(missing)}", 130)
+            figure.supxlabel(words, fontsize=7.5, color=GREY)
         figure.suptitle(f"{first['endpoint']}: risk at {last} days{in_years(last)}, {people}", fontsize=10)
         save_figure(figure, output)
 

@@ -11,7 +11,8 @@ precedes a censoring of the same day. ``starts`` (groups + 1,) bounds the groups
 # ruff: noqa: PLR0917 - compiled functions take their arrays by position
 
 import numpy as np
-from numba import njit
+
+from riskweave.compiled import compiled
 
 __all__ = [
     "CENSORED",
@@ -28,7 +29,7 @@ __all__ = [
 TARGET, COMPETING, CENSORED = 0, 1, 2
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def still_uncensored(kind, starts, weights):
     """Kaplan-Meier estimate of the censoring distribution just before each subject's time, G(t-).
 
@@ -64,7 +65,7 @@ def still_uncensored(kind, starts, weights):
     return probability
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def incidence(kind, starts, weights):
     """Aalen-Johansen cumulative incidence of the target event after each group of equal times.
 
@@ -104,7 +105,7 @@ def incidence(kind, starts, weights):
     return cumulative
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def tree_add(tree, position, amount):
     """Add an amount at a position (from 1) of a Fenwick tree; position 0 of the array stays zero."""
     while position < len(tree):
@@ -112,7 +113,7 @@ def tree_add(tree, position, amount):
         position += position & -position
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def tree_up_to(tree, position):
     """Sum of a Fenwick tree up to and with a position."""
     total = tree[0]  # always zero; gives the sum the type of the tree
@@ -122,7 +123,7 @@ def tree_up_to(tree, position):
     return total
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _any_twice(rank, ranks):
     seen = np.zeros(ranks + 1, np.bool_)
     for i in range(len(rank)):
@@ -132,7 +133,7 @@ def _any_twice(rank, ranks):
     return False
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _against_later(rank, kind, starts, weights, uncensored, limits, ranks, tied, sums):
     """Pairs of a target event and whoever is still under observation: one sweep back in time."""
     # 32 bits: the sweep waits for memory, and two arrays of this kind stay in a core's cache up to 100,000 ranks
@@ -171,7 +172,7 @@ def _against_later(rank, kind, starts, weights, uncensored, limits, ranks, tied,
     sums[0, 1] += 2 * pairs
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _against_competing(rank, kind, starts, weights, uncensored, limits, ranks, sums):
     """Pairs of a target event and an earlier competing event, whose subject never has the target: one sweep forward."""
     tree = np.zeros(ranks + 1, np.int64)
@@ -206,7 +207,7 @@ def _against_competing(rank, kind, starts, weights, uncensored, limits, ranks, s
     sums[0, 1] += 2 * pairs
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def concordance(rank, kind, starts, weights, uncensored, limits):
     """Harrell's and Uno's concordance in O(n log n), with a Fenwick tree over the ranks of the risk.
 
@@ -245,7 +246,7 @@ def concordance(rank, kind, starts, weights, uncensored, limits):
     return result
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def squared_errors(loss, kind, first, before, weights, uncensored):
     """Brier score of the cumulative incidence at several times, weighted by the inverse probability of censoring.
 

@@ -1,5 +1,6 @@
 """The tables of an evaluation: metrics, differences and leaderboard, from scores and their resamples."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from riskweave.evaluation.groups import Counts
 from riskweave.evaluation.inputs import Comparison
 from riskweave.evaluation.intervals import bootstrap_p_values, holm, simultaneous_intervals
 from riskweave.evaluation.scores import NULL_METRICS, POINT_METRICS, score_columns
+from riskweave.files import replacing
 
-__all__ = ["LEADERBOARD_METRICS", "leaderboard_table", "long_table", "write_table"]
+__all__ = ["LEADERBOARD_METRICS", "leaderboard_table", "long_table", "with_missing", "write_table"]
 
 # Of these a higher or a lower value is better: their differences are a family of comparisons.
 JUDGED_METRICS = ("harrell_c", "uno_c", "auc", "ibs", "ipa")
@@ -21,13 +23,29 @@ LEADERBOARD_METRICS = (*JUDGED_METRICS, "observed_expected", "calibration_slope"
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write CSV or Parquet, whole or not at all."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    if path.suffix == ".csv":
-        table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
-    else:
-        table.to_parquet(partial, index=False)
-    partial.replace(path)
+    with replacing(path) as (partial,):
+        if path.suffix == ".csv":
+            table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+        else:
+            table.to_parquet(partial, index=False)
+
+
+def with_missing(board: pd.DataFrame, missing: Mapping[str, str]) -> pd.DataFrame:
+    """Return a leaderboard with a row, without numbers, for each experiment whose training failed.
+
+    Parameters
+    ----------
+    board : DataFrame
+        Of one endpoint.
+    missing : mapping of experiment to str
+        Why they are missing: column ``missing``, which is there only where some are.
+    """
+    if not missing:
+        return board
+    whole = board.astype({name: "Int64" for name, kind in board.dtypes.items() if kind.kind == "i"})
+    rows = pd.DataFrame({"experiment": list(missing), "missing": list(missing.values())})
+    rows.insert(1, "endpoint", board["endpoint"].iloc[0])
+    return pd.concat([whole.assign(missing=""), rows], ignore_index=True)
 
 
 def _with_points(found: Drawn, points: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ import pandas as pd
 from riskweave.evaluation.draws import Drawn, draw
 from riskweave.evaluation.inputs import Comparison, read_comparison
 from riskweave.evaluation.scores import make_panel, score, score_columns
+from riskweave.files import replacing
 from riskweave.study.cohort import Endpoint
 from riskweave.study.study import Evaluation, Objective
 
@@ -85,16 +86,8 @@ def _judge_endpoint(
         if objective.compared_with is not None:
             found = scores.minus(comparison.experiments.index(objective.compared_with))
         lower, upper = (float(bound[e, column]) for bound in found.interval(evaluation.confidence))
-        above = objective.above is not None
         row = {
-            "objective": name,
-            "description": objective.description,
-            "endpoint": objective.endpoint,
-            "experiment": objective.experiment,
-            "compared_with": objective.compared_with,
-            "metric": objective.metric,
-            "horizon": horizon,
-            "criterion": f"above {objective.above:g}" if above else f"below {objective.below:g}",
+            **_stated(name, objective, horizon),
             "n": len(comparison.time),
             "events": int((comparison.event == 1).sum()),
             "estimate": float(found.estimate[e, column]),
@@ -104,6 +97,39 @@ def _judge_endpoint(
         }
         rows[name] = {**row, "sentence": _sentence(objective, row, evaluation.confidence)}
     return rows
+
+
+def _lacking(objective: Objective, predictions: dict[str, dict[str, Path]]) -> list[str]:
+    """Return the experiments of an objective that have no predictions."""
+    named = [name for name in (objective.experiment, objective.compared_with) if name is not None]
+    return [name for name in named if name not in predictions.get(objective.endpoint, {})]
+
+
+def _not_judged(
+    name: str, objective: Objective, endpoints: dict[str, Endpoint], lacking: list[str]
+) -> dict[str, object]:
+    """Row of the verdict table for an objective whose experiments failed."""
+    return {
+        **_stated(name, objective, max(endpoints[objective.endpoint].horizons)),
+        "n": None, "events": None, "estimate": None, "lower": None, "upper": None,
+        "verdict": "not judged",
+        "sentence": f"Not judged: the training of {' and '.join(lacking)} failed.",
+    }  # fmt: skip
+
+
+def _stated(name: str, objective: Objective, horizon: int) -> dict[str, object]:
+    """Return what a row of the verdict table says of the objective itself."""
+    above = objective.above is not None
+    return {
+        "objective": name,
+        "description": objective.description,
+        "endpoint": objective.endpoint,
+        "experiment": objective.experiment,
+        "compared_with": objective.compared_with,
+        "metric": objective.metric,
+        "horizon": horizon,
+        "criterion": f"above {objective.above:g}" if above else f"below {objective.below:g}",
+    }
 
 
 def judge(
@@ -128,7 +154,8 @@ def judge(
     endpoints : dict of str to Endpoint
         The study's endpoints.
     predictions : dict of endpoint to dict of experiment to Path
-        Prediction tables; those that objectives name are read.
+        Prediction tables; those that objectives name are read. An objective one of whose experiments is not among them
+        is not judged.
     outcomes : dict of endpoint to Path
         Outcome tables.
     subjects : Path
@@ -149,9 +176,11 @@ def judge(
     DataError
         As :func:`riskweave.evaluation.evaluate.evaluate_endpoint`.
     """
-    rows: dict[str, dict[str, object]] = {}
-    for endpoint in dict.fromkeys(objective.endpoint for objective in objectives.values()):
-        own = {name: objective for name, objective in objectives.items() if objective.endpoint == endpoint}
+    lacking = {name: lack for name, one in objectives.items() if (lack := _lacking(one, predictions))}
+    rows = {name: _not_judged(name, objectives[name], endpoints, lack) for name, lack in lacking.items()}
+    whole = {name: objective for name, objective in objectives.items() if name not in lacking}
+    for endpoint in dict.fromkeys(objective.endpoint for objective in whole.values()):
+        own = {name: objective for name, objective in whole.items() if objective.endpoint == endpoint}
         named = [n for o in own.values() for n in (o.experiment, o.compared_with) if n is not None]
         comparison = read_comparison(
             predictions=[predictions[endpoint][name] for name in dict.fromkeys(named)],
@@ -162,9 +191,9 @@ def judge(
         )
         rows |= _judge_endpoint(own, comparison, evaluation)
     table = pd.DataFrame([rows[name] for name in objectives], columns=list(COLUMNS))
+    if lacking:
+        table = table.astype({"n": "Int64", "events": "Int64"})
     output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
-    partial.replace(output)
+    with replacing(output) as (partial,):
+        table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
     return table

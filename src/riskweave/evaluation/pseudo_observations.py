@@ -1,15 +1,15 @@
 """Jackknife pseudo-observations of the cumulative incidence: what each subject adds to the Aalen-Johansen estimate."""
 
 import numpy as np
-from numba import njit
 
+from riskweave.compiled import compiled
 from riskweave.evaluation.censoring import row_weights, sort_outcomes
 from riskweave.evaluation.kernel import CENSORED, TARGET
 
 __all__ = ["jackknife", "pseudo_observations"]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _counts(kind, starts, groups, weights):
     """At risk, target events and events of any cause of each group of equal times."""
     counts = np.zeros((3, groups))
@@ -25,7 +25,7 @@ def _counts(kind, starts, groups, weights):
     return counts
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def jackknife(kind, starts, groups, weights):
     """Pseudo-observations in one sweep forward, one back and one over subjects, for many resamples.
 

@@ -1,12 +1,13 @@
 """Compiled sums over subjects, for many resamples; the digits of a row depend on that row alone."""
 
 import numpy as np
-from numba import njit
+
+from riskweave.compiled import compiled
 
 __all__ = ["weighted_counts", "weighted_sums"]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def weighted_sums(values, weights):
     """Sum of each column of values over the subjects, for many resamples.
 
@@ -32,7 +33,7 @@ def weighted_sums(values, weights):
     return sums
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def weighted_counts(cell, cells, weights):
     """Weight of the subjects in each cell, for many resamples.
 

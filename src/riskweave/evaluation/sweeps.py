@@ -3,14 +3,14 @@
 # ruff: noqa: PLR0917 - compiled functions take their arrays by position
 
 import numpy as np
-from numba import njit
 
+from riskweave.compiled import compiled
 from riskweave.evaluation.kernel import CENSORED, TARGET, tree_add, tree_up_to
 
 __all__ = ["compare_ranks", "incidence_above"]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _at_risk(present, at_risk):
     """Sum the subjects of each cell into the risk sets of the thresholds that they reach."""
     total = 0
@@ -19,7 +19,7 @@ def _at_risk(present, at_risk):
         at_risk[k] = total
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _step(current, event_free, at_risk, target, competing, highest):
     """Aalen-Johansen at one time, for the thresholds below the highest that an event of this time reaches."""
     targets = 0
@@ -38,7 +38,7 @@ def _step(current, event_free, at_risk, target, competing, highest):
         competing[k] = 0
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _events(reached, kind, weights, first, last, target, competing):
     """Count the events of one time by the highest threshold they reach, and return the highest of all."""
     highest = 0
@@ -52,7 +52,7 @@ def _events(reached, kind, weights, first, last, target, competing):
     return highest
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def incidence_above(reached, kind, starts, weights, before, through, thresholds):
     """Aalen-Johansen cumulative incidence at a horizon among subjects at or above each of several thresholds.
 
@@ -113,7 +113,7 @@ def incidence_above(reached, kind, starts, weights, before, through, thresholds)
     return above, incidence
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def compare_ranks(rank, starts, amount, asks, adds, forward):
     """For each asking subject, what has been added so far by subjects of lower rank, and by all, in one sweep of time.
 

@@ -15,7 +15,7 @@ from riskweave.explain.effects import accumulated_effects, no_effects
 from riskweave.explain.importance import permutation_importance, predict_all
 from riskweave.explain.rows import Explained, Observed, units_of
 from riskweave.explain.stored import StoredFold, read_models, rows_of
-from riskweave.modalities.base import replacing
+from riskweave.files import replacing
 from riskweave.survival.predictions import read_predictions
 from riskweave.survival.roles import Roles, roles_at_risk
 from riskweave.survival.sets import StoredSet, check_encoders, read_people, read_set

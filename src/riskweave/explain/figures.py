@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from riskweave.drawing import BLUE, GREEN, GREY, ORANGE, STYLE, in_years, new_figure, save_figure
+from riskweave.files import replacing
 from riskweave.parquet import read_frame
 
 __all__ = ["MOST_COLUMNS", "MOST_CURVES", "draw_effects", "draw_importance", "draw_shapley"]
@@ -57,8 +58,8 @@ def _rows(axes: Axes, table: pd.DataFrame, names: list[str], key: str, marks: di
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    with replacing(path) as (partial,):
+        table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def draw_importance(*, importance: Path, output: Path, csv: Path) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 
@@ -16,6 +15,7 @@ from riskweave.survival.preprocessing import FeatureTable
 from riskweave.survival.results import MODELS_FORMAT
 from riskweave.survival.roles import Roles
 from riskweave.survival.sets import StoredSet
+from riskweave.survival.stored_models import load_models
 
 __all__ = ["StoredFold", "read_models", "rows_of"]
 
@@ -87,7 +87,7 @@ def read_models(path: Path, *, experiment: Mapping[str, Any], roles: Roles) -> d
     Parameters
     ----------
     path : Path
-        ``models.joblib`` as the training wrote it. It is a pickle: open none that others made.
+        ``models.joblib`` as the training wrote it.
     experiment : mapping
         ``name`` and ``feature_sets``.
     roles : Roles
@@ -99,7 +99,7 @@ def read_models(path: Path, *, experiment: Mapping[str, Any], roles: Roles) -> d
         When the file is of another format or experiment, lacks a fold, or a model saw other rows than its training
         rows.
     """
-    content = joblib.load(path)
+    content = load_models(path)
     remedy = "Train the experiment again with the current study file"
     if content.get("format") != MODELS_FORMAT:
         raise DataError(str(path), f"its format is {content.get('format')}, not {MODELS_FORMAT}", remedy)

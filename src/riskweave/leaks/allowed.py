@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from riskweave.errors import DataError, nearest
+from riskweave.files import replacing
 from riskweave.leaks.finding import Finding, count
-from riskweave.modalities.base import replacing
 from riskweave.study.cohort import Allowed
 
 __all__ = ["FINDINGS_COLUMNS", "check_findings", "collect_findings", "write_findings"]

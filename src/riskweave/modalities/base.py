@@ -4,10 +4,9 @@ A feature table has one row per subject that has the modality; a subject without
 (modality, unit, kind, description) is kept in the metadata of its Parquet field and travels with the file.
 """
 
-import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from riskweave.errors import DataError
+from riskweave.files import replacing
 from riskweave.modalities.sparse import SparseColumn, from_arrow, to_arrow
 
 if TYPE_CHECKING:
@@ -70,21 +70,6 @@ class Column:
         if self.kind == "sparse":
             told |= {"codes": json.dumps(self.codes), "components": str(self.components)}
         return told
-
-
-@contextlib.contextmanager
-def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
-    """Yield a path beside each of `paths` to write to; they take the places of `paths` only when the block succeeds."""
-    partial = tuple(path.with_name(f".{path.name}.partial") for path in paths)
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield partial
-        for source, target in zip(partial, paths, strict=True):
-            source.replace(target)
-    finally:
-        for source in partial:
-            source.unlink(missing_ok=True)
 
 
 def write_features(

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from riskweave.errors import DataError
-from riskweave.modalities.base import Column, replacing, write_features
+from riskweave.files import replacing
+from riskweave.modalities.base import Column, write_features
 from riskweave.modalities.contract import Modality
 from riskweave.modalities.latest import latest_events, latest_of_one, open_latest
 from riskweave.modalities.stored import FlatWriter, write_index

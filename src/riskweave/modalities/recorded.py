@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from riskweave.modalities.base import Column, replacing, write_features
+from riskweave.files import replacing
+from riskweave.modalities.base import Column, write_features
 from riskweave.modalities.contract import Modality
 from riskweave.modalities.files import latest_files, read_files
 from riskweave.modalities.stored import write_index

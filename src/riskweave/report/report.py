@@ -1,7 +1,5 @@
 """The cohort report: reads what the cohort and feature stages made, and writes one page with its tables and figures."""
 
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ import pandas as pd
 
 from riskweave.cohort.attrition import Step, read_attrition
 from riskweave.cohort.version import read_data
+from riskweave.files import replacing_in
 from riskweave.page import SUPPRESSED, Page
 from riskweave.report.curves import Curves, draw_curves, follow_up
 from riskweave.report.figures import plot_availability, plot_curves, plot_flow, plot_missingness
@@ -183,17 +182,6 @@ def _page(report: _Report, study: str, question: str, folder: Path) -> str:
     return page.render()
 
 
-def _replace(made: Path, folder: Path) -> None:
-    """Move finished files to their places, the page last."""
-    files = sorted(
-        (path for path in made.rglob("*") if path.is_file()), key=lambda path: (path.suffix == ".html", path)
-    )
-    for path in files:
-        target = folder / path.relative_to(made)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
-
-
 def report_cohort(
     *,
     study: str,
@@ -275,16 +263,11 @@ def report_cohort(
         data=version,
         findings=findings_table(findings, threshold),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=".partial", dir=folder))
-    try:
+    with replacing_in(folder) as made:
         for name in found:
             _write_endpoint(content, name, made / name)
         _write_study(content, made)
         (made / "cohort.html").write_text(_page(content, study, question, made), encoding="utf-8")
-        _replace(made, folder)
-    finally:
-        shutil.rmtree(made)
 
 
 def _of_features(

@@ -53,11 +53,11 @@ def _text(value: object) -> str:
     return {"True": "yes", "False": "no"}.get(str(value), str(value))
 
 
-def read_variable(subjects: Path, column: str) -> Variable:
+def read_variable(subjects: Path, column: str, *, threshold: int) -> Variable:
     """Read a column of the subject table, in the order of the identifiers.
 
     Numbers with more than 8 different values stay numbers; all else is categories, the most frequent 12 of them, the
-    others together.
+    others together. A category of fewer than `threshold` is among the others: its name alone may tell who it is.
     """
     values = read_frame(subjects, columns=["subject_id", column]).sort_values("subject_id")[column]
     values = values.reset_index(drop=True)
@@ -70,8 +70,9 @@ def read_variable(subjects: Path, column: str) -> Variable:
     codes, found = pd.factorize(values, sort=True)
     names = [_text(value) for value in found]
     sizes = np.bincount(codes[codes >= 0], minlength=len(names))
-    if len(names) > MOST_LEVELS:
-        keep = np.sort(np.lexsort((np.arange(len(names)), -sizes))[: MOST_LEVELS - 1])
+    keep = np.flatnonzero(sizes >= threshold)
+    if len(keep) < len(names) or len(names) > MOST_LEVELS:
+        keep = np.sort(keep[np.lexsort((keep, -sizes[keep]))[: MOST_LEVELS - 1]])
         number = np.full(len(names), len(keep))
         number[keep] = np.arange(len(keep))
         names = [names[k] for k in keep] + ["others"]
@@ -295,7 +296,7 @@ def make_tables(
             first |= {group: str(size) for group, size in zip(data.groups, sizes, strict=True)} | {"SMD": ""}
         rows[name] = [first]
     for column in columns:
-        variable = read_variable(subjects, column)
+        variable = read_variable(subjects, column, threshold=threshold)
         counts = count_variable(variable, tabled, compared, common)
         shown = protect_around(counts, threshold)
         for name, data in tabled.items():

@@ -5,12 +5,16 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-__all__ = ["code_of"]
+__all__ = ["NOT_RESULTS", "code_of"]
 
 PACKAGE = "riskweave"
 
-NOT_RESULTS = ("riskweave.tracking", "riskweave.jobs", "riskweave.errors")
-"""What jobs use without any result depending on it: how a run is recorded, where it logs, how an error is worded."""
+NOT_RESULTS = tuple(
+    f"riskweave.{name}"
+    for name in ("devices", "tracking", "jobs", "failures", "processes", "folder_lock", "outdated", "errors", "files")
+)
+"""What jobs use without any result depending on it: on which GPU they are, how a run is recorded, where it logs, how it
+fails and ends, what it finds outdated, how an error is worded, how a file takes its place."""
 
 
 def _imported(path: Path, package: str) -> Iterator[str]:

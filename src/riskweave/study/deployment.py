@@ -38,6 +38,12 @@ DEPLOYED_MODALITIES = ("ehr", "ecg", "image")
 FEWEST_IN_LEAF = 10
 """Training rows in a leaf of a tree that may be told: a threshold lies halfway between two people's values."""
 
+FEWEST = 10
+"""People who have a code that a bundle names."""
+
+_VALUED = frozenset({"last", "mean", "min", "max", "sd", "slope"})
+"""Aggregates of the values of events."""
+
 LONGEST = 120
 """Seconds of an ECG that a module takes at any sampling rate up to 1,000 Hz."""
 
@@ -77,11 +83,19 @@ class Deployment(Block):
     )
     model: Literal["refit", "ensemble"] = Field(
         default="refit",
-        description="`refit`: trained once more on everybody, with a share held out for early stopping and penalties; "
+        description="`refit`: trained once more on the people of all folds, but for a share that stops the training "
+        "and chooses penalties; "
         "`ensemble`: the mean of the models of all folds.",
     )
     validation: Annotated[float, Field(gt=0, lt=0.5)] = Field(
-        default=0.15, description="With `refit`: the share of the people held out."
+        default=0.15,
+        description="With `refit`: the share of the people held out, by group where `folds.strategy` is `group`. They "
+        "choose penalties and epochs, and are never trained on.",
+    )
+    recalibrate: bool = Field(
+        default=False,
+        description="Whether the module recalibrates its risks, by what the predictions of all people, each by a model "
+        "that had not seen them, teach. Needs `evaluation.recalibration`: its figures speak for the bundle then.",
     )
     title: Texts = Field(default={}, description="Name of the model on the page.")
     target: Texts = Field(default={}, description="What is predicted, as in `the risk of ...`.")
@@ -98,7 +112,11 @@ def check_deployment(study: "Study") -> list[str]:
         names = {experiment.name: experiment for experiment in study.matrix()}
     except ValueError:
         return []  # an experiment given twice is told elsewhere
-    problems = []
+    problems = _unknown_inputs(study, [names[name] for name in study.deployment.experiments if name in names])
+    if study.deployment.recalibrate and not study.evaluation.recalibration:
+        problems.append(
+            "deployment.recalibrate: needs `evaluation.recalibration: true`, or no figure speaks for what is deployed"
+        )
     for name in study.deployment.experiments:
         if name not in names:
             problems.append(
@@ -108,6 +126,37 @@ def check_deployment(study: "Study") -> list[str]:
             continue
         problems += [f"deployment.experiments: {name!r} {what}" for what in _cannot(study, names[name])]
     return problems
+
+
+def _unknown_inputs(study: "Study", deployed: list) -> list[str]:
+    """Return a line for each name under `inputs` that no deployed experiment can ask for.
+
+    What is asked by code is known with the data: `riskweave.deployment.told` looks there.
+    """
+    sets = {name: study.feature_sets[name] for experiment in deployed for name in experiment.feature_sets}
+    record = [block for block in sets.values() if block.modality == "ehr"]
+    known = list(dict.fromkeys(name for block in record for name in _names(block)))
+    found = [events for block in record for events in block.events if events.by_code]
+    starts = tuple(code for events in found for code in events.codes if not code.endswith("$"))
+    further = f", and the codes that begin with {', '.join(dict.fromkeys(starts))}" if starts else ""
+    return [
+        f"deployment.inputs: no deployed experiment asks for {name!r}.{nearest(name, known)} "
+        f"Allowed: {', '.join(known)}{further}"
+        for name in study.deployment.inputs
+        if deployed and name not in known and not name.startswith(starts)
+    ]
+
+
+def _names(block) -> list[str]:
+    """Return what a feature set of the record asks for, as far as the study names it."""
+    found = list(block.static)
+    for events in block.events:
+        codes = [code.removesuffix("$") for code in events.codes]
+        if events.by_code:
+            found += [code for code, told in zip(codes, events.codes, strict=True) if told != code]
+        else:
+            found.append(events.name or codes[0])
+    return found
 
 
 def _cannot(study: "Study", experiment) -> list[str]:
@@ -121,6 +170,7 @@ def _cannot(study: "Study", experiment) -> list[str]:
         found.append(f"is fused by {told!r}. Early fusion without products can be deployed")
     used = {name: study.feature_sets[name] for name in experiment.feature_sets}
     found += _cannot_trees(model, used)
+    found += _cannot_ask(used)
     for name, block in used.items():
         if block.modality not in DEPLOYED_MODALITIES:
             allowed = ", ".join(DEPLOYED_MODALITIES)
@@ -141,6 +191,48 @@ def _cannot(study: "Study", experiment) -> list[str]:
         if len(several) > 1:
             found.append(f"has several feature sets of modality {modality!r}: {', '.join(several)}. Deploy one of them")
     return found
+
+
+def _cannot_ask(used: dict) -> list[str]:
+    """Return why a bundle cannot ask for the events of these feature sets."""
+    record = [(name, block) for name, block in used.items() if block.modality == "ehr"]
+    events = [(name, each) for name, block in record for each in block.events]
+    found = [
+        f"would name codes of single people ({name!r}, `minimum_subjects: {each.minimum_subjects}`). From {FEWEST} on "
+        "they can be deployed"
+        for name, each in events
+        if each.by_code and each.minimum_subjects < FEWEST
+    ]
+    valued = [(name, each) for name, each in events if _VALUED.intersection(each.aggregates)]
+    for place, (name, one) in enumerate(valued):
+        for other, another in valued[:place]:
+            codes = [code for code in one.codes if any(_overlap(code, each) for each in another.codes)]
+            if codes and _differently(one, another):
+                sets = repr(name) if name == other else f"{other!r} and {name!r}"
+                found.append(
+                    f"reads the values of {codes[0]!r} in two ways ({sets}). A bundle asks for a reading once: give "
+                    "both blocks of `events` the same `unit`, `convert` and `range`"
+                )
+    return list(dict.fromkeys(found))
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Tell whether an event can count for both of two codes; one that ends in ``$`` is whole."""
+    bare, another = one.removesuffix("$"), other.removesuffix("$")
+    if bare == another:
+        return True
+    longer, shorter = (one, other) if len(bare) > len(another) else (other, one)
+    return not shorter.endswith("$") and longer.startswith(shorter)
+
+
+def _differently(one, other) -> bool:
+    """Tell whether two blocks make different numbers of one value."""
+    units = {"", *(one.convert.keys() & other.convert.keys())}
+    return (
+        one.range != other.range
+        or any(one.convert.get(unit, 1.0) != other.convert.get(unit, 1.0) for unit in units)
+        or len({one.unit, other.unit} - {None}) > 1
+    )
 
 
 def _cannot_trees(model, used: dict) -> list[str]:

@@ -19,7 +19,7 @@ from riskweave.errors import StudyError
 from riskweave.study.features import FeatureSet
 from riskweave.study.sources import Cohort, FileSource, MedsSource, MimicSource, OmopSource, TablesSource
 
-__all__ = ["fingerprint", "raw_files", "weights_file"]
+__all__ = ["digests", "fingerprint", "raw_files", "weights_file"]
 
 CHUNK = 1 << 20
 
@@ -216,18 +216,20 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def fingerprint(files: Iterable[Path], cache: Path) -> str:
-    """Return one sha256 over the names and contents of files.
+def digests(files: Iterable[Path], cache: Path | None = None) -> dict[Path, str]:
+    """Return the sha256 of the content of each file.
 
     Parameters
     ----------
     files : iterable of Path
-    cache : Path
+    cache : Path, optional
         SQLite file that remembers the digest of each file by its size and time of change, so that unchanged files are
-        read once. It may be deleted at any time.
+        read once. It may be deleted at any time. Without it every file is read.
     """
+    if cache is None:
+        return {path: _sha256(path) for path in files}
+    found = {}
     cache.parent.mkdir(parents=True, exist_ok=True)
-    total = hashlib.sha256()
     connection = sqlite3.connect(cache, timeout=60)
     try:
         connection.execute("CREATE TABLE IF NOT EXISTS digest (path TEXT PRIMARY KEY, size, changed, sha256)")
@@ -237,12 +239,26 @@ def fingerprint(files: Iterable[Path], cache: Path) -> str:
             status, key = path.stat(), str(path.absolute())
             state = (status.st_size, status.st_mtime_ns)
             entry = known.get(key)
-            digest = entry[2] if entry is not None and tuple(entry[:2]) == state else _sha256(path)
-            if entry is None or tuple(entry) != (*state, digest):
-                fresh.append((key, *state, digest))
-            total.update(f"{path.name}\0{digest}\n".encode())
+            found[path] = entry[2] if entry is not None and tuple(entry[:2]) == state else _sha256(path)
+            if entry is None or tuple(entry) != (*state, found[path]):
+                fresh.append((key, *state, found[path]))
         connection.executemany("REPLACE INTO digest VALUES (?, ?, ?, ?)", fresh)
         connection.commit()
     finally:
         connection.close()
+    return found
+
+
+def fingerprint(files: Iterable[Path], cache: Path) -> str:
+    """Return one sha256 over the names and contents of files.
+
+    Parameters
+    ----------
+    files : iterable of Path
+    cache : Path
+        See `digests`.
+    """
+    total = hashlib.sha256()
+    for path, digest in digests(files, cache).items():
+        total.update(f"{path.name}\0{digest}\n".encode())
     return total.hexdigest()

@@ -16,7 +16,7 @@ Value = bool | int | float | str
 
 AnyBlock = TypeVar("AnyBlock", bound=Block)
 
-_NOT_TUNABLE = ("kind", "search")
+_NOT_TUNABLE = ("kind", "search", "precision")
 
 
 class Interval(Block):

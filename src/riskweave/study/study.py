@@ -34,6 +34,11 @@ class Study(Block):
     study: Name = Field(description="Name of the study, and of its folder under `results/`.")
     question: str = Field(description="The question in a sentence.")
     seed: Annotated[int, Field(ge=0)] = Field(default=1, description="Seed of all training.")
+    reuse: bool = Field(
+        default=False,
+        description="Whether a finished training of another study under `results/` is restored instead of repeated, "
+        "where data, inputs, settings, code, packages and seed are the same.",
+    )
     objectives: dict[Name, Objective] = Field(default={}, description="Expected results, by name.")
     cohort: Cohort = Field(description="Where the data come from.")
     code_lists: dict[Name, str] = Field(

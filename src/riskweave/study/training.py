@@ -6,7 +6,9 @@ from pydantic import Field
 
 from riskweave.study.base import Block, Positive
 
-__all__ = ["Pretraining", "Training"]
+__all__ = ["Precision", "Pretraining", "Training"]
+
+Precision = Literal["32", "bf16-mixed"]
 
 
 class Training(Block):
@@ -21,6 +23,11 @@ class Training(Block):
     weight_decay: Annotated[float, Field(ge=0)] = Field(default=1e-2, description="Weight decay of the optimiser.")
     optimiser: Literal["adamw", "adam", "sgd"] = Field(
         default="adamw", description="Optimiser; `sgd` with Nesterov momentum 0.9."
+    )
+    precision: Precision = Field(
+        default="32",
+        description="Numbers that a GPU computes with: `32`, single precision; `bf16-mixed`, bfloat16 where that is "
+        "harmless, which is faster and takes less memory. A CPU computes in single precision.",
     )
 
 
@@ -40,3 +47,4 @@ class Pretraining(Block):
     temperature: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.1, description="With `contrastive`: temperature of the similarities."
     )
+    precision: Precision = Field(default="32", description="As `training.precision`.")

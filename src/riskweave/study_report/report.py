@@ -1,14 +1,13 @@
 """The study report: one page on the whole study, with the data of its figures as files beside it."""
 
 import math
-import shutil
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from riskweave.page import SUPPRESSED, Page
+from riskweave.files import replacing_in
+from riskweave.page import SUPPRESSED, Page, Section
 from riskweave.report.tables import version_table
 from riskweave.study_report.endpoint import add_endpoint
 from riskweave.study_report.figures import differences_table, plot_differences, plot_subgroups, subgroups_table
@@ -30,7 +29,7 @@ OF_ENDPOINT = (
 """Files of each endpoint, in a folder of its name; and ``reclassification.csv`` where the study states thresholds,
 ``recalibration.csv`` where it asks for it."""
 
-VERDICTS = {"met": "mark", "not met": "mark", "inconclusive": "mark"}
+VERDICTS = {"met": "mark", "not met": "mark", "inconclusive": "mark", "not judged": "todo"}
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -102,9 +101,21 @@ def _answer(endpoint: EndpointContent, confidence: str) -> str:
     return text
 
 
-def _add_question(page: Page, content: Content) -> None:
+def _add_missing(section: Section, missing: Sequence[Mapping[str, str]]) -> None:
+    if missing:
+        section.text(
+            "This report is not whole. Experiments of the study that are missing, because their training failed: "
+            f"{len(missing)}. All others are compared without them. Once the causes are mended, `snakemake` makes what "
+            "is missing, and this report again."
+        )
+        columns = {"endpoint": "endpoint", "experiment": "experiment", "reason": "why it is missing"}
+        section.table(pd.DataFrame(missing)[list(columns)].rename(columns=columns), "Missing experiments", text=3)
+
+
+def _add_question(page: Page, content: Content, missing: Sequence[Mapping[str, str]]) -> None:
     section = page.section("Question and answer", "question")
     section.text(content.study.question)
+    _add_missing(section, missing)
     verdicts = _objectives(content)
     if verdicts.empty:
         section.text("The study states no objectives, so there is nothing to be judged.")
@@ -164,7 +175,8 @@ def _add_provenance(page: Page, content: Content, runs: pd.DataFrame, hashes: pd
             "MLflow run id: the name of the run in MLflow, the lab's store of runs. On the machine of the study, `make "
             f"ui` opens it; the address of a run there ends in #/experiments/{studies[0]}/runs/ and its id. The ids "
             "change when the store is deleted and made again. The fingerprints do not: the search "
-            "tags.`riskweave.fingerprint` LIKE 'these digits%' finds the run in any store."
+            "tags.`riskweave.fingerprint` LIKE 'these digits%' finds the run in any store. results/index.html, "
+            "beside the folder of the study, compares the runs of all studies."
         )
     others = other_data(content)
     if others:
@@ -198,13 +210,13 @@ def _add_checklist(page: Page, table: pd.DataFrame) -> None:
         section.table(part, text=5, marks={FILLED: "mark", IN_PART: "mark", AUTHOR: "todo"})
 
 
-def _page(content: Content, made: Path, tables: dict[str, pd.DataFrame]) -> str:
+def _page(content: Content, made: Path, tables: dict[str, pd.DataFrame], missing: Sequence[Mapping[str, str]]) -> str:
     note = (
         f"{SUPPRESSED}: not shown. Counts of 1 to {content.threshold - 1} are not shown, nor counts from which one "
         "would follow. What the words mean: last section."
     )
     page = Page(f"Study report: {content.study.study}", "From the question to the answer, and all it rests on.", note)
-    _add_question(page, content)
+    _add_question(page, content, missing)
     _add_data(page, content)
     for name, endpoint in content.endpoints.items():
         own = {figure: made / name / f"{figure}.svg" for figure in ("differences", "subgroups")}
@@ -215,16 +227,9 @@ def _page(content: Content, made: Path, tables: dict[str, pd.DataFrame]) -> str:
     return page.render()
 
 
-def _replace(made: Path, folder: Path) -> None:
-    """Move finished files to their places, the page last."""
-    files = (path for path in made.rglob("*") if path.is_file())
-    for path in sorted(files, key=lambda path: (path.suffix == ".html", path)):
-        target = folder / path.relative_to(made)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
-
-
-def report_study(*, root: Path, inputs: Iterable[Path], folder: Path) -> None:
+def report_study(
+    *, root: Path, inputs: Iterable[Path], folder: Path, missing: Sequence[Mapping[str, str]] = ()
+) -> None:
     """Write the study report: a page, and the tables and figures that it makes as files of their own.
 
     Parameters
@@ -237,6 +242,8 @@ def report_study(*, root: Path, inputs: Iterable[Path], folder: Path) -> None:
     folder : Path
         Where the report is written: the files :data:`OF_STUDY`, and :data:`OF_ENDPOINT` in a folder for each endpoint.
         They take their places when all of them are made.
+    missing : sequence of mapping
+        Experiments whose training failed: endpoint, experiment, reason.
 
     Raises
     ------
@@ -251,14 +258,9 @@ def report_study(*, root: Path, inputs: Iterable[Path], folder: Path) -> None:
         "inputs": content.files.hashes(),
         "tripod": checklist(content),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=".partial", dir=folder))
-    try:
+    with replacing_in(folder) as made:
         for name, endpoint in content.endpoints.items():
             _write_endpoint(endpoint, made / name)
         for name, table in tables.items():
             _write_csv(table, made / f"{name}.csv")
-        (made / "index.html").write_text(_page(content, made, tables), encoding="utf-8")
-        _replace(made, folder)
-    finally:
-        shutil.rmtree(made)
+        (made / "index.html").write_text(_page(content, made, tables, missing), encoding="utf-8")

@@ -222,11 +222,18 @@ def measures(content: Content) -> Filled:
 
 
 def updating(content: Content) -> Filled:
-    """Item 12f: no model is changed after the evaluation; what recalibration would do may be looked at."""
+    """Item 12f: no evaluated model is changed; what recalibration would do may be looked at, and deployed."""
     looked = (
         "What recalibration across folds would change was looked at" if content.study.evaluation.recalibration else ""
     )
-    text = sentences(["No model was changed after it was evaluated", looked])
+    deployment = content.study.deployment
+    recalibrated = (
+        f"The deployed modules of {listed(deployment.experiments)} recalibrate their risks by what the out-of-fold "
+        "predictions for all people teach"
+        if deployment.recalibrate and deployment.experiments
+        else ""
+    )
+    text = sentences(["No model was changed after it was evaluated", looked, recalibrated])
     return Filled(text, "study.yaml: evaluation; docs/methods.md")
 
 

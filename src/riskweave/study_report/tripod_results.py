@@ -134,6 +134,8 @@ def updated(content: Content) -> Filled:
     """Item 24: no model is updated; before and after of a recalibration that was looked at are in a table."""
     if content.study.evaluation.recalibration:
         text = "No model was updated; calibration before and after a recalibration across folds is in the table."
+        if content.study.deployment.recalibrate and content.study.deployment.experiments:
+            text = "Deployed modules are recalibrated; calibration before and after it, across folds, is in the table."
         return Filled(text, "evaluation/*/recalibration.parquet")
     return Filled("Does not apply: no model was updated.", "docs/methods.md")
 

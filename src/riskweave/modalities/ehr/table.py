@@ -11,7 +11,8 @@ import pandas as pd
 import scipy.sparse
 
 from riskweave.cohort.tables import SUBJECTS, read_table
-from riskweave.modalities.base import FeatureWriter, replacing
+from riskweave.files import replacing
+from riskweave.modalities.base import FeatureWriter
 from riskweave.modalities.ehr.aggregates import MEANINGS
 from riskweave.modalities.ehr.columns import (
     Placed,
