@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Process", "ancestors", "end_with_run", "is_run", "jobs_left", "orphaned"]
+__all__ = ["Process", "ancestors", "end_with_parent", "end_with_run", "is_run", "jobs_left", "orphaned"]
 
 _PROC = Path("/proc")
 _SCRIPTS = ".snakemake/scripts/"
@@ -210,6 +210,19 @@ def end_with_run(runs: Sequence[Process] = ()) -> bool:
     _children_end_too()
     threading.Thread(target=_watch, args=(watched,), name="end with the run", daemon=True).start()
     return True
+
+
+def end_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when the one that started it ends, or end now if it is gone already.
+
+    Parameters
+    ----------
+    parent : int
+        Id of the process that started this one, from its main thread.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _watch(watched: list[int]) -> None:

@@ -34,7 +34,7 @@ KNOWN = {
     # The generator's folder: its fingerprint, written last, is what the workflow believes.
     "synthetic/wfdb_files.py", "synthetic/recordings.py", "synthetic/generate.py", "synthetic/image_files.py",
     # Scratch files of a job.
-    "modalities/ehr/parts.py",
+    "modalities/ehr/parts.py", "survival/training/several.py",
     "files.py",
     # Sources of this repository, written by a developer.
     "study/reference.py",

@@ -1,7 +1,5 @@
 """Precision of training, and clipping beside fused optimisers: what of a GPU's path a CPU can run."""
 
-from importlib import import_module
-
 import numpy as np
 import pytest
 import torch
@@ -27,9 +25,7 @@ def test_clipping_is_lightnings_own_to_the_bit(monkeypatch):
 def test_mixed_precision_trains_with_a_fused_optimiser_and_clipped_gradients(monkeypatch, kind):
     """Lightning's mixed precision runs on a CPU too; the risks stay those of single precision within a few percent."""
     single = trained(kind=kind, training=FAST)
-    # The package's function of the same name hides the module.
-    module = import_module("riskweave.survival.training.fit")
-    monkeypatch.setattr(module, "precision_of", lambda training: training.precision)
+    monkeypatch.setattr("riskweave.survival.training.run.precision_of", lambda training: training.precision)
     mixed = trained(kind=kind, training=MIXED)
     weights = mixed.network.state_dict().values()
     assert all(each.dtype != torch.bfloat16 for each in weights)

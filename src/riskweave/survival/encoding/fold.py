@@ -106,7 +106,7 @@ def train_fold(job: Job, rows: Mapping[str, Rows], *, fold: int, kept: Kept) -> 
     summary = _summary(job, rows, embeddings, trained)
     summary["metrics"]["unseen_z"] = z
     summary["metrics"] |= {"agreement": float(agreement[0]), "stretch": float(factor[0])}
-    summary["params"] |= {"signal": signal, "networks": count}
+    summary["params"] |= {"signal": signal, "networks": count, "devices": job.devices}
     mean = {"centre": torch.from_numpy(centre), "factor": torch.from_numpy(factor)}
     ensemble = Ensemble(members, signal=signal, prepared=prepared.state(), **mean).eval()
     state = {

@@ -50,8 +50,8 @@ class Job:
         Weights of a torchvision network to start from.
     pretrained : mapping of fold to state dict
         Weights to start from, of each fold; empty where there is no pretraining.
-    seed, threads : int
-        Seed of the study; CPU threads.
+    seed, threads, devices : int
+        Seed of the study; CPU threads; devices on which each network is trained.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Job:
     pretrained: Mapping[int, Mapping[str, Tensor]]
     seed: int
     threads: int
+    devices: int = 1
 
     def change(self) -> Callable[..., tuple[Tensor, ...]] | None:
         """Return the random change of training inputs, if the modality has one."""
@@ -150,6 +151,7 @@ def _mark(job: Job, rows: Sequence[Rows], prepared: Prepared, *, fold: int, part
         "causes": job.causes,
         "seed": job.seed,
         "threads": job.threads,
+        "devices": job.devices,
         "cuda": torch.cuda.is_available(),
         "fold": fold,
         "part": part,
@@ -221,6 +223,7 @@ def train_member(
         # Networks of a fold start alike: what they learn then lies closer together.
         seed=job.seed + fold,
         threads=job.threads,
+        devices=job.devices,
         fold=fold,
         augment=job.change(),
         checkpoint=kept.checkpoint(name),

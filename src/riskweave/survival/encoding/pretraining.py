@@ -28,6 +28,7 @@ from riskweave.survival.heads.base import Head
 from riskweave.survival.training.checkpoint import fingerprint
 from riskweave.survival.training.fit import Fitted, fit
 from riskweave.survival.training.inputs import digest_of_inputs
+from riskweave.survival.training.several import devices_for
 from riskweave.tracking.record import recording
 
 __all__ = ["PretrainingFiles", "pretrain_encoder", "read_pretrained"]
@@ -189,6 +190,7 @@ def pretrain_encoder(
     files: PretrainingFiles,
     seed: int,
     threads: int,
+    gpus: int = 1,
     context: Mapping[str, Any],
 ) -> None:
     """Train an encoder's network without labels in each fold, to start from in the training against any endpoint.
@@ -208,6 +210,8 @@ def pretrain_encoder(
         Fold k uses ``seed + k``.
     threads : int
         CPU threads.
+    gpus : int
+        Devices that each network is trained on together, where the machine has them.
     context : mapping
         What the record tells about the study and the rule.
 
@@ -235,7 +239,8 @@ def pretrain_encoder(
     ) as run:
         states, histories = {}, []
         for fold, rows in plan.items():
-            fitted = _fold(features, stored, rows, fold=fold, state=state, seed=seed, threads=threads, kept=kept)
+            how = {"threads": threads, "devices": devices_for(gpus)}
+            fitted = _fold(features, stored, rows, fold=fold, state=state, seed=seed, kept=kept, how=how)
             run.add_fold(fold, **_summary(fitted, rows))
             histories.append(fitted["curves"])
             states[fold] = {"net": fitted["net"], "fitted_on": digest_of(stored.subjects[rows[0]])}
@@ -286,12 +291,12 @@ def _fold(
     fold: int,
     state: Mapping[str, Tensor] | None,
     seed: int,
-    threads: int,
     kept: Kept,
+    how: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Return net, curves and best epoch of a fold, trained now or found finished."""
+    """Return net, curves and best epoch of a fold, trained now or found finished; `how` are threads and devices."""
     prepared, name, began = stored.fit(rows[0]), f"fold_{fold}", time.monotonic()
-    settings = {"features": features.model_dump(mode="json"), "seed": seed + fold, "threads": threads}
+    settings = {"features": features.model_dump(mode="json"), "seed": seed + fold, **how}
     settings |= {"cuda": torch.cuda.is_available(), "prepared": repr(prepared.state())}
     inputs = [digest_of_inputs(prepared.inputs(positions)) for positions in rows]
     mark = fingerprint(
@@ -305,7 +310,7 @@ def _fold(
             rows,
             state=state,
             seed=seed + fold,
-            threads=threads,
+            **how,
             fold=fold,
             checkpoint=kept.checkpoint(name),
         )

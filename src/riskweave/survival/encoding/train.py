@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from riskweave.survival.encoding.pretraining import read_pretrained
 from riskweave.survival.encoding.rows import Rows, rows_of_folds
 from riskweave.survival.fits import stamp_fits
 from riskweave.survival.roles import check_encoder_rows, roles_at_risk
+from riskweave.survival.training.several import devices_for
 from riskweave.tracking.record import recording
 
 __all__ = ["EncoderFiles", "embedding_columns", "train_encoder"]
@@ -113,6 +114,7 @@ def train_encoder(
     files: EncoderFiles,
     seed: int,
     threads: int,
+    gpus: int = 1,
     context: Mapping[str, Any],
 ) -> None:
     """Train one encoder in each fold and embed everybody who has the modality.
@@ -135,6 +137,8 @@ def train_encoder(
         Fold k uses ``seed + k``.
     threads : int
         CPU threads.
+    gpus : int
+        Devices that each network is trained on together, where the machine has them.
     context : mapping
         What the record tells about the study and the rule.
 
@@ -146,6 +150,7 @@ def train_encoder(
         When a fold has too few rows or no event to train on, or inputs are broken.
     """
     job, plan = _job(files, feature_set=feature_set, features=features, endpoint=endpoint, seed=seed, threads=threads)
+    job = replace(job, devices=devices_for(gpus))
     kept = Kept(files.weights.with_name(f".{files.weights.name}.training"))
     columns = embedding_columns(features, endpoint=endpoint, causes=job.causes)
     with recording(

@@ -39,6 +39,8 @@ class Batches:
     ----------
     epoch : callable
         Returns the number of the epoch when a pass begins.
+    part : tuple of int
+        Which of how many nearly equal parts of each batch's rows is read; the labels are those of the whole batch.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Batches:
         self.labels = tuple(torch.from_numpy(np.ascontiguousarray(label)) for label in labels)
         self.count = max(1, -(-len(inputs) // size))
         self.epoch: Callable[[], int] = int
+        self.part = 0, 1
 
     def __len__(self) -> int:
         return self.count
@@ -72,8 +75,9 @@ class Batches:
             yield rows, tuple(label[taken] for label in self.labels)
 
     def _batches(self) -> Iterator[Batch]:
+        own, parts = self.part
         for rows, labels in self.rows():
-            yield self.inputs.batch(rows), labels
+            yield self.inputs.batch(rows if parts == 1 else np.array_split(rows, parts)[own]), labels
 
     def __iter__(self) -> Iterator[Batch]:
         return _ahead(self._batches()) if self.ahead else self._batches()

@@ -6,6 +6,7 @@ import logging
 import pickle
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Checkpoint(pl.Callback):
 
     def __init__(self, folder: Path, fingerprint: str):
         self.path, self.fingerprint = Path(folder) / "training.ckpt", fingerprint
-        self._saved = time.monotonic()
+        self._saved, self._apart = time.monotonic(), SECONDS
 
     def found(self) -> Path | None:
         """Return the file of an earlier, unfinished training with this fingerprint; remove any other."""
@@ -83,8 +84,10 @@ class Checkpoint(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Save, unless the last save is too recent, or the training is over."""
-        if trainer.should_stop or time.monotonic() - self._saved < SECONDS:
+        due = not trainer.should_stop and time.monotonic() - self._saved >= self._apart
+        # Of several processes the first decides and writes; the others, whose clocks differ, join it.
+        if not trainer.strategy.broadcast(due):
             return
-        with replacing(self.path) as (partial,):
+        with replacing(self.path) if trainer.is_global_zero else nullcontext([self.path]) as (partial,):
             trainer.save_checkpoint(partial)
         self._saved = time.monotonic()

@@ -1,11 +1,7 @@
 """Training of any network with any head: fit on training rows, stop on validation rows, go on after a kill."""
 
 import logging
-import os
-import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,27 +9,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.environments import LightningEnvironment
-from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
-from riskweave.errors import DataError
+from riskweave.errors import DataError, StudyError
 from riskweave.study.training import Training
 from riskweave.survival.heads.base import Head
 from riskweave.survival.training.batches import Batches, RiskSetBatches
 from riskweave.survival.training.checkpoint import Checkpoint, fingerprint
 from riskweave.survival.training.inputs import Inputs, as_inputs, digest_of_inputs
-from riskweave.survival.training.task import WARM_UP, SurvivalTask, Whole, precision_of
+from riskweave.survival.training.run import KeepBest, Prune, Run, environment, train
+from riskweave.survival.training.task import SurvivalTask, Whole
 
 __all__ = ["CURVE_COLUMNS", "Fitted", "Prune", "fit", "outputs"]
 
 logger = logging.getLogger(__name__)
 
 CURVE_COLUMNS = ("fold", "epoch", "metric", "value")
-
-Prune = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
@@ -61,119 +53,6 @@ class Fitted:
         return Whole(self.net, self.head).train(self.net.training)
 
 
-class _KeepBest(pl.Callback):
-    """Keep the weights of the best validation loss in memory, those before training included, and stop early.
-
-    Patience counts from the end of the learning rate's warm-up: before, a network need not have caught up with the null
-    model yet. The generators are seeded anew in each epoch, so that a training that goes on after a kill is the same.
-    Where the validation rows cannot tell networks apart (`judged` is false), the last epoch is kept.
-    """
-
-    def __init__(self, training: Training, *, seed: int, prune: Prune | None, judged: bool):
-        self.patience, self.warm_up = training.patience, WARM_UP * training.epochs
-        self.seed, self.prune, self.judged = seed, prune, judged
-        self.saved: Checkpoint | None = None
-        self.curves: list[tuple[int, str, float]] = []
-        self.best_loss, self.best_epoch, self.weights = float("inf"), 0, None
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "curves": [list(row) for row in self.curves],
-            "best_loss": self.best_loss,
-            "best_epoch": self.best_epoch,
-            "weights": self.weights,
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.curves = [tuple(row) for row in state_dict["curves"]]
-        self.best_loss, self.best_epoch = state_dict["best_loss"], state_dict["best_epoch"]
-        self.weights = state_dict["weights"]
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        torch.manual_seed(int(np.random.SeedSequence([self.seed, trainer.current_epoch]).generate_state(1)[0]))
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: SurvivalTask) -> None:
-        """Compare the epoch with the best one so far; the sanity check before training is epoch 0."""
-        epoch = 0 if trainer.sanity_checking else trainer.current_epoch + 1
-        value = pl_module.validation_loss()
-        self.curves.append((epoch, "val_loss", value))
-        if value < self.best_loss or self.weights is None or not self.judged:
-            self.best_loss, self.best_epoch = value, epoch
-            self.weights = {key: tensor.detach().cpu().clone() for key, tensor in pl_module.state_dict().items()}
-        elif epoch - max(self.best_epoch, self.warm_up) >= self.patience:
-            trainer.should_stop = True
-        if self.prune is not None:
-            with ExitStack() as stack:
-                if self.saved is not None:
-                    # A pruned training is over.
-                    stack.callback(self.saved.discard)
-                self.prune(epoch, value)
-                stack.pop_all()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: SurvivalTask) -> None:
-        self.curves.append((trainer.current_epoch + 1, "train_loss", pl_module.train_loss()))
-
-
-@contextmanager
-def _environment(*, seed: int, threads: int) -> Iterator[None]:
-    """Seed every generator, set the threads and keep Lightning quiet; put everything back at the end."""
-    logger = logging.getLogger("pytorch_lightning")
-    before = (
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-        logger.level,
-        torch.utils.deterministic.fill_uninitialized_memory,
-    )
-    variables = {name: os.environ.get(name) for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")}
-    logger.setLevel(logging.WARNING)
-    torch.set_num_threads(threads)
-    # Deterministic torch writes NaN into all new memory, which costs a tenth of the time of a step and finds only
-    # operations that read what nobody wrote.
-    torch.utils.deterministic.fill_uninitialized_memory = False
-    try:
-        with warnings.catch_warnings(), isolate_rng():
-            # Lightning's own use of a class that newer torch calls deprecated; nothing to be done about it here.
-            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-            # Lightning takes any machine of a cluster for one of its jobs, whose tasks it would be; it is told not to.
-            warnings.filterwarnings("ignore", message="The `srun` command is available")
-            pl.seed_everything(seed, workers=True, verbose=False)
-            yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1], warn_only=before[2])
-        logger.setLevel(before[3])
-        torch.utils.deterministic.fill_uninitialized_memory = before[4]
-        for name, value in variables.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _trainer(training: Training, callbacks: list[pl.Callback], *, resumes: bool) -> pl.Trainer:
-    """Return a trainer that writes nothing to disk by itself and gives the same digits each time."""
-    cuda = torch.cuda.is_available()
-    return pl.Trainer(
-        accelerator="gpu" if cuda else "cpu",
-        devices=1,
-        # One process in whatever job it runs: Lightning would otherwise read SLURM's variables and expect its tasks.
-        plugins=[LightningEnvironment()],
-        precision=precision_of(training),
-        # On CUDA the likelihood's cumulative sum has no implementation that is promised to be deterministic.
-        deterministic="warn" if cuda else True,
-        max_epochs=training.epochs,
-        # Epoch 0, all validation rows before training; a training that goes on has it behind.
-        num_sanity_val_steps=0 if resumes else -1,
-        gradient_clip_val=1.0,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=sys.stderr.isatty(),
-    )
-
-
 def _check(inputs: Inputs, time: np.ndarray, event: np.ndarray, rows: str) -> None:
     if len(inputs) < 2:
         raise DataError(
@@ -183,6 +62,17 @@ def _check(inputs: Inputs, time: np.ndarray, event: np.ndarray, rows: str) -> No
         )
     if not len(inputs) == len(time) == len(event):
         raise ValueError(f"{rows}: {len(inputs)} inputs, {len(time)} times and {len(event)} events")
+
+
+def _check_parts(loaders: tuple[Batches, Batches], training: Training, devices: int) -> None:
+    """Refuse devices whose parts of a batch would be too small for a normalisation to learn from."""
+    smallest, unseen = (len(loader.inputs) // len(loader) for loader in loaders)
+    if devices > 1 and (smallest < 2 * devices or unseen < devices):
+        raise StudyError(
+            f"training.batch_size of {training.batch_size}: batches of {smallest} training and {unseen} validation "
+            f"rows are too small to be divided among {devices} devices, of which each needs 2 training rows. Raise it, "
+            "or ask for fewer devices: `gpu` of the rule under set-resources in the profile."
+        )
 
 
 def _loaders(
@@ -209,6 +99,7 @@ def fit(
     training: Training,
     seed: int,
     threads: int,
+    devices: int = 1,
     fold: int = 0,
     augment: Callable[..., Tensor | tuple[Tensor, ...]] | None = None,
     parameter_groups: Mapping[str, float] | None = None,
@@ -238,6 +129,8 @@ def fit(
         Epochs, patience, batch size, learning rate, weight decay, optimiser.
     seed, threads : int
         Seed of every generator; CPU threads.
+    devices : int
+        Devices that train together, each its part of every batch; see `riskweave.survival.training.several`.
     fold : int
         Number of the fold in the curves.
     augment : callable, optional
@@ -263,6 +156,8 @@ def fit(
     ------
     DataError
         When there are fewer than 2 rows of either role, no training row has an event, or inputs are not finite.
+    StudyError
+        When batches are too small to be divided among the devices.
     """
     inputs, inputs_val = as_inputs(inputs), as_inputs(inputs_val)
     _check(inputs, time, event, "training")
@@ -270,8 +165,9 @@ def fit(
     head.learn(time, event)
     labels, labels_val = head.prepare(time, event), head.prepare(time_val, event_val)
     loaders = _loaders(head, inputs, inputs_val, labels=labels, labels_val=labels_val, training=training, seed=seed)
-    keep = _KeepBest(training, seed=seed, prune=prune, judged=_judged(head, labels_val))
-    with _environment(seed=seed, threads=threads):
+    _check_parts(loaders, training, devices)
+    keep = KeepBest(training, seed=seed, prune=prune, judged=_judged(head, labels_val))
+    with environment(seed=seed, threads=threads):
         net = build()
         if hasattr(net, "scale"):
             net.scale.set_from(_batches(inputs))
@@ -282,10 +178,22 @@ def fit(
         task = SurvivalTask(net, head, training=training, augment=augment, parameter_groups=parameter_groups)
         saved = None
         if checkpoint is not None:
-            settings = {"seed": seed, "threads": threads, "parameter_groups": dict(parameter_groups or {})}
+            settings = {"seed": seed, "threads": threads, "devices": devices}
+            settings["parameter_groups"] = dict(parameter_groups or {})
             arrays = (time, event, time_val, event_val)
             saved = Checkpoint(checkpoint, _mark(task, settings, (inputs, inputs_val), arrays))
-        _run(task, keep, loaders, training=training, saved=saved)
+        keep.saved = saved
+        found = None if saved is None else saved.found()
+        run = Run(task, loaders, training, keep, seed=seed, threads=threads, saved=saved, found=found)
+        if devices == 1:
+            train(run)
+        else:
+            # Loaded where it is used: its processes run it as their main program.
+            from riskweave.survival.training.several import train_on_several
+
+            train_on_several(run, devices=devices)
+        if saved is not None:
+            saved.discard()
     task.load_state_dict(keep.weights)
     task.eval()
     curves = pd.DataFrame(keep.curves, columns=CURVE_COLUMNS[1:])
@@ -336,28 +244,6 @@ def _name(function: Callable | None) -> list[str]:
     if isinstance(function, partial):
         return [*_name(function.func), repr(function.args), repr(sorted(function.keywords.items()))]
     return [getattr(function, "__qualname__", type(function).__qualname__)]
-
-
-def _run(
-    task: SurvivalTask,
-    keep: _KeepBest,
-    loaders: tuple[Batches, Batches],
-    *,
-    training: Training,
-    saved: Checkpoint | None,
-) -> None:
-    """Train to the end, from a checkpoint where there is one."""
-    keep.saved = saved
-    path = None if saved is None else saved.found()
-    trainer = _trainer(training, [keep] if saved is None else [keep, saved], resumes=path is not None)
-    loaders[0].epoch = lambda: trainer.current_epoch
-    if torch.cuda.is_available():
-        task.net.to(memory_format=torch.channels_last)
-    trainer.fit(task, *loaders, ckpt_path=path, weights_only=True)
-    if saved is not None:
-        saved.discard()
-    task.cpu()
-    task.trainer = None
 
 
 @torch.no_grad()

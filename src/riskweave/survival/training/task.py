@@ -3,9 +3,11 @@
 import logging
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from riskweave.study.training import Training
 from riskweave.survival.heads.base import Head
@@ -72,14 +74,28 @@ class SurvivalTask(pl.LightningModule):
         if self.augment is not None:
             changed = self.augment(*inputs)
             inputs = changed if isinstance(changed, tuple) else (changed,)
-        loss = self.head.loss(self(*inputs), *labels)
+        loss = self.head.loss(self._whole(self(*inputs), len(labels[0])), *labels)
         self._losses.append((loss.detach(), len(labels[0])))
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Keep the outputs: the loss is that of all validation rows together, whose risk sets are whole."""
         inputs, labels = batch
-        self._validation.append((self(*inputs), labels))
+        self._validation.append((self._whole(self(*inputs), len(labels[0])), labels))
+
+    def _whole(self, output: Tensor, rows: int) -> Tensor:
+        """Return the outputs for all rows of a batch, of which each of several processes has computed its part.
+
+        The gradient of the gathered outputs is the sum over the processes, each of which takes the same loss; that of
+        the weights is their mean: together the gradient that one process would have found.
+        """
+        world = self.trainer.world_size
+        if world == 1:
+            return output
+        sizes = [len(part) for part in np.array_split(np.arange(rows), world)]
+        padding = [0, 0] * (output.ndim - 1) + [0, max(sizes) - len(output)]
+        gathered = self.all_gather(functional.pad(output, padding), sync_grads=torch.is_grad_enabled())
+        return torch.cat([part[:size] for part, size in zip(gathered, sizes, strict=True)])
 
     def train_loss(self) -> float:
         """Return the mean training loss since the last call."""
