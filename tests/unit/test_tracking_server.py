@@ -1,17 +1,11 @@
 """The team's server, a real process: who may do what, what it keeps, and what happens while it is down."""
 
 import configparser
-import contextlib
 import datetime
 import http.server
 import ipaddress
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -20,48 +14,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from mlflow_server import PARENTS, environment_of, free_port, serving
 from tracked_steps import make_metrics, make_record
 
 from riskweave.errors import DataError
 from riskweave.tracking.__main__ import main
 from riskweave.tracking.remote import Server, ServerError
-from riskweave.tracking.sending import ADDRESS, CREDENTIALS, pending, send, send_or_keep, target_of
+from riskweave.tracking.sending import ADDRESS, pending, send, send_or_keep, target_of
 from riskweave.tracking.serving import add_user, server_command
 from riskweave.tracking.store import collect
-
-PARENTS = "tags.`riskweave.fingerprint` LIKE '%'"
-
-
-@contextlib.contextmanager
-def serving(folder, port, **certificate):
-    """Run the server until the block ends."""
-    command, environment = server_command(directory=folder / "team", port=port, workers=1, **certificate)
-    with (folder / "server.log").open("ab") as log:
-        job = subprocess.Popen(
-            command, env=environment, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
-    address = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            with contextlib.suppress(requests.RequestException):
-                if requests.get(f"{address}/health", timeout=2).ok:
-                    break
-            assert job.poll() is None, (folder / "server.log").read_text()
-            time.sleep(0.5)
-        yield address
-    finally:
-        os.killpg(job.pid, signal.SIGKILL)
-        job.wait()
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """A folder, and the port that its server listens at."""
-    folder = tmp_path_factory.mktemp("lab")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    return folder, port
+    return tmp_path_factory.mktemp("lab"), free_port()
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +47,6 @@ def certificate(tmp_path_factory):
     form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     made["key"].write_bytes(key.private_bytes(*form))
     return made
-
-
-def environment_of(address, file):
-    return {ADDRESS: address, CREDENTIALS: str(file)}
 
 
 def client_of(address, file, monkeypatch):
