@@ -86,9 +86,10 @@ def training_job(job: Job) -> Iterator[ToTrain | None]:
         inputs, params = dict(job.input), dict(job.params)
         about = {"study": params["study"], "rule": job.rule, "wildcards": dict(job.wildcards)}
         context = context_of(**about, data=Path(inputs["data"]))
-        training = beginning(rule=job.rule, inputs=inputs, params=params, outputs=dict(job.output))
+        gpus = job.resources["gpu"]
+        training = beginning(rule=job.rule, inputs=inputs, params=params, outputs=dict(job.output), gpus=gpus)
         if training.restored(context):
             yield None
             return
-        with leased_device(job.resources["gpu"], job.resources.get("jobs_per_gpu", 1)) as devices:
+        with leased_device(gpus, job.resources.get("jobs_per_gpu", 1)) as devices:
             yield ToTrain(context | training.context(), devices)
