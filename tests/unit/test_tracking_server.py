@@ -72,6 +72,7 @@ def test_a_team_shares_a_server_that_may_go_down(lab, certificate, tmp_path, mon
             add_user(directory=folder / "team", address=address, name=name, credentials=tmp_path / name)
             assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
         an_account_and_its_file_are_made_together(folder, address, tmp_path)
+        a_lost_password_is_replaced(folder, address)
         serves_runs_and_nothing_else(address, tmp_path / "ada")
         ada, ben = (environment_of(address, tmp_path / name) for name in ("ada", "ben"))
         assert send_or_keep(directory=store, study="demo", environment=ada) == {"sent": 2, "unchanged": 0}
@@ -135,13 +136,31 @@ def an_account_and_its_file_are_made_together(folder, address, tmp_path):
     with pytest.raises(DataError, match="cannot be written: No such file"):
         add("cleo", "no folder/cleo")
     add("cleo", "cleo")  # what failed has left no account
-    with pytest.raises(ServerError, match="already exists"):
+    before = (tmp_path / "cleo").read_text()
+    with pytest.raises(ServerError) as refused:
         add("cleo", "again")
+    message = str(refused.value)
+    assert message.startswith(f"user 'cleo': has an account on {address} already. Use the file of credentials that was")
+    assert not [word for word in ("SQL", "Integrity", "INSERT", "hash", "users") if word in message], message
+    assert (tmp_path / "cleo").read_text() == before
     for name in ("", "../cleo", "..", "cl/eo", "cleo\nadmin", "cl eo", "Łukasz"):
         with pytest.raises(DataError, match="is no name for a user"):
             add(name, "again")
     assert not (tmp_path / "again").exists()
     assert not list(tmp_path.glob(".again*"))
+
+
+def a_lost_password_is_replaced(folder, address):
+    """As docs/tracking.md says."""
+    known = configparser.ConfigParser(interpolation=None)
+    known.read(folder / "team/server/auth.ini")
+    api = f"{address}/api/2.0/mlflow"
+    wanted = {"username": "cleo", "password": "another password"}
+    admin = ("admin", known["mlflow"]["admin_password"])
+    assert requests.patch(f"{api}/users/update-password", json=wanted, auth=admin, timeout=60).ok
+    for password, status in (("another password", 200), ("no such password", 401)):
+        asked = requests.get(f"{api}/experiments/get?experiment_id=0", auth=("cleo", password), timeout=60)
+        assert asked.status_code == status
 
 
 def serves_runs_and_nothing_else(address, file):
