@@ -101,6 +101,17 @@ MISTAKES = {
         put("feature_sets.ecg.encoder.training.lr", 0.1),
         ["feature_sets.ecg.encoder.training.lr: unknown key (value 0.1)", "learning_rate"],
     ),
+    "key of an encoder's training beside it": (
+        put("feature_sets.ecg.encoder.epochs", 3),
+        [
+            "feature_sets.ecg.encoder.epochs: unknown key (value 3)",
+            "Did you mean 'training.epochs' or 'pretraining.epochs'? Allowed: ",
+        ],
+    ),
+    "key of a model's training beside it": (
+        put("models.net", {"kind": "pmf", "patience": 3}),
+        ["models.net.patience: unknown key (value 3). Did you mean 'training.patience'? Allowed: "],
+    ),
     "unknown key of a model named like its kind": (
         put("models.cox.penalties", [1]),
         ["models.cox.penalties: unknown key", "Did you mean 'penalty'?", "Allowed: kind, l1_ratio, penalty, search"],

@@ -32,6 +32,21 @@ MISTAKES_TOGETHER = {
         ),
         ["experiments.all.fusion: 'joint' trains encoders, and all.net.joint has none", "with an encoder: ecg."],
     ),
+    "products of one modality": (
+        both(
+            put("fusions", {"crossed": {"kind": "early", "products": 4}}),
+            put("experiments.all", {"feature_sets": ["age_sex", "labs"], "models": ["cox"], "fusion": "crossed"}),
+        ),
+        ["experiments.all.fusion: 'crossed' has products: 4", "all of age_sex, labs are of one, ehr. Take 'early', or"],
+    ),
+    "products of one modality in all subsets": (
+        both(
+            put("fusions", {"crossed": {"kind": "early", "products": 4}}),
+            put("experiments.all", {"all_subsets_of": ["labs"], "always": ["age_sex"], "models": ["cox"],
+                                    "fusion": ["late", "crossed"]}),
+        ),
+        ["experiments.all.fusion: 'crossed' has products: 4", "all of labs, age_sex are of one, ehr"],
+    ),
     "explanation of recordings": (
         both(
             put("feature_sets.ecg.encoder", {}),

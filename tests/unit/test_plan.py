@@ -59,11 +59,12 @@ def training(name="ehr.cox", *, kind="cox", runs=True, after=(), table="table.pa
         },
         outputs={"record": f"{results}/experiments/mi/{name}/run.json"},
         after=after,
+        gpus=0,
     )
 
 
 def other(rule="ingest", *, runs=True, threads=1, outputs=None, after=()):
-    return PlannedJob(rule, {}, runs, threads, {}, {}, outputs or {}, after)
+    return PlannedJob(rule, {}, runs, threads, {}, {}, outputs or {}, after, 0)
 
 
 def planned(*jobs, cores=2):

@@ -1,8 +1,6 @@
 """The plan asks the team's server, MLflow's own, what was trained before by others."""
 
-import socket
-
-from test_tracking_server import environment_of, serving
+from mlflow_server import environment_of, free_port, serving
 from tracked_steps import make_metrics, make_record
 
 from riskweave.tracking.earlier import TAGS
@@ -16,8 +14,7 @@ PARTS = {part: f"{part} of it" for part in TAGS}
 
 
 def test_a_colleagues_run_is_found_once_and_a_server_that_is_down_is_told_of(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     address, store = f"http://127.0.0.1:{port}", tmp_path / "store"
     path = make_record(tmp_path)
     run = read_record(path)

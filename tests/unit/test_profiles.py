@@ -44,4 +44,5 @@ def test_no_training_is_grouped(repository):
 def test_every_training_leases_its_device(repository):
     scripts = list((repository / "workflow/scripts").glob("*train*.py"))
     assert len(scripts) == 4
-    assert all("leased_device(snakemake.resources.gpu" in path.read_text() for path in scripts)
+    # That this leases what the rule asks for: tests/unit/test_training_job.py.
+    assert all("with training_job(snakemake) as training:" in path.read_text() for path in scripts)

@@ -15,6 +15,7 @@ import pytest
 from riskweave.errors import DataError
 from riskweave.tracking.earlier import TAGS, runs_in_store, runs_on_disk, sorted_out
 from riskweave.tracking.fingerprints import PARTS, training_facts
+from riskweave.tracking.plan import PlannedJob, plan
 from riskweave.tracking.provenance import PACKAGE_FOLDER, PACKAGES
 from riskweave.tracking.record import recording
 from riskweave.tracking.reuse import beginning
@@ -44,8 +45,8 @@ def write(study, name, content):
     return path
 
 
-def job(study, *, seed=1, reuse=False, penalty=0.1, population=365, precision="32"):
-    """Return rule, inputs, params and outputs of a training, as Snakemake names them."""
+def job(study, *, seed=1, reuse=False, penalty=0.1, population=365, precision="32", gpus=1):
+    """Return rule, inputs, params, outputs and GPUs of a training, as Snakemake names them."""
     results = f"results/{study}"
     folder = f"{results}/experiments/mi/ehr.cox"
     return {
@@ -75,6 +76,7 @@ def job(study, *, seed=1, reuse=False, penalty=0.1, population=365, precision="3
             "record": f"{folder}/run.json",
             "curves": f"{folder}/curves.csv",
         },
+        "gpus": gpus,
     }
 
 
@@ -183,6 +185,48 @@ def test_a_machine_without_a_device_says_single_precision_in_both_ways(monkeypat
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     trained("one", precision="bf16-mixed")
     assert restored("two", reuse=True, precision="bf16-mixed")
+
+
+PREDICTIONS = Path("results/one/experiments/mi/ehr.cox/predictions.parquet")
+
+
+@pytest.mark.parametrize(
+    "case",  # precision of the finished training, whether a GPU is here, GPUs of the job, what happened, trained again
+    [
+        ("32-true", False, 1, None, False),
+        ("bf16-mixed", True, 1, None, False),
+        ("bf16-mixed", False, 1, None, True),
+        ("32-true", True, 1, None, True),
+        # Whose profile gives the job no GPU.
+        ("32-true", True, 0, None, False),
+        ("bf16-mixed", True, 0, None, True),
+        ("32-true", False, 1, PREDICTIONS.unlink, True),
+        ("32-true", False, 1, lambda: PREDICTIONS.write_bytes(b"edited"), True),
+    ],
+)
+def test_the_plan_says_what_the_job_then_does(monkeypatch, caplog, case):
+    """Of a training that asks for mixed precision and was done before, on another machine or on this one."""
+    trained_in, gpu_here, gpus, happened, again = case
+    monkeypatch.setattr("riskweave.tracking.record.precision_here", lambda **_: trained_in)
+    trained("one", precision="bf16-mixed")
+    if happened:
+        happened()
+    if gpu_here:
+        monkeypatch.setattr("riskweave.tracking.reuse.precision_here", lambda **_: "bf16-mixed")
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    asked = job("two", reuse=True, precision="bf16-mixed", gpus=gpus)
+    text = plan(
+        [PlannedJob(**asked, wildcards=CONTEXT["wildcards"], runs=True, threads=1, after=())],
+        study="two", results=Path("results"), store=Path("results/mlflow"), cores=1, cache=Path("cache.sqlite"),
+    )  # fmt: skip
+    (told,) = [line for line in text.splitlines() if "done before: study one" in line]
+    assert ("will be restored from this disk" in told, "will be trained again" in told) == (not again, again)
+    assert restored("two", reuse=True, precision="bf16-mixed", gpus=gpus) == (not again)
+    if again:  # for the same reason, in the same words
+        reason = told.partition("will be trained again, as ")[2]
+        assert reason.startswith("the results of study one are not reused: ")
+        assert reason in caplog.text
 
 
 def test_an_input_that_is_not_made_yet_leaves_the_fingerprint_open():

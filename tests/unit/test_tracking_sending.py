@@ -6,12 +6,11 @@ import functools
 import http.server
 import json
 import shutil
-import socket
 import threading
 import time
 
 import pytest
-from test_tracking_server import PARENTS, environment_of, serving
+from mlflow_server import PARENTS, environment_of, free_port, serving
 from tracked_steps import make_metrics, make_record
 
 from riskweave.tracking import sending
@@ -31,8 +30,7 @@ def store(tmp_path_factory):
 
 
 def test_senders_leave_each_other_alone(tmp_path, monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     paths = [make_record(tmp_path, name=f"ehr.cox{number}", study="shared") for number in range(5)]
     for store, records in (("here", paths), ("there", paths[3:])):

@@ -1,17 +1,11 @@
 """The team's server, a real process: who may do what, what it keeps, and what happens while it is down."""
 
 import configparser
-import contextlib
 import datetime
 import http.server
 import ipaddress
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -20,48 +14,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from mlflow_server import PARENTS, environment_of, free_port, serving
 from tracked_steps import make_metrics, make_record
 
 from riskweave.errors import DataError
 from riskweave.tracking.__main__ import main
 from riskweave.tracking.remote import Server, ServerError
-from riskweave.tracking.sending import ADDRESS, CREDENTIALS, pending, send, send_or_keep, target_of
+from riskweave.tracking.sending import ADDRESS, pending, send, send_or_keep, target_of
 from riskweave.tracking.serving import add_user, server_command
 from riskweave.tracking.store import collect
-
-PARENTS = "tags.`riskweave.fingerprint` LIKE '%'"
-
-
-@contextlib.contextmanager
-def serving(folder, port, **certificate):
-    """Run the server until the block ends."""
-    command, environment = server_command(directory=folder / "team", port=port, workers=1, **certificate)
-    with (folder / "server.log").open("ab") as log:
-        job = subprocess.Popen(
-            command, env=environment, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
-    address = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            with contextlib.suppress(requests.RequestException):
-                if requests.get(f"{address}/health", timeout=2).ok:
-                    break
-            assert job.poll() is None, (folder / "server.log").read_text()
-            time.sleep(0.5)
-        yield address
-    finally:
-        os.killpg(job.pid, signal.SIGKILL)
-        job.wait()
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """A folder, and the port that its server listens at."""
-    folder = tmp_path_factory.mktemp("lab")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    return folder, port
+    return tmp_path_factory.mktemp("lab"), free_port()
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +47,6 @@ def certificate(tmp_path_factory):
     form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     made["key"].write_bytes(key.private_bytes(*form))
     return made
-
-
-def environment_of(address, file):
-    return {ADDRESS: address, CREDENTIALS: str(file)}
 
 
 def client_of(address, file, monkeypatch):
@@ -109,6 +72,7 @@ def test_a_team_shares_a_server_that_may_go_down(lab, certificate, tmp_path, mon
             add_user(directory=folder / "team", address=address, name=name, credentials=tmp_path / name)
             assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
         an_account_and_its_file_are_made_together(folder, address, tmp_path)
+        a_lost_password_is_replaced(folder, address)
         serves_runs_and_nothing_else(address, tmp_path / "ada")
         ada, ben = (environment_of(address, tmp_path / name) for name in ("ada", "ben"))
         assert send_or_keep(directory=store, study="demo", environment=ada) == {"sent": 2, "unchanged": 0}
@@ -172,13 +136,31 @@ def an_account_and_its_file_are_made_together(folder, address, tmp_path):
     with pytest.raises(DataError, match="cannot be written: No such file"):
         add("cleo", "no folder/cleo")
     add("cleo", "cleo")  # what failed has left no account
-    with pytest.raises(ServerError, match="already exists"):
+    before = (tmp_path / "cleo").read_text()
+    with pytest.raises(ServerError) as refused:
         add("cleo", "again")
+    message = str(refused.value)
+    assert message.startswith(f"user 'cleo': has an account on {address} already. Use the file of credentials that was")
+    assert not [word for word in ("SQL", "Integrity", "INSERT", "hash", "users") if word in message], message
+    assert (tmp_path / "cleo").read_text() == before
     for name in ("", "../cleo", "..", "cl/eo", "cleo\nadmin", "cl eo", "Łukasz"):
         with pytest.raises(DataError, match="is no name for a user"):
             add(name, "again")
     assert not (tmp_path / "again").exists()
     assert not list(tmp_path.glob(".again*"))
+
+
+def a_lost_password_is_replaced(folder, address):
+    """As docs/tracking.md says."""
+    known = configparser.ConfigParser(interpolation=None)
+    known.read(folder / "team/server/auth.ini")
+    api = f"{address}/api/2.0/mlflow"
+    wanted = {"username": "cleo", "password": "another password"}
+    admin = ("admin", known["mlflow"]["admin_password"])
+    assert requests.patch(f"{api}/users/update-password", json=wanted, auth=admin, timeout=60).ok
+    for password, status in (("another password", 200), ("no such password", 401)):
+        asked = requests.get(f"{api}/experiments/get?experiment_id=0", auth=("cleo", password), timeout=60)
+        assert asked.status_code == status
 
 
 def serves_runs_and_nothing_else(address, file):

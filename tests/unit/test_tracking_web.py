@@ -1,16 +1,14 @@
 """The user interface, a real process: it shows runs to this machine, runs nobody's commands, and leaves nothing."""
 
-import contextlib
 import json
 import os
 import signal
-import socket
-import subprocess
 import sys
 import time
 
 import pytest
 import requests
+from mlflow_server import answers, free_port, started
 
 from riskweave.tracking.database import init_store, ui_command
 
@@ -20,33 +18,11 @@ def interface(tmp_path_factory):
     """The address of the interface, and its process."""
     folder = tmp_path_factory.mktemp("interface")
     init_store(directory=folder / "store")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command, environment = ui_command(directory=folder / "store", port=port)
-    with (folder / "log").open("wb") as log:
-        job = subprocess.Popen(
-            command, env=environment, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
     address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            if _answers(address):
-                break
-            assert job.poll() is None, (folder / "log").read_text()
-            time.sleep(0.5)
+    with started(command, environment, address=address, folder=folder) as job:
         yield address, job
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(job.pid, signal.SIGKILL)
-        job.wait()
-
-
-def _answers(address):
-    try:
-        return requests.get(f"{address}/health", timeout=2).ok
-    except requests.RequestException:
-        return False
 
 
 def _search(address, **headers):
@@ -108,7 +84,7 @@ def test_no_child_stays_when_it_is_killed(interface):
     os.kill(job.pid, signal.SIGKILL)
     job.wait()
     for _ in range(100):
-        if not _answers(address):
+        if not answers(address):
             break
         time.sleep(0.2)
-    assert not _answers(address)
+    assert not answers(address)

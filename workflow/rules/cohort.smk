@@ -32,7 +32,7 @@ rule synthesise_cohort:
         cohort=dump(STUDY.cohort),
         cache=str(FINGERPRINTS),
     message:
-        "Generate the demo cohort: EHR events, ECG recordings and images with a planted truth."
+        f"Generate the demo cohort with a planted truth: {kinds_generated()}."
     script:
         "../scripts/synthesise_cohort.py"
 

@@ -145,6 +145,13 @@ def generated(output):
     return getattr(rules.synthesise_cohort.output, output) if STUDY.cohort.source == "synthetic" else []
 
 
+def kinds_generated():
+    """Return in words the kinds of records that the demo cohort has."""
+    further = {"text": "clinical notes", "audio": "heart sounds"}
+    also = [words for modality, words in further.items() if modality in getattr(STUDY.cohort, "also", [])]
+    return ", ".join(["EHR events", "ECG recordings", "images", *also])
+
+
 def weights_fingerprint(name):
     """Return a digest of the weights file that an encoder starts from."""
     return "none" if WEIGHTS[name] is None else fingerprint([WEIGHTS[name]], FINGERPRINTS)

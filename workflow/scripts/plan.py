@@ -52,6 +52,7 @@ def jobs_of(
                 params=dict(job.params),
                 outputs=dict(job.output),
                 after=tuple(places[other] for other in built.dag.dependencies[job] if other in places),
+                gpus=job.resources.get("gpu", 0),
             )
             for job in found
         ]

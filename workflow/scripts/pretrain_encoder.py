@@ -4,42 +4,26 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from riskweave.devices import leased_device
-from riskweave.jobs import job_log
 from riskweave.study.features import FeatureSet
-from riskweave.tracking.record import context_of
-from riskweave.tracking.reuse import beginning
+from riskweave.tracking.job import training_job
 
-with job_log(Path(snakemake.log[0])):
-    context = context_of(
-        study=snakemake.params.study,
-        rule=snakemake.rule,
-        wildcards=dict(snakemake.wildcards),
-        data=Path(snakemake.input.data),
-    )
-    training = beginning(
-        rule=snakemake.rule,
-        inputs=dict(snakemake.input),
-        params=dict(snakemake.params),
-        outputs=dict(snakemake.output),
-    )
-    if not training.restored(context):
+with training_job(snakemake) as training:
+    if training is not None:
         # What trains is loaded where something trains: a job that restores starts in a fraction of a second.
         from riskweave.survival.encoding.pretraining import PretrainingFiles, pretrain_encoder
 
-        with leased_device(snakemake.resources.gpu, snakemake.resources.get("jobs_per_gpu", 1)):
-            pretrain_encoder(
-                feature_set=snakemake.wildcards.pretrained_set,
-                features=TypeAdapter(FeatureSet).validate_python(snakemake.params.features),
-                files=PretrainingFiles(
-                    inputs=Path(snakemake.input.inputs),
-                    index=Path(snakemake.input.index),
-                    folds=Path(snakemake.input.folds),
-                    weights=Path(snakemake.output.weights),
-                    record=Path(snakemake.output.record),
-                    curves=Path(snakemake.output.curves),
-                ),
-                seed=snakemake.params.seed,
-                threads=snakemake.threads,
-                context=context | training.context(),
-            )
+        pretrain_encoder(
+            feature_set=snakemake.wildcards.pretrained_set,
+            features=TypeAdapter(FeatureSet).validate_python(snakemake.params.features),
+            files=PretrainingFiles(
+                inputs=Path(snakemake.input.inputs),
+                index=Path(snakemake.input.index),
+                folds=Path(snakemake.input.folds),
+                weights=Path(snakemake.output.weights),
+                record=Path(snakemake.output.record),
+                curves=Path(snakemake.output.curves),
+            ),
+            seed=snakemake.params.seed,
+            threads=snakemake.threads,
+            context=training.context,
+        )

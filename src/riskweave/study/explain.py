@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from riskweave.errors import nearest
-from riskweave.study.schema import NAME_RULE, Place, allowed, follow, joined, variants
+from riskweave.study.schema import NAME_RULE, Place, allowed, deref, follow, joined, variants
 
 __all__ = ["explain"]
 
@@ -30,10 +30,21 @@ def _choices(place: Place) -> list[str]:
     return [str(name) for node in nodes for name in node.get("enum", [node["const"]] if "const" in node else [])]
 
 
-def _unknown_key(place: Place, value: Any) -> str:
-    names = sorted(place.owner["properties"])
+def _inside(key: str, owner: dict, schema: dict) -> str:
+    """Return a hint at the inner blocks that know a key, as `training` knows `epochs`; empty where none does."""
+    found = []
+    for name, node in owner["properties"].items():
+        options = variants(node)
+        if len(options) == 1 and key in deref(options[0], schema).get("properties", {}):
+            found.append(repr(f"{name}.{key}"))
+    return f" Did you mean {' or '.join(found)}?" if found else ""
+
+
+def _unknown_key(place: Place, value: Any, schema: dict) -> str:
+    key, names = place.keys[-1], sorted(place.owner["properties"])
     shown = "" if isinstance(value, dict | list) or value is None else f" (value {_shown(value)})"
-    return f"{joined(place.keys)}: unknown key{shown}.{nearest(place.keys[-1], names)} Allowed: {', '.join(names)}"
+    hint = _inside(key, place.owner, schema) or nearest(key, names)
+    return f"{joined(place.keys)}: unknown key{shown}.{hint} Allowed: {', '.join(names)}"
 
 
 def _wrong_tag(place: Place, error: dict) -> str:
@@ -66,7 +77,7 @@ def _sentence(error: dict, schema: dict) -> str:
         case "union_tag_not_found" | "union_tag_invalid":
             return _wrong_tag(place, error)
         case "extra_forbidden" | "invalid_key":
-            return _unknown_key(place, error["input"])
+            return _unknown_key(place, error["input"], schema)
     if place.node is None:
         return f"{joined(place.keys)}: {error['msg']}"
     return _not_allowed(place, error, schema)

@@ -18,7 +18,7 @@ _OF_ALL_ENDPOINTS = ("early", "attention")
 
 def check_fusions(study: "Study") -> list[str]:
     """Return a line for each problem: key, what does not go together, and what does."""
-    return [*_check_names(study), *_check_models(study), *_check_encoders(study)]
+    return [*_check_names(study), *_check_models(study), *_check_encoders(study), *_check_products(study)]
 
 
 def _check_names(study: "Study") -> Iterator[str]:
@@ -61,4 +61,19 @@ def _check_encoders(study: "Study") -> Iterator[str]:
                 yield (
                     f"experiments.{name}.fusion: {experiment.fusion!r} trains encoders, and {experiment.name} has none "
                     f"among its feature sets. Sets with an encoder: {', '.join(encoders) or 'none'}. Take 'attention'"
+                )
+
+
+def _check_products(study: "Study") -> Iterator[str]:
+    """Find products between modalities where there is one; a family of subsets may have such among others."""
+    for name, block in study.experiments.items():
+        together = (*block.feature_sets, *block.all_subsets_of, *block.always)
+        modalities = sorted({study.feature_sets[used].modality for used in together})
+        for fusion in block.fusions():
+            products = getattr(study.fusion(fusion), "products", 0)
+            if products and len(modalities) == 1:
+                yield (
+                    f"experiments.{name}.fusion: {fusion!r} has products: {products}, of columns of two modalities, "
+                    f"and all of {', '.join(together)} are of one, {modalities[0]}. Take 'early', or add a feature set "
+                    "of another modality"
                 )

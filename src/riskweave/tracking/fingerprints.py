@@ -13,7 +13,7 @@ from typing import Any
 from riskweave.study.raw import digests
 from riskweave.tracking.provenance import MIXED, PACKAGES, package_versions
 
-__all__ = ["EARLIER", "PARTS", "asks_for_mixed", "settings_digest", "training_facts"]
+__all__ = ["EARLIER", "PARTS", "Digests", "asks_for_mixed", "settings_digest", "training_facts"]
 
 FORMAT = "2"
 """Goes into every fingerprint: those of two versions of this module are never equal by chance."""
@@ -34,6 +34,7 @@ _NOT_NUMERIC = ("riskweave", "matplotlib", "pydantic", "snakemake", "threadpoolc
 """Packages whose version changes no result: our code counts by its content; figures, checks of settings."""
 
 Digests = Callable[[Iterable[Path]], dict[Path, str]]
+"""Returns the sha256 of files, by their paths."""
 
 
 def training_facts(

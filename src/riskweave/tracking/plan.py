@@ -14,8 +14,8 @@ from riskweave.errors import DataError
 from riskweave.study.raw import digests
 from riskweave.tracking.costs import Cost, PastRuns, kind_of, read_past_runs
 from riskweave.tracking.earlier import EarlierRun, runs_in_store, runs_on_disk, runs_on_server, sorted_out
-from riskweave.tracking.fingerprints import EARLIER, training_facts
-from riskweave.tracking.reuse import candidates
+from riskweave.tracking.fingerprints import EARLIER, Digests
+from riskweave.tracking.reuse import Training, beginning, candidates
 
 __all__ = ["ADDRESS", "PlannedJob", "plan"]
 
@@ -41,6 +41,8 @@ class PlannedJob:
         By name, as Snakemake gives them to the job.
     after : tuple of int
         Places in the list of jobs of those that it waits for.
+    gpus : int
+        GPUs that it asks for.
     """
 
     rule: str
@@ -51,6 +53,7 @@ class PlannedJob:
     params: Mapping[str, Any]
     outputs: Mapping[str, Any]
     after: tuple[int, ...]
+    gpus: int
 
     @property
     def trains(self) -> bool:
@@ -140,23 +143,27 @@ def _trainings(
     trainings = [job for job in jobs if job.runs and job.trains]
     if not trainings:
         return ["Trainings that would run: none."]
-    facts = [
-        training_facts(
+    digests_of = partial(digests, cache=cache)
+    beginnings = [
+        beginning(
             rule=job.rule,
             inputs=job.inputs,
             params=job.params,
+            outputs=job.outputs,
+            gpus=job.gpus,
             known=lambda path: path not in pending and path.is_file(),
-            digests_of=partial(digests, cache=cache),
+            digests_of=digests_of,
         )
         for job in trainings
     ]
-    stored, untold = _stored(store, [each["settings"] or "" for each in facts], environment)
+    settings = [each.facts["settings"] or "" for each in beginnings]
+    stored, untold = _stored(store, settings, environment)
     lines = [f"Not asked: {problem}" for problem in untold] + ["Trainings that would run:"]
-    for job, each in zip(trainings, facts, strict=True):
+    for job, each, digest in zip(trainings, beginnings, settings, strict=True):
         cost = past.cost(job.rule, kind_of(job.params))
         expected = "" if cost is None else f": about {_time(cost.seconds)}"
         lines.append(f"  {job.rule} {job.name}{expected}")
-        lines += [f"    {line}" for line in _known(job, each, stored[each["settings"] or ""])]
+        lines += [f"    {line}" for line in _known(each, stored[digest], digests_of)]
     return lines
 
 
@@ -190,21 +197,29 @@ def _on_server(environment: Mapping[str, str], settings: Sequence[str]) -> dict[
     return runs_on_server(Server(target.address, target.username, target.password), settings)
 
 
-def _known(job: PlannedJob, facts: Mapping[str, str | None], stored: Sequence[EarlierRun]) -> list[str]:
-    """Return what earlier runs there are of a training."""
-    about = job.params[EARLIER]
-    first = _paths(job.outputs["record"])[0]
-    on_disk = runs_on_disk(candidates(Path(about["results"]), first), facts["settings"] or "")
-    same, perhaps, differing = sorted_out([*stored, *on_disk], facts)
-    restorable = any(run.record is not None for run in [*same, *perhaps])
-    reuse = "will be restored" if about["reuse"] else "`reuse: true` in the study restores it"
-    advice = f"; {reuse} from this disk" if restorable else "; its results are not on this disk"
+def _known(training: Training, stored: Sequence[EarlierRun], digests_of: Digests) -> list[str]:
+    """Return what to say of earlier runs of a training; those in the store and their records are told once."""
+    on_disk = runs_on_disk(candidates(training.results, training.records[0]), training.facts["settings"] or "")
+    same, perhaps, differing = sorted_out([*stored, *on_disk], training.facts)
     if same:
-        return [f"done before: {_once(same)}{advice}"]
+        return [f"done before: {_once(same)}{_advice(training, same, digests_of)}"]
     if perhaps:
-        return [f"done before, if its inputs come out the same: {_once(perhaps)}{advice}"]
+        told = _advice(training, perhaps, digests_of)
+        return [f"done before, if its inputs come out the same: {_once(perhaps)}{told}"]
     lines = [f"with other {parts}: {run.told()}" for parts, run in differing.items()]
     return lines or ["not known to have been done before"]
+
+
+def _advice(training: Training, runs: Sequence[EarlierRun], digests_of: Digests) -> str:
+    """Return whether the job will restore one of these runs, by what it will ask itself."""
+    refused = []
+    for run in (run for run in runs if run.record is not None):
+        obstacle = training.obstacle(run, digests_of=digests_of)
+        if not obstacle:
+            how = "will be restored" if training.reuse else "`reuse: true` in the study restores it"
+            return f"; {how} from this disk"
+        refused.append(f"the results of study {run.study} are not reused: {obstacle}")
+    return f"; will be trained again, as {'; '.join(refused)}" if refused else "; its results are not on this disk"
 
 
 def _once(runs: Sequence[EarlierRun]) -> str:

@@ -151,21 +151,25 @@ def precision_here(*, apart: bool) -> str:
     Parameters
     ----------
     apart : bool
-        Ask in a process of its own: once torch has looked for devices, it keeps to them whatever is leased. Otherwise
-        torch is asked here, as by a training that has just ended.
+        Ask in a process of its own, once: when torch has looked for devices, it keeps to them whatever is leased.
+        Otherwise torch is asked here, as by a training that has just ended.
     """
     if apart:
-        try:
-            done = subprocess.run(
-                [sys.executable, "-c", _ASK], capture_output=True, text=True, timeout=300, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return SINGLE
-        return MIXED if done.stdout.strip() == "True" else SINGLE
+        return _asked(os.environ.get("CUDA_VISIBLE_DEVICES"))
     import torch
 
     there = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     return MIXED if there else SINGLE
+
+
+@functools.cache
+def _asked(visible: str | None) -> str:  # noqa: ARG001 - the answer of other visible devices is another
+    """Return what torch says in a process of its own: it takes seconds, and a plan asks for many trainings."""
+    try:
+        done = subprocess.run([sys.executable, "-c", _ASK], capture_output=True, text=True, timeout=300, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return SINGLE
+    return MIXED if done.stdout.strip() == "True" else SINGLE
 
 
 def data_facts(data: Mapping[str, Any]) -> dict[str, Any]:

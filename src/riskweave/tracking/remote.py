@@ -29,8 +29,20 @@ BEGUN = "riskweave.begun"
 CERTIFICATES = "REQUESTS_CA_BUNDLE"
 
 
+TAKEN = "RESOURCE_ALREADY_EXISTS"
+"""MLflow's name of the error that what should be made is there."""
+
+
 class ServerError(DataError):
-    """The server is down, refuses, or does not understand."""
+    """The server is down, refuses, or does not understand.
+
+    Attributes
+    ----------
+    code : str
+        MLflow's name of the error; empty where the server gave none.
+    """
+
+    code = ""
 
 
 class Server:
@@ -190,8 +202,18 @@ class Server:
             self._ask("POST", "/runs/delete", json={"run_id": run_id})
 
     def add_user(self, name: str, password: str) -> None:
-        """Give somebody access; only the administrator may."""
-        self._ask("POST", "/users/create", json={"username": name, "password": password})
+        """Give somebody access; only the administrator may, and a name that has an account is refused."""
+        try:
+            self._ask("POST", "/users/create", json={"username": name, "password": password})
+        except ServerError as error:
+            if error.code != TAKEN:
+                raise
+            remedy = (
+                "Use the file of credentials that was written for it, or take another name; docs/tracking.md says how "
+                "a lost password is replaced"
+            )
+            # Without what the server says: it quotes its SQL, and in it the hash of the password.
+            raise ServerError(f"user {name!r}", f"has an account on {self.address} already", remedy) from None
 
     def _is_active(self, run_id: str) -> bool:
         """Return whether a run is there and not deleted."""
@@ -259,8 +281,11 @@ class Server:
             problem = f"the server refuses {self.username!r} ({answer.status_code})"
             raise ServerError(self.address, problem, "Look at the file of credentials, and ask who runs the server")
         if not answer.ok:
-            problem = f"the server answered {answer.status_code} to {path.rpartition('/')[2]}: {_told(answer)}"
-            raise ServerError(self.address, problem, "Look at the server's log")
+            code, told = _told(answer)
+            problem = f"the server answered {answer.status_code} to {path.rpartition('/')[2]}: {told}"
+            error = ServerError(self.address, problem, "Look at the server's log")
+            error.code = code
+            raise error
         return answer
 
 
@@ -271,14 +296,14 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
-def _told(answer: requests.Response) -> str:
-    """Return what the server says of an error, in one short line."""
+def _told(answer: requests.Response) -> tuple[str, str]:
+    """Return what the server calls an error, where it does, and what it says of it, in one short line."""
     try:
         content = answer.json()
     except ValueError:
         content = None
-    text = content.get("message", "") if isinstance(content, dict) else answer.text
-    return " ".join(str(text).split())[:200]
+    about = content if isinstance(content, dict) else {"message": answer.text}
+    return str(about.get("error_code", "")), " ".join(str(about.get("message", "")).split())[:200]
 
 
 def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +18,8 @@ from riskweave.errors import DataError
 from riskweave.files import replacing
 from riskweave.study.raw import digests
 from riskweave.tracking.earlier import EarlierRun, runs_in_store, runs_on_disk, sorted_out
-from riskweave.tracking.fingerprints import EARLIER, asks_for_mixed, training_facts
-from riskweave.tracking.provenance import MIXED, precision_here
+from riskweave.tracking.fingerprints import EARLIER, Digests, asks_for_mixed, training_facts
+from riskweave.tracking.provenance import MIXED, SINGLE, precision_here
 from riskweave.tracking.record import fingerprint, read_record, write_record
 
 __all__ = ["Training", "beginning", "candidates"]
@@ -51,6 +51,8 @@ class Training:
     mixed : bool
         Whether the study asks for mixed precision: a training that got another one than this machine gives is not
         restored.
+    gpus : int
+        GPUs that the job asks for; without any it computes in single precision.
     """
 
     facts: Mapping[str, str | None]
@@ -59,7 +61,8 @@ class Training:
     files: list[Path]
     store: Path
     reuse: bool
-    mixed: bool = False
+    mixed: bool
+    gpus: int
 
     def context(self) -> dict[str, Any]:
         """Return what the run record tells of this training: fingerprint, parts, and which files it made."""
@@ -85,7 +88,7 @@ class Training:
         settings = self.facts["settings"] or ""
         on_disk = runs_on_disk(candidates(self.results, self.records[0]), settings)
         same, _, _ = sorted_out(on_disk, self.facts)
-        if self.reuse and any(self._restore(run, context) for run in self._of_this_precision(same)):
+        if self.reuse and any(self._restore(run, context) for run in same):
             return True
         try:
             stored, _, _ = sorted_out(runs_in_store(self.store, [settings])[settings], self.facts)
@@ -97,16 +100,44 @@ class Training:
             logger.warning(told, run.told(), _advice(reuse=self.reuse, on_disk=bool(same)))
         return False
 
-    def _of_this_precision(self, runs: list[EarlierRun]) -> list[EarlierRun]:
-        """Return the trainings that computed as this one would: on a CPU mixed precision is single precision."""
-        if not (self.mixed and runs):
-            return runs
-        here = precision_here(apart=True)
-        for run in runs:
-            if run.precision != here:
-                told = "the results of study %s are not reused: trained in precision %s, and here it would be %s"
-                logger.warning(told, run.study, run.precision or "unknown", here)
-        return [run for run in runs if run.precision == here]
+    def obstacle(self, run: EarlierRun, *, digests_of: Digests = digests) -> str:
+        """Return why the results of a finished training on this disk are not restored; empty where they are.
+
+        Parameters
+        ----------
+        run : EarlierRun
+            With the fingerprint of this training.
+        digests_of : callable, optional
+            Returns the sha256 of files; a plan remembers them.
+        """
+        sources = self._sources(run)
+        return (
+            self._other_precision(run)
+            or _missing(sources)
+            or self._changed(run, {path: sources[path] for path in self.files}, digests_of)
+        )
+
+    def _sources(self, run: EarlierRun) -> dict[Path, Path]:
+        """Return where the other study has each output of this training."""
+        places = {path: path.relative_to(self.results) for path in [*self.files, *self.records]}
+        # In the other study's results the record lies where it lies in this one's.
+        other = run.record.parents[len(places[self.records[0]].parts) - 1]
+        return {path: other / place for path, place in places.items()}
+
+    def _other_precision(self, run: EarlierRun) -> str:
+        """Tell of a training that computed as this one would not: on a CPU mixed precision is single precision."""
+        if not self.mixed:
+            return ""
+        here = precision_here(apart=True) if self.gpus else SINGLE
+        told = f"trained in precision {run.precision or 'unknown'}, and here it would be {here}"
+        return told if run.precision != here else ""
+
+    def _changed(self, run: EarlierRun, files: Mapping[Path, Path], digests_of: Digests) -> str:
+        """Tell which files, given for the outputs of this training, are not what the record says that they were."""
+        found = digests_of(list(files.values()))
+        stated = {path: run.outputs.get(path.relative_to(self.results).as_posix()) for path in files}
+        changed = sorted(path.name for path, file in files.items() if found[file] != stated[path])
+        return f"{', '.join(changed)}: not what its training wrote" if changed else ""
 
     def _restore(self, run: EarlierRun, context: Mapping[str, Any]) -> bool:
         """Copy the outputs of a finished training; change nothing where one is missing or is not what it was."""
@@ -114,7 +145,7 @@ class Training:
         try:
             with replacing(*paths) as copies:
                 self._copy(run, dict(zip(paths, copies, strict=True)), context)
-        except _NotWholeError as reason:
+        except _NotReusedError as reason:
             logger.warning("the results of study %s are not reused: %s", run.study, reason)
             return False
         logger.info("restored %d files of a finished training, not trained again: %s", len(paths), run.told())
@@ -122,29 +153,32 @@ class Training:
 
     def _copy(self, run: EarlierRun, copies: Mapping[Path, Path], context: Mapping[str, Any]) -> None:
         """Copy the outputs of a finished training to `copies`, and check them."""
-        places = {path: path.relative_to(self.results) for path in copies}
-        # In the other study's results the record lies where it lies in this one's.
-        other = run.record.parents[len(places[self.records[0]].parts) - 1]
+        sources = self._sources(run)
+        if reason := self._other_precision(run) or _missing(sources):
+            raise _NotReusedError(reason)
         for path, copy in copies.items():
-            if not (other / places[path]).is_file():
-                raise _NotWholeError(f"{path.name} is not there")
             # A link would let an edit in one study change the other.
-            shutil.copyfile(other / places[path], copy)
-        found = digests([copies[path] for path in self.files])
-        stated = {path: run.outputs.get(places[path].as_posix()) for path in self.files}
-        changed = sorted(path.name for path in self.files if found[copies[path]] != stated[path])
-        if changed:
-            raise _NotWholeError(f"{', '.join(changed)}: not what its training wrote")
+            shutil.copyfile(sources[path], copy)
+        # What was copied is compared: the other study may change meanwhile.
+        if reason := self._changed(run, {path: copies[path] for path in self.files}, digests):
+            raise _NotReusedError(reason)
         for record in self.records:
-            _retold(copies[record], other / places[record], context)
+            _retold(copies[record], sources[record], context)
 
 
-class _NotWholeError(Exception):
-    """Results that cannot be reused, and why."""
+class _NotReusedError(Exception):
+    """Results that are not reused, and why."""
 
 
 def beginning(
-    *, rule: str, inputs: Mapping[str, Any], params: Mapping[str, Any], outputs: Mapping[str, Any]
+    *,
+    rule: str,
+    inputs: Mapping[str, Any],
+    params: Mapping[str, Any],
+    outputs: Mapping[str, Any],
+    gpus: int,
+    known: Callable[[Path], bool] = Path.is_file,
+    digests_of: Digests = digests,
 ) -> Training:
     """Describe the training that a job is about to do.
 
@@ -155,17 +189,22 @@ def beginning(
     inputs, params, outputs : mapping
         What Snakemake gives the job, by name. ``params["earlier"]`` holds ``results`` (``results/<study>``), ``store``
         (folder of the store of runs), ``reuse`` and ``blocks`` (the study's blocks behind the inputs).
+    gpus : int
+        GPUs that the job asks for.
+    known, digests_of : callable, optional
+        As of `riskweave.tracking.fingerprints.training_facts`: a plan is made before the inputs are.
     """
     about = params[EARLIER]
     named = {name: [Path(path) for path in _listed(value)] for name, value in outputs.items()}
     return Training(
-        facts=training_facts(rule=rule, inputs=inputs, params=params),
+        facts=training_facts(rule=rule, inputs=inputs, params=params, known=known, digests_of=digests_of),
         results=Path(about["results"]),
         records=named.pop(RECORD),
         files=[path for paths in named.values() for path in paths],
         store=Path(about["store"]),
         reuse=bool(about["reuse"]),
         mixed=asks_for_mixed(params),
+        gpus=gpus,
     )
 
 
@@ -183,6 +222,12 @@ def _advice(*, reuse: bool, on_disk: bool) -> str:
 
 def _listed(value: Any) -> list:
     return [value] if isinstance(value, (str, Path)) else list(value)
+
+
+def _missing(sources: Mapping[Path, Path]) -> str:
+    """Tell of which outputs the other study has no file."""
+    missing = sorted(path.name for path, source in sources.items() if not source.is_file())
+    return f"{', '.join(missing)}: not there" if missing else ""
 
 
 def _retold(copy: Path, source: Path, context: Mapping[str, Any]) -> None:
