@@ -25,5 +25,6 @@ with training_job(snakemake) as training:
             ),
             seed=snakemake.params.seed,
             threads=snakemake.threads,
+            gpus=snakemake.resources.gpu,
             context=training.context,
         )
