@@ -147,6 +147,7 @@ def test_recording_imports_neither_torch_nor_mlflow():
 
 
 def test_use_of_the_machine_is_measured():
+    began = time.perf_counter()
     with hardware.measuring(interval=0.1) as facts:
         assert facts == {}
         held = np.ones(20_000_000)  # 160 MB
@@ -155,7 +156,8 @@ def test_use_of_the_machine_is_measured():
             held[:1000].sum()
     assert facts["memory_peak"] > held.nbytes
     assert facts["memory_total"] > facts["memory_peak"]
-    assert 20 < facts["cpu_percent_mean"] <= 100 * facts["cpus"] + 10
+    # Half a second of processor time, however long a busy machine took to give it.
+    assert 40 / (time.perf_counter() - began) < facts["cpu_percent_mean"] <= 100 * facts["cpus"] + 10
     assert facts["cpu_percent_peak"] >= facts["cpu_percent_mean"]
     assert facts["samples"] >= 4
     assert facts["cpu_model"]
