@@ -2,7 +2,6 @@
 
 import json
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,6 +22,7 @@ from riskweave.survival.encoding.train import EncoderFiles, train_encoder
 from riskweave.survival.experiment import train_experiment
 from riskweave.survival.predictions import read_predictions
 from riskweave.survival.sets import RecordedFiles
+from riskweave.survival.stored_models import load_models
 
 N, LACKING = 400, 80
 ECG = EcgFeatures(
@@ -109,7 +109,7 @@ def train(study, fusion, name, *, output=None, **changes):
         "seed": 1,
         "threads": 1,
         "predictions": folder / "predictions.parquet",
-        "models": folder / "models.joblib",
+        "models": folder / "models.zip",
         "record": folder / "run.json",
         "curves": folder / "curves.csv",
         "trials": folder / "trials.csv",
@@ -159,11 +159,11 @@ def test_everybody_is_predicted(joint):
 
 
 def test_a_stored_model_holds_no_rows_and_predicts_with_inputs_of_its_own_again(study, joint):
-    content = joblib.load(joint / "models.joblib")["folds"][0]
+    content = load_models(joint / "models.zip")["folds"][0]
     model = content["model"]
     assert not isinstance(model.encoded[0], JointInputs)
     assert model.preprocessing is None
-    assert (joint / "models.joblib").stat().st_size < 400_000
+    assert (joint / "models.zip").stat().st_size < 400_000
     from riskweave.survival.sets import read_set
 
     sets = [

@@ -19,7 +19,7 @@ def refitted(file):
 def deployed_models(wildcards):
     """Return the models of a bundle: fitted once more on everybody, or those of all folds."""
     stage = "deployment" if STUDY.deployment.model == "refit" else "experiments"
-    return f"{RESULTS}/{stage}/{wildcards.endpoint}/{wildcards.experiment}/models.joblib"
+    return f"{RESULTS}/{stage}/{wildcards.endpoint}/{wildcards.experiment}/models.zip"
 
 
 def deployed_recordings(wildcards):

@@ -39,7 +39,7 @@ def read_recipe(
     ----------
     order : Order
     models : Path
-        ``models.joblib``.
+        ``models.zip``.
     sets : sequence of StoredSet
         The feature sets, in the experiment's order; embeddings are not looked at.
     encoders : mapping of feature set to Path

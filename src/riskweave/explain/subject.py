@@ -100,7 +100,7 @@ def attribute_subject(
     Parameters
     ----------
     folder : Path
-        ``results/<study>``. Its models are pickles: open none that others made.
+        ``results/<study>``.
     study : Study
         As it was run.
     endpoint, experiment, subject_id : str
@@ -131,7 +131,7 @@ def attribute_subject(
     check_encoders(sets, {name: path for name, path in encoders.items() if name in names}, asked.roles)
     told = {"name": experiment, "feature_sets": names}
     stored = read_models(
-        folder / "experiments" / endpoint / experiment / "models.joblib", experiment=told, roles=asked.roles
+        folder / "experiments" / endpoint / experiment / "models.zip", experiment=told, roles=asked.roles
     )[asked.fold]
     tables = [each.of_fold(asked.fold) for each in sets]
     horizons = sorted(set(study.endpoints[endpoint].horizons))
