@@ -48,7 +48,7 @@ class Pipeline:
             if getattr(block, "encoder", None) is None:
                 continue
             refitted = results / "deployment" / endpoint / "encoders" / name
-            weights = (refitted if refit else results / "features" / name / endpoint) / "encoder.pt"
+            weights = (refitted if refit else results / "features" / name / endpoint) / "encoder.zip"
             self.embedded[name] = read_encoder(weights)["columns"]
             self.encoders |= {(name, fold): load_encoder(weights, fold=fold) for fold in self.folds}
 

@@ -18,6 +18,7 @@ from riskweave.study.features import EcgFeatures, TcnEncoder
 from riskweave.study.fusions import BUILT_IN, JointFusion
 from riskweave.study.models import LogisticHazardModel
 from riskweave.study.training import Training
+from riskweave.survival.encoding.network import read_encoder, save_encoder
 from riskweave.survival.encoding.train import EncoderFiles, train_encoder
 from riskweave.survival.experiment import train_experiment
 from riskweave.survival.predictions import read_predictions
@@ -83,7 +84,7 @@ def study(tmp_path_factory):
             **{name: folder / f"{name}.parquet" for name in ("index", "outcomes", "folds", "subjects", "embeddings")},
             inputs=folder / "inputs.npy",
             pretrained=None,
-            weights=folder / "encoder.pt",
+            weights=folder / "encoder.zip",
             record=folder / "encoder.json",
             curves=folder / "encoder.csv",
         ),
@@ -121,7 +122,7 @@ def train(study, fusion, name, *, output=None, **changes):
 
 
 def files(study) -> RecordedFiles:
-    return RecordedFiles(study / "encoder.pt", study / "inputs.npy", study / "index.parquet")
+    return RecordedFiles(study / "encoder.zip", study / "inputs.npy", study / "index.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -203,11 +204,11 @@ def test_a_job_that_was_killed_in_either_training_gives_the_same_predictions(stu
 
 
 def test_an_encoder_of_other_rows_is_refused(study, tmp_path):
-    content = torch.load(study / "encoder.pt", weights_only=True)
+    content = read_encoder(study / "encoder.zip")
     content["folds"][1]["fitted_on"] = content["folds"][0]["fitted_on"]
-    torch.save(content, tmp_path / "encoder.pt")
-    wrong = {"ecg": files(study)._replace(weights=tmp_path / "encoder.pt")}
-    with pytest.raises(DataError, match=r"fold 1, feature set ecg, encoder\.pt: the encoder was fitted on"):
+    save_encoder(content, tmp_path / "encoder.zip")
+    wrong = {"ecg": files(study)._replace(weights=tmp_path / "encoder.zip")}
+    with pytest.raises(DataError, match=r"fold 1, feature set ecg, encoder\.zip: the encoder was fitted on"):
         train(study, JOINT, "refused", recorded=wrong)
 
 

@@ -184,9 +184,9 @@ def test_other_processes_at_other_times_write_the_same_bytes(tmp_path):
         assert {each.date_time for each in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
-def test_texts_and_tables_that_are_shared_are_stored_as_others(tmp_path):
+def test_what_is_shared_is_stored_as_what_is_equal(tmp_path):
     first, second = "".join(["cu", "ts"]), "".join(["cut", "s"])
-    shared, same = {first: [1.0]}, {second: [1.0]}
+    shared, same = ({name: [1.0], "weights": torch.zeros(2), "steps": np.ones(2)} for name in (first, second))
     store_models({"a": shared, "b": shared}, tmp_path / "shared")
     store_models({"a": shared, "b": same}, tmp_path / "apart")
     assert (tmp_path / "shared").read_bytes() == (tmp_path / "apart").read_bytes()

@@ -35,7 +35,7 @@ TABLES = (
 )
 """The tables of people, by contract (docs/tables.md): the only files that may know who somebody is."""
 
-MODELS = ("*.zip", "*.pt", "*.onnx", "*.wasm", "*.json", "*.db", "*.html")
+MODELS = ("*.zip", "*.onnx", "*.wasm", "*.json", "*.db", "*.html")
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_no_model_remembers_a_row(people):
     }
     assert len(needles) > 100
     looked = files(project, *MODELS)
-    assert {path.suffix for path in looked.values()} >= {".zip", ".pt", ".onnx", ".wasm", ".json", ".db"}
+    assert {path.suffix for path in looked.values()} >= {".zip", ".onnx", ".wasm", ".json", ".db"}
     found = [
         name
         for name, path in looked.items()

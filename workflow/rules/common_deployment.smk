@@ -27,9 +27,9 @@ def deployed_recordings(wildcards):
     found = []
     for name in experiment_encoders(wildcards):
         folder = f"{RESULTS}/features/{name}"
-        weights = f"{folder}/{wildcards.endpoint}/encoder.pt"
+        weights = f"{folder}/{wildcards.endpoint}/encoder.zip"
         if STUDY.deployment.model == "refit":
-            weights = f"{RESULTS}/deployment/{wildcards.endpoint}/encoders/{name}/encoder.pt"
+            weights = f"{RESULTS}/deployment/{wildcards.endpoint}/encoders/{name}/encoder.zip"
         found += [weights, f"{folder}/inputs.npy", f"{folder}/index.parquet"]
     return found
 

@@ -3,7 +3,7 @@
 REQUIRED INPUTS: cohort/outcomes/<endpoint>.parquet, features/<feature_set>/*, the recordings that their tables name,
   evaluation/<endpoint>/{metrics,calibration}.parquet; of recalibrated bundles predictions.parquet of the experiment and
   evaluation/<endpoint>/recalibration.parquet.
-OUTPUTS: deployment/<endpoint>/folds.parquet, deployment/<endpoint>/encoders/<feature_set>/encoder.pt,
+OUTPUTS: deployment/<endpoint>/folds.parquet, deployment/<endpoint>/encoders/<feature_set>/encoder.zip,
   deployment/<endpoint>/<experiment>/{models.zip,run.json,...,parity.json}, deployment/inputs.json;
   bundle/<endpoint>/<experiment>/.
 """
@@ -47,7 +47,7 @@ use rule train_encoder as refit_encoder with:
         checked=f"{RESULTS}/cohort/checks/{{endpoint}}/{{encoder_set}}",
     output:
         embeddings=f"{RESULTS}/deployment/{{endpoint}}/encoders/{{encoder_set}}/embeddings.parquet",
-        weights=f"{RESULTS}/deployment/{{endpoint}}/encoders/{{encoder_set}}/encoder.pt",
+        weights=f"{RESULTS}/deployment/{{endpoint}}/encoders/{{encoder_set}}/encoder.zip",
         record=f"{RESULTS}/deployment/{{endpoint}}/encoders/{{encoder_set}}/run.json",
         curves=f"{RESULTS}/deployment/{{endpoint}}/encoders/{{encoder_set}}/curves.csv",
     log:

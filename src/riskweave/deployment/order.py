@@ -62,7 +62,7 @@ class Recorded:
     ----------
     modality : str
     weights : Path
-        ``encoder.pt``.
+        ``encoder.zip``.
     inputs, index : Path
         What reading the feature set wrote.
     """

@@ -43,7 +43,7 @@ def read_recipe(
     sets : sequence of StoredSet
         The feature sets, in the experiment's order; embeddings are not looked at.
     encoders : mapping of feature set to Path
-        ``encoder.pt`` of those that have one.
+        ``encoder.zip`` of those that have one.
     subjects : Index of subject_id
         Those whose usual values are told, at risk.
     people : Series indexed by subject_id, optional

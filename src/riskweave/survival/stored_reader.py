@@ -64,7 +64,7 @@ class _Reader:
 
     def __init__(self, arrays: Mapping[str, np.ndarray]):
         self._arrays = arrays
-        self._tensors: dict[str, Any] = {}
+        self._parameters: dict[str, Any] = {}
 
     def made(self, part: Any) -> Any:
         """Return what a part describes."""
@@ -130,18 +130,26 @@ class _Reader:
         return found.reshape(part["shape"])
 
     def _tensor(self, part: dict) -> Any:
-        """Return the one tensor of a number: layers hold some of theirs twice."""
+        return self._lying(part["tensor"], part)
+
+    def _parameter(self, part: dict) -> Any:
+        """Return the one parameter of a number: layers hold some of theirs twice."""
         import torch
 
-        number = part["parameter" if "parameter" in part else "tensor"]
-        if number not in self._tensors:
-            found = torch.from_numpy(self._arrays[number].copy())
-            if "strides" in part:
-                found = torch.empty_strided(found.shape, part["strides"], dtype=found.dtype).copy_(found)
-            if "parameter" in part:
-                found = torch.nn.Parameter(found, requires_grad=part["trained"])
-            self._tensors[number] = found
-        return self._tensors[number]
+        number = part["parameter"]
+        if number not in self._parameters:
+            found = self._lying(number, part)
+            self._parameters[number] = torch.nn.Parameter(found, requires_grad=part["trained"])
+        return self._parameters[number]
+
+    def _lying(self, number: str, part: dict) -> Any:
+        """Return a tensor of these values that lies as the stored one did."""
+        import torch
+
+        found = torch.from_numpy(self._arrays[number].copy())
+        if "strides" not in part:
+            return found
+        return torch.empty_strided(found.shape, part["strides"], dtype=found.dtype).copy_(found)
 
     def _index(self, part: dict) -> pd.Index:
         values = self.made(part["index"])
@@ -218,7 +226,7 @@ READERS: dict[str, Callable[[_Reader, dict], Any]] = {
     "object": _Reader._object,
     "objects": _Reader._objects,
     "ordered": _Reader._ordered,
-    "parameter": _Reader._tensor,
+    "parameter": _Reader._parameter,
     "range": _Reader._range,
     "records": _Reader._records,
     "series": _Reader._series,

@@ -23,8 +23,8 @@ class Writer:
 
     A part is a number, text or truth value, a list of parts, or an object of one key or more, the first of which says
     what it is. `riskweave.survival.stored_reader` reads them. The same content gives the same parts: nothing tells
-    where it stood in the memory, and which parts were one and the same is told of tensors alone, whose layers rely on
-    it.
+    where it stood in the memory, and which parts were one and the same is told of the parameters of networks alone,
+    some of which their layers hold twice.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Writer:
 
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
-        self._tensors: dict[int, tuple[Any, str]] = {}
+        self._parameters: dict[int, tuple[Any, str]] = {}
         self._inside: list[tuple[int, str]] = []
 
     def part(self, value: Any) -> Any:
@@ -131,15 +131,14 @@ class Writer:
         return {"tensor": self._values(value), **self._strides(value)}
 
     def _parameter(self, value: Any) -> dict:
-        return {"parameter": self._values(value), **self._strides(value), "trained": value.requires_grad}
+        if id(value) not in self._parameters:
+            # The parameter is kept, so that no other one takes its place in the memory meanwhile.
+            self._parameters[id(value)] = value, self._values(value)
+        number = self._parameters[id(value)][1]
+        return {"parameter": number, **self._strides(value), "trained": value.requires_grad}
 
     def _values(self, value: Any) -> str:
-        """Return the number of a tensor's values, the same for the same tensor."""
-        if id(value) not in self._tensors:
-            self._array(value.detach().cpu().contiguous().numpy())
-            # The tensor is kept, so that no other one takes its place in the memory meanwhile.
-            self._tensors[id(value)] = value, str(len(self.arrays) - 1)
-        return self._tensors[id(value)][1]
+        return self._array(value.detach().cpu().contiguous().numpy())["array"]
 
     @staticmethod
     def _strides(value: Any) -> dict:
