@@ -24,10 +24,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import joblib
 import pyarrow.parquet as pq
 
 from riskweave.processes import jobs_left
+from riskweave.survival.stored_models import load_models
 
 REPOSITORY = Path(__file__).parents[1]
 PARTS = ("LICENSE", "Snakefile", "config", "envs", "profiles", "src", "workflow")
@@ -111,7 +111,7 @@ def kill(run: subprocess.Popen, kind: str, dice: random.Random) -> str:
 def unreadable(results: Path) -> list[str]:
     """Return the tables, models and records that have their names and cannot be read whole."""
     found = []
-    readers = {".parquet": pq.read_table, ".joblib": joblib.load, ".json": lambda path: json.loads(path.read_text())}
+    readers = {".parquet": pq.read_table, ".zip": load_models, ".json": lambda path: json.loads(path.read_text())}
     for path in sorted(results.rglob("*")):
         if path.suffix in readers and not path.name.startswith("."):
             try:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 import torch
@@ -17,6 +16,7 @@ from riskweave.modalities.registry import find_modality
 from riskweave.study.features import FeatureSet
 from riskweave.survival.encoding.network import load_encoder, read_encoder
 from riskweave.survival.preprocessing import FeatureTable
+from riskweave.survival.stored_models import load_models
 
 ABSENT = {"count": 0.0, "ever": 0.0}
 
@@ -36,9 +36,8 @@ class Pipeline:
         torch.set_num_threads(1)
         endpoint, experiment, refit = schema["endpoint"], schema["experiment"], schema["made_by"] == "refit"
         study = yaml.safe_load((results / "study.yaml").read_text(encoding="utf-8"))
-        stored = joblib.load(
-            results / ("deployment" if refit else "experiments") / endpoint / experiment / "models.joblib"
-        )
+        folder = results / ("deployment" if refit else "experiments") / endpoint / experiment
+        stored = load_models(folder / "models.zip")
         self.schema, self.times, self.folds = schema, schema["times"], stored["folds"]
         named = {name: study["feature_sets"][name] for name in stored["feature_sets"]}
         self.blocks = TypeAdapter(dict[str, FeatureSet]).validate_python(named)
@@ -49,7 +48,7 @@ class Pipeline:
             if getattr(block, "encoder", None) is None:
                 continue
             refitted = results / "deployment" / endpoint / "encoders" / name
-            weights = (refitted if refit else results / "features" / name / endpoint) / "encoder.pt"
+            weights = (refitted if refit else results / "features" / name / endpoint) / "encoder.zip"
             self.embedded[name] = read_encoder(weights)["columns"]
             self.encoders |= {(name, fold): load_encoder(weights, fold=fold) for fold in self.folds}
 

@@ -98,5 +98,5 @@ class Rest:
     def row(self) -> Row:
         """Return the way."""
         folder = self.setting.bundle.parents[2] / "deployment"
-        stored = [path for path in folder.rglob("*") if path.suffix in {".pt", ".joblib"}]
+        stored = [path for path in folder.rglob("*") if path.suffix == ".zip"]
         return Row("Python pipeline, REST", self.start, folder_bytes(stored), self.bytes)

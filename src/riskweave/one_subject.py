@@ -66,7 +66,7 @@ class Subject:
     def attribution(self, endpoint: str, experiment: str) -> pd.DataFrame:
         """Divide the risk at the last horizon, beyond the mean risk, among the columns that the model reads.
 
-        See `riskweave.results.Results.attributions`: the stored models are pickles, open your own only.
+        See `riskweave.results.Results.attributions`.
 
         Returns
         -------

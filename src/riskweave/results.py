@@ -182,12 +182,11 @@ class Results(StudyFolder):
     def attributions(self, endpoint: str, experiment: str, subject_id: str, **options: Any) -> pd.DataFrame:
         """Divide a subject's risk beyond the mean among columns, or with `level` feature sets or modalities.
 
-        See :func:`riskweave.explain.subject.attribute_subject`. It opens the models, which are pickles: open none that
-        others made.
+        See :func:`riskweave.explain.subject.attribute_subject`.
         """
         from riskweave.explain.subject import attribute_subject
 
-        self._experiment(endpoint, experiment, "models.joblib", read=Path)
+        self._experiment(endpoint, experiment, "models.zip", read=Path)
         asked = {"endpoint": endpoint, "experiment": experiment, "subject_id": subject_id}
         return attribute_subject(self.folder, self._blocks(), **asked, **options)
 

@@ -84,7 +84,7 @@ def train(study: Path, output: str = "a", model=COX, sets=("ehr", "ecg"), **chan
         "seed": 1,
         "threads": 1,
         "predictions": folder / "predictions.parquet",
-        "models": folder / "models.joblib",
+        "models": folder / "models.zip",
         "record": folder / "run.json",
         "curves": folder / "curves.csv",
         "trials": folder / "trials.csv",

@@ -4,7 +4,6 @@ import re
 from copy import deepcopy
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,6 +20,7 @@ from riskweave.survival.null import NullModel
 from riskweave.survival.predictions import read_predictions
 from riskweave.survival.preprocessing import FeatureTable
 from riskweave.survival.registry import build_estimator, build_preprocessing
+from riskweave.survival.stored_models import load_models
 from riskweave.tracking.record import read_record
 
 SCORE2 = {
@@ -100,7 +100,7 @@ def test_an_experiment_has_the_risks_of_the_formula_and_tells_whom_it_refused(co
     assert sum(fold["test_refused_age_out_of_range"] for fold in counts) == 10
     assert sum(fold.get("test_refused_total_cholesterol_missing", 0) for fold in counts) == 10
     assert "clinical score" in record.architecture
-    stored = joblib.load(folder / "models.joblib")["folds"][0]
+    stored = load_models(folder / "models.zip")["folds"][0]
     assert set(stored["columns"]) >= set(model().needs())
 
 

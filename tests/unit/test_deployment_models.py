@@ -211,7 +211,7 @@ def test_a_trained_model_is_deployed_from_its_file(kind, study, tmp_path):
     """Two folds whose models are one by their mean, as it is and recalibrated; death competes."""
     if kind == "gradient_boosting":
         pytest.importorskip("sksurv")
-    models = train(study, kind, KINDS[kind], sets=("ehr",)) / "models.joblib"
+    models = train(study, kind, KINDS[kind], sets=("ehr",)) / "models.zip"
     subjects = pd.Index(sorted(read_table(study / "outcomes.parquet", OUTCOMES)["subject_id"]))
     sets = [read_set("ehr", study / "ehr.parquet", None)]
     made = read_recipe(order(kind), models=models, sets=sets, encoders={}, subjects=subjects)
@@ -240,7 +240,7 @@ def test_a_kind_that_cannot_be_deployed_is_refused(study):
     from riskweave.study.models import RandomSurvivalForestModel
 
     model = RandomSurvivalForestModel(kind="random_survival_forest", trees=3)
-    models = train(study, "forest", model, sets=("ehr",)) / "models.joblib"
+    models = train(study, "forest", model, sets=("ehr",)) / "models.zip"
     sets = [read_set("ehr", study / "ehr.parquet", None)]
     with pytest.raises(DataError, match="CauseSpecificForest cannot be deployed"):
         read_recipe(order("forest"), models=models, sets=sets, encoders={}, subjects=pd.Index(sets[0].table.index))

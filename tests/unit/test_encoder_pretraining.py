@@ -46,7 +46,7 @@ def pretrain(folder, features, out):
             inputs=folder / "inputs.npy",
             index=folder / "index.parquet",
             folds=folder / "folds.parquet",
-            weights=out / "pretrained.pt",
+            weights=out / "pretrained.zip",
             record=out / "run.json",
             curves=out / "curves.csv",
         ),
@@ -63,14 +63,14 @@ def test_training_starts_from_the_pretrained_network_of_its_fold(folder, method)
     (folder / "outcomes.parquet").rename(folder / "hidden.parquet")
     out = pretrain(folder, features, "first")
     again = pretrain(folder, features, "second")
-    assert (out / "pretrained.pt").read_bytes() == (again / "pretrained.pt").read_bytes()
+    assert (out / "pretrained.zip").read_bytes() == (again / "pretrained.zip").read_bytes()
     record = json.loads((out / "run.json").read_text())
     assert record["kind"] == "pretraining"
     assert record["endpoint"] == ""
     metrics = record["folds"][0]["metrics"]
     assert metrics["validation_loss"] <= metrics["validation_loss_untrained"]
     assert not list(out.glob(".*"))
-    states = read_pretrained(out / "pretrained.pt")
+    states = read_pretrained(out / "pretrained.zip")
     assert sorted(states) == [0, 1]
     assert not torch.equal(states[0]["stem.0.weight"], states[1]["stem.0.weight"])
     (folder / "hidden.parquet").rename(folder / "outcomes.parquet")
@@ -78,10 +78,10 @@ def test_training_starts_from_the_pretrained_network_of_its_fold(folder, method)
     still = features.encoder.training.model_copy(update={"learning_rate": 1e-12, "epochs": 1})
     encoder = features.encoder.model_copy(update={"training": still})
     trained = run(
-        folder, features.model_copy(update={"encoder": encoder}), out="trained", pretrained=out / "pretrained.pt"
+        folder, features.model_copy(update={"encoder": encoder}), out="trained", pretrained=out / "pretrained.zip"
     )
     for fold in (0, 1):
-        net = load_encoder(trained / "encoder.pt", fold=fold).members[0].net
+        net = load_encoder(trained / "encoder.zip", fold=fold).members[0].net
         torch.testing.assert_close(net.stem[0].weight, states[fold]["stem.0.weight"])
 
 
@@ -93,10 +93,10 @@ def test_several_recordings_of_a_subject_are_pooled_and_each_counts_in_pretraini
     )
     features = with_pretraining("masked", most=2, pooling="attention")
     out = pretrain(folder, features, "first")
-    trained = run(folder, features, out="trained", pretrained=out / "pretrained.pt")
+    trained = run(folder, features, out="trained", pretrained=out / "pretrained.zip")
     frame, _ = read_features(trained / "embeddings.parquet")
     assert len(frame) == 2 * (SUBJECTS + 20)
-    net = load_encoder(trained / "encoder.pt", fold=0)
+    net = load_encoder(trained / "encoder.zip", fold=0)
     x, owner = torch.randn(3, 2, 100), torch.tensor([0, 0, 1])
     assert net(x, owner).shape == (2, net.features)
     assert "GatedAttention" in json.loads((trained / "run.json").read_text())["architecture"]

@@ -87,7 +87,7 @@ def run(folder, features, *, out="out", pretrained=None, seed=7):
             **{name: folder / f"{name}.parquet" for name in ("index", "outcomes", "folds", "subjects")},
             pretrained=pretrained,
             embeddings=out / "embeddings.parquet",
-            weights=out / "encoder.pt",
+            weights=out / "encoder.zip",
             record=out / "run.json",
             curves=out / "curves.csv",
         ),
@@ -138,7 +138,7 @@ def test_finds_a_planted_signal_in_held_out_rows(trained):
     for fold in (0, 1):
         fitted = at_risk.loc[(at_risk["fold"] == fold) & (at_risk["role"] == "train"), "subject_id"]
         assert read_fits(out / "embeddings.parquet")[fold] == digest_of(fitted)
-        net, content = load_encoder(out / "encoder.pt", fold=fold), read_encoder(out / "encoder.pt")
+        net, content = load_encoder(out / "encoder.zip", fold=fold), read_encoder(out / "encoder.zip")
         assert len(net.members) == 2
         assert content["folds"][fold]["fitted_on"] == digest_of(fitted)
         rows = folds[(folds["fold"] == fold) & (folds["role"] == "test")]["subject_id"]
@@ -154,7 +154,7 @@ def test_finds_a_planted_signal_in_held_out_rows(trained):
 def test_same_seed_same_bytes(trained):
     folder, out = trained
     again = run(folder, ECG, out="again")
-    for name in ("embeddings.parquet", "encoder.pt", "curves.csv"):
+    for name in ("embeddings.parquet", "encoder.zip", "curves.csv"):
         assert (again / name).read_bytes() == (out / name).read_bytes(), name
     other, _ = read_features(run(folder, ECG, out="other", seed=8) / "embeddings.parquet")
     assert not other.equals(read_features(out / "embeddings.parquet")[0])
@@ -264,6 +264,6 @@ def test_a_fold_whose_test_rows_lack_the_modality_is_left_out_of_their_mean_alon
 
 def test_a_fold_without_a_test_row_at_risk_is_not_trained(folder_of_centres):
     out = folder_of_centres([f"s{i:04d}" for i in range(80, 100)])
-    assert set(read_encoder(out / "encoder.pt")["folds"]) == {0, 1}
+    assert set(read_encoder(out / "encoder.zip")["folds"]) == {0, 1}
     assert set(read_features(out / "embeddings.parquet")[0]["fold"]) == {0, 1}
     assert set(pd.read_csv(out / "curves.csv")["fold"]) == {0, 1}

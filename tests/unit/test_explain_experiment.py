@@ -1,4 +1,3 @@
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +7,7 @@ from riskweave.cohort.tables import SUBJECTS, write_table
 from riskweave.errors import DataError
 from riskweave.explain.experiment import explain_experiment
 from riskweave.modalities.base import Column, write_features
+from riskweave.survival.stored_models import load_models, store_models
 
 HORIZONS = TIMES[1:]
 
@@ -25,7 +25,7 @@ def study(tmp_path_factory):
 def explain(study, output="a", **changes):
     arguments = {
         "experiment": {"name": "ehr+ecg.cox", "endpoint": "mace", "feature_sets": ("ehr", "ecg")},
-        "models": study / output / "models.joblib",
+        "models": study / output / "models.zip",
         "predictions": study / output / "predictions.parquet",
         "tables": {name: study / f"{name}.parquet" for name in ("ehr", "ecg")},
         "embeddings": {"ecg": study / "embeddings.parquet"},
@@ -90,11 +90,11 @@ def test_the_same_again_gives_the_same_tables(tables, study):
 
 
 def test_other_models_features_or_rows_are_refused(study):
-    content = joblib.load(study / "a" / "models.joblib")
+    content = load_models(study / "a" / "models.zip")
     content["folds"][0]["fitted_on"] = "others"
-    joblib.dump(content, study / "wrong.joblib", compress=3)
+    store_models(content, study / "wrong.zip")
     with pytest.raises(DataError, match="1 of 2 folds are missing, or were fitted on other rows"):
-        explain(study, models=study / "wrong.joblib")
+        explain(study, models=study / "wrong.zip")
     ehr = pd.read_parquet(study / "ehr.parquet")
     columns = [Column("age", "ehr", "years"), Column("smoker", "ehr", kind="categorical")]
     write_features(ehr.assign(age=ehr["age"] + 1), study / "older.parquet", columns)

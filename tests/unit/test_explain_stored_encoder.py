@@ -37,7 +37,7 @@ def results(tmp_path_factory) -> Results:
         (made / "folds.parquet", "cohort/folds.parquet"),
         (made / "inputs.npy", "features/ecg/inputs.npy"),
         (made / "index.parquet", "features/ecg/index.parquet"),
-        (trained / "encoder.pt", "features/ecg/made_up/encoder.pt"),
+        (trained / "encoder.zip", "features/ecg/made_up/encoder.zip"),
         (trained / "embeddings.parquet", "features/ecg/made_up/embeddings.parquet"),
     ):
         (folder / target).parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def test_the_score_is_the_stored_one_and_rests_on_the_bump(results):
 def test_who_has_no_recording_and_encoders_without_signal_are_answered(results, monkeypatch):
     with pytest.raises(DataError, match="the subject asked for has no recording"):
         results.saliency("made_up", "ecg", "without_signal")
-    content = read_encoder(results.folder / "features/ecg/made_up/encoder.pt")
+    content = read_encoder(results.folder / "features/ecg/made_up/encoder.zip")
     for fold in content["folds"].values():
         fold["signal"] = False
     monkeypatch.setattr("riskweave.survival.encoding.network.read_encoder", lambda _: content)

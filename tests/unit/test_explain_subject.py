@@ -42,7 +42,7 @@ def results(tmp_path_factory) -> Results:
         ("ehr.parquet", "features/ehr/features.parquet"),
         ("ecg.parquet", "features/ecg/features.parquet"),
         ("embeddings.parquet", "features/ecg/mace/embeddings.parquet"),
-        ("a/models.joblib", "experiments/mace/ehr+ecg.cox/models.joblib"),
+        ("a/models.zip", "experiments/mace/ehr+ecg.cox/models.zip"),
         ("a/predictions.parquet", "experiments/mace/ehr+ecg.cox/predictions.parquet"),
     ):
         (folder / target).parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
 from dataclasses import replace
 
-import joblib
 import numpy as np
 import pytest
 import torch
 from planted_design import DAYS, fitted, planted, score
+from storing import stored_again
 
 from riskweave.networks.fusion import MaskedAttention, hide_modalities
 from riskweave.study.fusions import BUILT_IN
@@ -154,9 +154,8 @@ def test_a_modality_of_which_no_column_varies_is_left_out_and_without_any_all_ha
 
 
 def test_a_stored_model_predicts_the_same(attention, half, tmp_path):
-    joblib.dump(attention, tmp_path / "model.joblib", compress=3)
-    again = joblib.load(tmp_path / "model.joblib")
+    again = stored_again(attention, tmp_path)
     np.testing.assert_array_equal(
         again.predict(half["test"].design, DAYS), attention.predict(half["test"].design, DAYS)
     )
-    assert (tmp_path / "model.joblib").stat().st_size < 60_000
+    assert (tmp_path / "part.zip").stat().st_size < 60_000

@@ -2,7 +2,6 @@
 
 import json
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,10 +18,12 @@ from riskweave.study.features import EcgFeatures, TcnEncoder
 from riskweave.study.fusions import BUILT_IN, JointFusion
 from riskweave.study.models import LogisticHazardModel
 from riskweave.study.training import Training
+from riskweave.survival.encoding.network import read_encoder, save_encoder
 from riskweave.survival.encoding.train import EncoderFiles, train_encoder
 from riskweave.survival.experiment import train_experiment
 from riskweave.survival.predictions import read_predictions
 from riskweave.survival.sets import RecordedFiles
+from riskweave.survival.stored_models import load_models
 
 N, LACKING = 400, 80
 ECG = EcgFeatures(
@@ -83,7 +84,7 @@ def study(tmp_path_factory):
             **{name: folder / f"{name}.parquet" for name in ("index", "outcomes", "folds", "subjects", "embeddings")},
             inputs=folder / "inputs.npy",
             pretrained=None,
-            weights=folder / "encoder.pt",
+            weights=folder / "encoder.zip",
             record=folder / "encoder.json",
             curves=folder / "encoder.csv",
         ),
@@ -109,7 +110,7 @@ def train(study, fusion, name, *, output=None, **changes):
         "seed": 1,
         "threads": 1,
         "predictions": folder / "predictions.parquet",
-        "models": folder / "models.joblib",
+        "models": folder / "models.zip",
         "record": folder / "run.json",
         "curves": folder / "curves.csv",
         "trials": folder / "trials.csv",
@@ -121,7 +122,7 @@ def train(study, fusion, name, *, output=None, **changes):
 
 
 def files(study) -> RecordedFiles:
-    return RecordedFiles(study / "encoder.pt", study / "inputs.npy", study / "index.parquet")
+    return RecordedFiles(study / "encoder.zip", study / "inputs.npy", study / "index.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -159,11 +160,11 @@ def test_everybody_is_predicted(joint):
 
 
 def test_a_stored_model_holds_no_rows_and_predicts_with_inputs_of_its_own_again(study, joint):
-    content = joblib.load(joint / "models.joblib")["folds"][0]
+    content = load_models(joint / "models.zip")["folds"][0]
     model = content["model"]
     assert not isinstance(model.encoded[0], JointInputs)
     assert model.preprocessing is None
-    assert (joint / "models.joblib").stat().st_size < 400_000
+    assert (joint / "models.zip").stat().st_size < 400_000
     from riskweave.survival.sets import read_set
 
     sets = [
@@ -203,11 +204,11 @@ def test_a_job_that_was_killed_in_either_training_gives_the_same_predictions(stu
 
 
 def test_an_encoder_of_other_rows_is_refused(study, tmp_path):
-    content = torch.load(study / "encoder.pt", weights_only=True)
+    content = read_encoder(study / "encoder.zip")
     content["folds"][1]["fitted_on"] = content["folds"][0]["fitted_on"]
-    torch.save(content, tmp_path / "encoder.pt")
-    wrong = {"ecg": files(study)._replace(weights=tmp_path / "encoder.pt")}
-    with pytest.raises(DataError, match=r"fold 1, feature set ecg, encoder\.pt: the encoder was fitted on"):
+    save_encoder(content, tmp_path / "encoder.zip")
+    wrong = {"ecg": files(study)._replace(weights=tmp_path / "encoder.zip")}
+    with pytest.raises(DataError, match=r"fold 1, feature set ecg, encoder\.zip: the encoder was fitted on"):
         train(study, JOINT, "refused", recorded=wrong)
 
 

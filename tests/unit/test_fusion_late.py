@@ -1,6 +1,5 @@
 from dataclasses import replace
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +7,7 @@ from killing import same_code, start
 from lifelines import AalenJohansenFitter
 from planted_design import DAYS, fitted, planted, score
 from small_experiment import build, train
+from storing import stored_again
 
 from riskweave.fusion.late import Late
 from riskweave.study.fusions import BUILT_IN, LateFusion
@@ -151,11 +151,10 @@ def test_same_seed_same_bits(half, late):
 
 
 def test_a_stored_model_is_small_and_predicts_the_same(late, half, tmp_path):
-    joblib.dump(late, tmp_path / "model.joblib", compress=3)
-    again = joblib.load(tmp_path / "model.joblib")
+    again = stored_again(late, tmp_path)
     np.testing.assert_array_equal(again.predict(half["test"].design, DAYS), late.predict(half["test"].design, DAYS))
     # Baselines of 8 patterns and 3 models, not 1500 rows of 14 columns.
-    assert (tmp_path / "model.joblib").stat().st_size < 130_000
+    assert (tmp_path / "part.zip").stat().st_size < 130_000
 
 
 def test_an_ensemble_of_a_modality_knows_whose_rows_it_divides(monkeypatch):

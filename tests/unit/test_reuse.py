@@ -72,7 +72,7 @@ def job(study, *, seed=1, reuse=False, penalty=0.1, population=365, precision="3
         },
         "outputs": {
             "predictions": f"{folder}/predictions.parquet",
-            "models": f"{folder}/models.joblib",
+            "models": f"{folder}/models.zip",
             "record": f"{folder}/run.json",
             "curves": f"{folder}/curves.csv",
         },
@@ -244,7 +244,7 @@ def test_the_record_states_fingerprint_parts_and_outputs():
         f"experiments/mi/ehr.cox/{file}": hashlib.sha256(f"{name} of a training".encode()).hexdigest()
         for name, file in (
             ("predictions", "predictions.parquet"),
-            ("models", "models.joblib"),
+            ("models", "models.zip"),
             ("curves", "curves.csv"),
         )
     }
@@ -265,7 +265,7 @@ def test_a_finished_training_is_restored_byte_for_byte_and_its_record_says_so(ca
     trained("one")
     assert restored("two", reuse=True)
     folders = [Path("results", study, "experiments/mi/ehr.cox") for study in ("one", "two")]
-    for name in ("predictions.parquet", "models.joblib", "curves.csv"):
+    for name in ("predictions.parquet", "models.zip", "curves.csv"):
         assert (folders[1] / name).read_bytes() == (folders[0] / name).read_bytes()
         assert (folders[1] / name).stat().st_ino != (folders[0] / name).stat().st_ino
     first, second = (json.loads((folder / "run.json").read_text()) for folder in folders)

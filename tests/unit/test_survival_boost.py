@@ -1,7 +1,6 @@
-import pickle
-
 import numpy as np
 import pytest
+from storing import stored, stored_again
 
 from riskweave.errors import DataError
 from riskweave.survival.survival_boost import BoostedIncidences, increasing
@@ -75,11 +74,10 @@ def test_after_the_last_learnt_time_it_goes_on_as_the_training_rows_do():
     np.testing.assert_allclose(risks.mean(axis=0), expected, atol=0.12)
 
 
-def test_what_is_stored_holds_no_training_row(fitted):
+def test_what_is_stored_holds_no_training_row(fitted, tmp_path):
     x, _, _ = cohort(n=20, seed=1)
-    stored = pickle.dumps(fitted)
-    assert b"hazardous" not in stored
-    np.testing.assert_array_equal(pickle.loads(stored).predict(x, [500]), fitted.predict(x, [500]))
+    assert b"hazardous" not in stored(fitted, tmp_path)
+    np.testing.assert_array_equal(stored_again(fitted, tmp_path).predict(x, [500]), fitted.predict(x, [500]))
 
 
 def test_same_seed_same_digits(fitted):

@@ -1,10 +1,10 @@
 import logging
-import pickle
 
 import numpy as np
 import pandas as pd
 import pytest
 from lifelines import CoxPHFitter, NelsonAalenFitter
+from storing import stored, stored_again
 
 from riskweave.errors import DataError
 from riskweave.survival import cox
@@ -69,13 +69,12 @@ def arrays_of(value):
         yield from arrays_of(vars(value))
 
 
-def test_what_is_stored_holds_no_training_row_and_predicts_as_lifelines():
+def test_what_is_stored_holds_no_training_row_and_predicts_as_lifelines(tmp_path):
     x, time, event = cohort(causes=2)
     x = x.astype(np.float32)
     found = CauseSpecificCox(penalties=[0.1], causes=2).fit(*split(x, time, event))
-    stored = pickle.dumps(found)
-    assert b"lifelines" not in stored
-    again = pickle.loads(stored)
+    assert b"lifelines" not in stored(found, tmp_path)
+    again = stored_again(found, tmp_path)
     lengths = [len(array) for array in arrays_of(again)]
     # Coefficients and means of 4 columns, times and steps of the baseline, for two causes; the empty curves.
     steps = [len(np.unique(time[:300][event[:300] == cause])) for cause in (1, 2)]

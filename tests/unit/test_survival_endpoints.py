@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +17,7 @@ from riskweave.study.training import Training
 from riskweave.survival.endpoints import EndpointFiles, train_endpoints
 from riskweave.survival.predictions import read_predictions
 from riskweave.survival.sets import read_set
+from riskweave.survival.stored_models import load_models
 
 N, FOLD_COUNT = 240, 2
 TIMES = {"mi": [200, 500, 1000], "stroke": [365]}
@@ -53,7 +53,7 @@ def study(tmp_path) -> Path:
 
 def train(study: Path, output: str = "a", model=BLOCK, **changes) -> Path:
     folder = study / output
-    names = ("predictions.parquet", "models.joblib", "run.json", "curves.csv", "trials.csv")
+    names = ("predictions.parquet", "models.zip", "run.json", "curves.csv", "trials.csv")
     arguments = {
         "experiment": {"name": "all.net", "feature_sets": ("ehr", "ecg"), "fusion": "early", "model": "net"},
         "model": model,
@@ -100,7 +100,7 @@ def test_each_endpoint_has_predictions_of_its_own_risk_set(study, fusion):
 def test_stored_models_give_an_endpoints_predictions_again(study):
     folder = train(study)
     found = read_predictions(folder / "stroke" / "predictions.parquet").query("fold == 1")
-    stored = joblib.load(folder / "stroke" / "models.joblib")
+    stored = load_models(folder / "stroke" / "models.zip")
     assert (stored["causes"], stored["experiment"]["endpoint"]) == (1, "stroke")
     tables = [read_set(name, study / f"{name}.parquet", None).of_fold(1) for name in ("ehr", "ecg")]
     design = stored["folds"][1]["preprocessing"].design(tables, pd.Index(found["subject_id"]))

@@ -14,6 +14,7 @@ from riskweave.modalities.base import Column, FeatureWriter, read_features, writ
 from riskweave.study.models import CoxModel, RandomSurvivalForestModel
 from riskweave.survival.fits import digest_of, read_fits, stamp_fits
 from riskweave.survival.predictions import read_predictions, risk_columns
+from riskweave.survival.stored_models import load_models
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_a_sparse_history_is_reduced_in_each_fold(study):
     with FeatureWriter(study / "past.parquet", [column]) as writer:
         writer.write(pd.DataFrame({"subject_id": ids}), {"history": codes})
     folder = train(study, "past", sets=("past",))
-    models = joblib.load(folder / "models.joblib")
+    models = load_models(folder / "models.zip")
     assert models["folds"][0]["columns"] == [f"past.history:svd_0{k}" for k in range(1, 5)]
     assert models["feature_sets"]["past"] == [column]
     found = read_predictions(folder / "predictions.parquet").set_index("subject_id")
@@ -74,8 +75,8 @@ def test_record_and_models_tell_what_was_done(made):
     total = sum(first["counts"][f"{role}_events_cause_1"] for role in ("train", "validation", "test"))
     assert total == (outcomes["event"] == 1).sum()
     assert (folder / "curves.csv").read_text().strip() == "fold,epoch,metric,value"
-    models = joblib.load(folder / "models.joblib")
-    assert models["format"] == 3
+    models = load_models(folder / "models.zip")
+    assert models["format"] == 4
     assert models["folds"][0]["columns"] == ["ehr.age", "ehr.smoker=no", "ecg.rate", "ecg.emb_0", "has_ecg"]
 
 
@@ -84,7 +85,7 @@ def test_stored_models_give_the_predictions_again(made):
 
     folder = train(made, "alone", sets=("ehr",))
     found = read_predictions(folder / "predictions.parquet")
-    stored = joblib.load(folder / "models.joblib")["folds"][1]
+    stored = load_models(folder / "models.zip")["folds"][1]
     rows = found[found["fold"] == 1]
     frame, _ = read_features(made / "ehr.parquet")
     table = FeatureTable("ehr", "ehr", frame.set_index("subject_id"), ("smoker",))
@@ -95,7 +96,7 @@ def test_stored_models_give_the_predictions_again(made):
 
 def test_embeddings_are_those_of_the_fold(made):
     # The planted embedding of fold k is (k + 1) times the signal: its scale shows which one was used.
-    models = joblib.load(made / "a" / "models.joblib")
+    models = load_models(made / "a" / "models.zip")
     scales = [models["folds"][fold]["preprocessing"].transformers_["ecg"][-1].scale_[1] for fold in range(FOLDS_N)]
     np.testing.assert_allclose(scales, [1, 2], rtol=0.15)
 
@@ -119,7 +120,7 @@ def test_test_rows_influence_nothing_of_their_fold(study):
             frame.loc[rows, column.name] = "alien" if column.kind == "categorical" else 1e6
         write_features(frame, study / f"{name}.parquet", columns)
     after = train(study, "after")
-    old, new = (joblib.load(folder / "models.joblib")["folds"] for folder in (before, after))
+    old, new = (load_models(folder / "models.zip")["folds"] for folder in (before, after))
     pd.testing.assert_frame_equal(
         old[0]["model"].estimator.coefficients(), new[0]["model"].estimator.coefficients(), check_exact=True
     )
@@ -264,7 +265,7 @@ def test_an_encoder_fitted_on_other_rows_than_the_training_rows_is_refused(study
 
 def test_models_tell_on_whose_rows_they_were_fitted(made):
     division = read_table(made / "folds.parquet", FOLDS)
-    folds = joblib.load(made / "a" / "models.joblib")["folds"]
+    folds = load_models(made / "a" / "models.zip")["folds"]
     for fold, content in folds.items():
         rows = division[(division["fold"] == fold) & (division["role"] == "train")]
         assert content["fitted_on"] == digest_of(rows["subject_id"].sample(frac=1, random_state=1))

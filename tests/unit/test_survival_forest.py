@@ -1,8 +1,8 @@
 import builtins
-import pickle
 
 import numpy as np
 import pytest
+from storing import stored_again
 
 from riskweave.errors import StudyError
 from riskweave.survival import forest as module
@@ -68,7 +68,7 @@ def test_competing_forests_give_probabilities_that_follow_their_own_signal(sksur
     assert np.corrcoef(risks[:, 1, 1], x[500:, 2])[0, 1] > 0.4
 
 
-def test_a_fitted_forest_holds_no_training_row(sksurv):  # noqa: ARG001
+def test_a_fitted_forest_holds_no_training_row(sksurv, tmp_path):  # noqa: ARG001
     x, time, event = cohort(n=300, causes=2)
     found = fit(x, time, event, causes=2)
     for cause, fitted in enumerate(found._fitted, start=1):
@@ -76,7 +76,7 @@ def test_a_fitted_forest_holds_no_training_row(sksurv):  # noqa: ARG001
         held = [*vars(fitted.forest).values(), *(value for drops in fitted.drops for value in vars(drops).values())]
         held += [value for tree in fitted.forest.estimators_ for value in vars(tree).values()]
         assert not [value for value in held if isinstance(value, np.ndarray) and len(value) == 300]
-    again = pickle.loads(pickle.dumps(found))
+    again = stored_again(found, tmp_path)
     np.testing.assert_array_equal(again.predict(x, [500]), found.predict(x, [500]))
 
 

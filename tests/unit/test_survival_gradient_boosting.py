@@ -1,7 +1,6 @@
-import pickle
-
 import numpy as np
 import pytest
+from storing import stored, stored_again
 
 from riskweave.survival import gradient_boosting as module
 from riskweave.survival.gradient_boosting import CauseSpecificBoosting, breslow_loss
@@ -92,14 +91,14 @@ def test_competing_causes_follow_their_own_signal():
     }
 
 
-def test_what_is_stored_is_small_and_without_scikit_survival():
+def test_what_is_stored_is_small_and_without_scikit_survival(tmp_path):
     x, time, event = cohort()
     found = CauseSpecificBoosting(**{**SETTINGS, "trees": 200}, causes=2).fit(*split(x, time, event))
     assert found.params["trees_cause_2"] == 0
-    stored = pickle.dumps(found)
-    assert b"sksurv" not in stored
-    assert len(stored) < 3000 * (found.params["trees_cause_1"] + 10)
-    again = pickle.loads(stored)
+    content = stored(found, tmp_path)
+    assert b"sksurv" not in content
+    assert len(content) < 3000 * (found.params["trees_cause_1"] + 10)
+    again = stored_again(found, tmp_path)
     np.testing.assert_array_equal(again.predict(x, [500]), found.predict(x, [500]))
     assert again.predict(x[:0], [500]).shape == (0, 2, 1)
 

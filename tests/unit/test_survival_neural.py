@@ -1,6 +1,5 @@
 """Neural models of tabular columns: planted truth, heavy censoring, competing risks, published figures."""
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +7,7 @@ import torch
 from lifelines import KaplanMeierFitter
 from lifelines.utils import concordance_index
 from pydantic import TypeAdapter
+from storing import stored_again
 from torch import nn
 
 from riskweave.errors import StudyError
@@ -125,8 +125,7 @@ def test_a_fitted_model_is_stored_without_what_it_was_trained_with(kind, tmp_pat
 
     fitted = build_estimator(model=block, causes=2, seed=0, prune=prune, checkpoint=tmp_path / "state")
     fitted.fit(x[:150], time[:150], event[:150], x[150:], time[150:], event[150:])
-    joblib.dump(fitted, tmp_path / "model.joblib")
-    again = joblib.load(tmp_path / "model.joblib")
+    again = stored_again(fitted, tmp_path)
     np.testing.assert_array_equal(again.predict(x, [100, 500]), fitted.predict(x, [100, 500]))
     assert "Head" in fitted.architecture
 

@@ -1,9 +1,8 @@
-import pickle
-
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from storing import stored, stored_again
 
 from riskweave.errors import DataError
 from riskweave.modalities.sparse import SparseColumn
@@ -124,24 +123,24 @@ def test_missing_and_rare_categories():
     assert (design.iloc[0] == design.iloc[1]).all()
 
 
-def test_rare_categories_are_not_stored():
+def test_rare_categories_are_not_stored(tmp_path):
     n = 1000
     group = np.array(["common"] * 940 + ["Quimby syndrome"] * 5 + ["other"] * 55, dtype=object)
     table = FeatureTable("clinic", "ehr", pd.DataFrame({"group": group}, index=ids(n)), ("group",))
     fusion = DesignMatrix().fit([table], ids(n))
-    assert b"Quimby" not in pickle.dumps(fusion)
-    assert b"common" in pickle.dumps(fusion)
+    assert b"Quimby" not in stored(fusion, tmp_path)
+    assert b"common" in stored(fusion, tmp_path)
     # The user's own "other" is where rare ones go; of two columns that are each other's complement the first stays.
     assert fusion.columns_ == ["clinic.group=common"]
 
 
-def test_no_category_is_about_fewer_than_ten_people_in_a_small_cohort_either():
+def test_no_category_is_about_fewer_than_ten_people_in_a_small_cohort_either(tmp_path):
     group = np.array(["a"] * 180 + ["b"] * 90 + ["c"] * 21 + ["Quimby syndrome"] * 9, dtype=object)
     table = FeatureTable("clinic", "ehr", pd.DataFrame({"group": group}, index=ids(300)), ("group",))
     fusion = DesignMatrix().fit([table], ids(300))
     assert fusion.categories_["ehr"]["clinic.group"] == ("a", "b", "c")
     assert "clinic.group=other" in fusion.columns_
-    assert b"Quimby" not in pickle.dumps(fusion)
+    assert b"Quimby" not in stored(fusion, tmp_path)
 
 
 def test_what_few_people_have_is_rare_however_many_index_times_they_have():
@@ -270,7 +269,7 @@ def test_subjects_of_one_person_are_told():
     assert design.of_person(None) is design
 
 
-def test_designs_have_the_digits_of_the_fitted_pipelines():
+def test_designs_have_the_digits_of_the_fitted_pipelines(tmp_path):
     """Plain arrays stand in for scikit-learn's steps when a design is made: every column, gap and category."""
     rng = np.random.default_rng(5)
     subjects = pd.Index([f"s{number:03d}" for number in range(300)], dtype=object)
@@ -312,5 +311,5 @@ def test_designs_have_the_digits_of_the_fitted_pipelines():
     assert {"one.text=other", "one.gaps=missing", "one.level=1"} <= set(design.columns)
     assert not design.groups[2].columns
     np.testing.assert_array_equal(found["has_ecg"], asked.isin(tables[1].frame.index))
-    again = pickle.loads(pickle.dumps(fitted)).design(tables, asked)
+    again = stored_again(fitted, tmp_path).design(tables, asked)
     pd.testing.assert_frame_equal(again.frame(), found, check_exact=True)

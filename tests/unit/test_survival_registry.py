@@ -1,8 +1,7 @@
-import pickle
-
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
+from storing import stored_again
 
 from riskweave.study.models import CoxModel, Model
 from riskweave.survival.implementations import ESTIMATORS
@@ -32,7 +31,7 @@ def test_every_kind_is_tested():
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=[block["kind"] for block in BLOCKS])
-def test_every_model_block_gives_an_estimator_of_the_shared_protocol(block):
+def test_every_model_block_gives_an_estimator_of_the_shared_protocol(block, tmp_path):
     if block["kind"] in ("random_survival_forest", "gradient_boosting"):
         pytest.importorskip("sksurv")
     rng = np.random.default_rng(0)
@@ -55,5 +54,5 @@ def test_every_model_block_gives_an_estimator_of_the_shared_protocol(block):
     again = build_estimator(model=model, causes=2, seed=1, threads=1, columns=columns, members=MEMBERS)
     again.fit(x[:80], time[:80], event[:80], x[80:], time[80:], event[80:])
     np.testing.assert_array_equal(again.predict(x[80:], [100, 400, 900]), risks)
-    stored = pickle.loads(pickle.dumps(estimator))
+    stored = stored_again(estimator, tmp_path)
     np.testing.assert_array_equal(stored.predict(x[80:], [100, 400, 900]), risks)

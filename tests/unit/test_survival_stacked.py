@@ -1,9 +1,8 @@
-import pickle
-
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import minimize
+from storing import stored_again
 
 from riskweave.errors import DataError, StudyError
 from riskweave.study.models import CoxModel, StackedModel
@@ -109,7 +108,7 @@ def test_risks_that_choose_the_weights_come_from_models_without_those_rows(monke
     assert (found.predict(x, [100]) == 0.5).all()
 
 
-def test_a_member_that_knows_nothing_gets_little_and_the_rest_share():
+def test_a_member_that_knows_nothing_gets_little_and_the_rest_share(tmp_path):
     x, time, event = cohort(n=500)
     parts = split(x, time, event, n=400)
     members = {"cox": COX, "ridge": RIDGE, "flat": FLAT}
@@ -125,7 +124,7 @@ def test_a_member_that_knows_nothing_gets_little_and_the_rest_share():
         alone = build_estimator(model=block, causes=1, seed=5).fit(*parts)
         expected += found.weights[name] * alone.predict(x[400:], [300, 900])
     np.testing.assert_allclose(found.predict(x[400:], [300, 900]), expected, rtol=1e-9)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(found)).predict(x, [500]), found.predict(x, [500]))
+    np.testing.assert_array_equal(stored_again(found, tmp_path).predict(x, [500]), found.predict(x, [500]))
     assert "0." in found.architecture
 
 

@@ -1,4 +1,3 @@
-import pickle
 import warnings
 from types import SimpleNamespace
 
@@ -8,6 +7,7 @@ import pytest
 from lifelines import WeibullAFTFitter
 from lifelines.exceptions import ConvergenceWarning
 from scipy.integrate import quad
+from storing import stored, stored_again
 
 from riskweave.errors import DataError
 from riskweave.survival.penalised import quietly
@@ -107,13 +107,13 @@ def test_steps_of_competing_hazards_are_fine_enough(monkeypatch):
     np.testing.assert_allclose(coarse, found.predict(x, [100, 1000, 3000]), atol=2e-5)
 
 
-def test_what_is_stored_holds_no_training_row():
+def test_what_is_stored_holds_no_training_row(tmp_path):
     x, time, event = cohort(causes=2)
     found = CauseSpecificWeibull(penalties=[0.01], causes=2).fit(*split(x, time, event))
-    stored = pickle.dumps(found)
-    assert b"lifelines" not in stored
-    assert len(stored) < 3000
-    np.testing.assert_array_equal(pickle.loads(stored).predict(x, [500]), found.predict(x, [500]))
+    content = stored(found, tmp_path)
+    assert b"lifelines" not in content
+    assert len(content) < 3000
+    np.testing.assert_array_equal(stored_again(found, tmp_path).predict(x, [500]), found.predict(x, [500]))
 
 
 def test_cause_without_events_and_far_subjects_stay_probabilities():

@@ -17,7 +17,7 @@ def test_a_wrong_subgroup_stops_the_study_before_training(tmp_path):
     assert "`evaluation.subgroups[0]` names the column 'sxe'" in output
     assert "Did you mean 'sex'?" in output
     assert (project.results / "cohort/subjects.parquet").exists()
-    assert not list(project.results.rglob("encoder.pt"))
+    assert not list(project.results.rglob("encoder.zip"))
     assert not list(project.results.rglob("predictions.parquet"))
 
 

@@ -15,7 +15,7 @@ pytest.importorskip("sksurv", reason="the cohort whas500 comes with scikit-survi
 
 WHAS500 = REPOSITORY / "config/studies/whas500.yaml"
 SHARED = ["age_sex.cox", "admission.cox"]
-FILES = ("predictions.parquet", "models.joblib", "curves.csv", "trials.csv")
+FILES = ("predictions.parquet", "models.zip", "curves.csv", "trials.csv")
 
 
 def goals(study: str) -> list[str]:

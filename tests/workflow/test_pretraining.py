@@ -16,9 +16,9 @@ def test_training_without_labels_waits_for_the_leak_gates_of_one_endpoint(tmp_pa
     study["endpoints"]["death"] = {"kind": "codes", "target": ["MEDS_DEATH"], "horizons": [1095]}
     study["folds"]["stratify"] = "mace"
     project.write_study(study)
-    done = project.snakemake("results/small/features/ecg/pretrained.pt", "--summary")
+    done = project.snakemake("results/small/features/ecg/pretrained.zip", "--summary")
     assert done.returncode == 0, done.stdout + done.stderr
     made = set(pd.read_csv(io.StringIO(done.stdout), sep="\t")["output_file"].str.removeprefix("results/small/"))
-    assert {"features/ecg/pretrained.pt", "cohort/checks/mace/ecg", "cohort/leaks/mace/ecg.csv"} <= made
+    assert {"features/ecg/pretrained.zip", "cohort/checks/mace/ecg", "cohort/leaks/mace/ecg.csv"} <= made
     # Another endpoint, new or changed, does not repeat the training.
     assert not [path for path in made if "death" in path]

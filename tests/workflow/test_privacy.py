@@ -10,8 +10,9 @@ import pytest
 from private_study import MARKERS, STUDY, contents, encoded, plant
 from small_project import SMALL, copy_project
 
+from riskweave.survival.preprocessing import DropRedundant
 from riskweave.survival.sets import read_set
-from riskweave.survival.stored_models import load_models
+from riskweave.survival.stored_models import load_models, store_models
 
 pytestmark = pytest.mark.workflow
 
@@ -34,7 +35,7 @@ TABLES = (
 )
 """The tables of people, by contract (docs/tables.md): the only files that may know who somebody is."""
 
-MODELS = ("*.joblib", "*.pt", "*.onnx", "*.wasm", "*.json", "*.db", "*.html")
+MODELS = ("*.zip", "*.onnx", "*.wasm", "*.json", "*.db", "*.html")
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ def rows_of(project, planted):
     yield from (raw["age"].to_numpy()[start : start + 3] for start in range(0, len(raw) - 3, 20))
     folds = pd.read_parquet(results / "cohort/folds.parquet")
     outcomes = pd.read_parquet(results / "cohort/outcomes/death.parquet")["subject_id"]
-    for fold, content in load_models(results / "experiments/death/clinical.cox/models.joblib")["folds"].items():
+    for fold, content in load_models(results / "experiments/death/clinical.cox/models.zip")["folds"].items():
         train = folds[(folds["fold"] == fold) & (folds["role"] == "train") & folds["subject_id"].isin(outcomes)]
         subjects = pd.Index(sorted(train["subject_id"]), dtype=object)
         design = content["preprocessing"].design([clinical.of_fold(fold)], subjects)
@@ -127,7 +128,7 @@ def test_no_model_remembers_a_row(people):
     }
     assert len(needles) > 100
     looked = files(project, *MODELS)
-    assert {path.suffix for path in looked.values()} >= {".joblib", ".pt", ".onnx", ".wasm", ".json", ".db"}
+    assert {path.suffix for path in looked.values()} >= {".zip", ".onnx", ".wasm", ".json", ".db"}
     found = [
         name
         for name, path in looked.items()
@@ -139,13 +140,12 @@ def test_no_model_remembers_a_row(people):
 
 def test_such_a_row_would_be_found(people, tmp_path):
     """A model that keeps its training rows, as nearest neighbours and kernels do."""
-    import joblib
-    from sklearn.neighbors import KNeighborsRegressor
-
     project, planted = people
     rows = np.array([row for row in rows_of(project, planted) if len(row) == 2])
-    joblib.dump({"model": KNeighborsRegressor().fit(rows, rows[:, 0])}, tmp_path / "models.joblib", compress=3)
-    content = b"".join(contents(tmp_path / "models.joblib"))
+    model = DropRedundant()
+    model.rows_ = rows
+    store_models({"model": model}, tmp_path / "models.zip")
+    content = b"".join(contents(tmp_path / "models.zip"))
     assert rows[3].astype("<f8").tobytes() in content
 
 

@@ -177,7 +177,7 @@ def encoder_input(wildcards):
     folder = f"{RESULTS}/features/{wildcards.encoder_set}"
     read = {"inputs": f"{folder}/inputs.npy", "index": f"{folder}/index.parquet"}
     first = wildcards.encoder_set in STUDY.pretrainings()
-    return read | {"pretrained": f"{folder}/pretrained.pt"} if first else read
+    return read | {"pretrained": f"{folder}/pretrained.zip"} if first else read
 
 
 def encoder_code(name):
@@ -246,7 +246,7 @@ def recorded_of_experiment(wildcards):
     if fusion_of(wildcards) != "joint":
         return []
     folders = [(f"{RESULTS}/features/{name}", wildcards.endpoint) for name in experiment_encoders(wildcards)]
-    names = ("{folder}/{endpoint}/encoder.pt", "{folder}/inputs.npy", "{folder}/index.parquet")
+    names = ("{folder}/{endpoint}/encoder.zip", "{folder}/inputs.npy", "{folder}/index.parquet")
     return [name.format(folder=folder, endpoint=endpoint) for folder, endpoint in folders for name in names]
 
 

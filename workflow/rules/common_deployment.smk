@@ -19,7 +19,7 @@ def refitted(file):
 def deployed_models(wildcards):
     """Return the models of a bundle: fitted once more on everybody, or those of all folds."""
     stage = "deployment" if STUDY.deployment.model == "refit" else "experiments"
-    return f"{RESULTS}/{stage}/{wildcards.endpoint}/{wildcards.experiment}/models.joblib"
+    return f"{RESULTS}/{stage}/{wildcards.endpoint}/{wildcards.experiment}/models.zip"
 
 
 def deployed_recordings(wildcards):
@@ -27,9 +27,9 @@ def deployed_recordings(wildcards):
     found = []
     for name in experiment_encoders(wildcards):
         folder = f"{RESULTS}/features/{name}"
-        weights = f"{folder}/{wildcards.endpoint}/encoder.pt"
+        weights = f"{folder}/{wildcards.endpoint}/encoder.zip"
         if STUDY.deployment.model == "refit":
-            weights = f"{RESULTS}/deployment/{wildcards.endpoint}/encoders/{name}/encoder.pt"
+            weights = f"{RESULTS}/deployment/{wildcards.endpoint}/encoders/{name}/encoder.zip"
         found += [weights, f"{folder}/inputs.npy", f"{folder}/index.parquet"]
     return found
 

@@ -3,8 +3,8 @@
 REQUIRED INPUTS: cohort/outcomes/<endpoint>.parquet, features/<feature_set>/*, the recordings that their tables name,
   evaluation/<endpoint>/{metrics,calibration}.parquet; of recalibrated bundles predictions.parquet of the experiment and
   evaluation/<endpoint>/recalibration.parquet.
-OUTPUTS: deployment/<endpoint>/folds.parquet, deployment/<endpoint>/encoders/<feature_set>/encoder.pt,
-  deployment/<endpoint>/<experiment>/{models.joblib,run.json,...,parity.json}, deployment/inputs.json;
+OUTPUTS: deployment/<endpoint>/folds.parquet, deployment/<endpoint>/encoders/<feature_set>/encoder.zip,
+  deployment/<endpoint>/<experiment>/{models.zip,run.json,...,parity.json}, deployment/inputs.json;
   bundle/<endpoint>/<experiment>/.
 """
 
@@ -47,7 +47,7 @@ use rule train_encoder as refit_encoder with:
         checked=f"{RESULTS}/cohort/checks/{{endpoint}}/{{encoder_set}}",
     output:
         embeddings=f"{RESULTS}/deployment/{{endpoint}}/encoders/{{encoder_set}}/embeddings.parquet",
-        weights=f"{RESULTS}/deployment/{{endpoint}}/encoders/{{encoder_set}}/encoder.pt",
+        weights=f"{RESULTS}/deployment/{{endpoint}}/encoders/{{encoder_set}}/encoder.zip",
         record=f"{RESULTS}/deployment/{{endpoint}}/encoders/{{encoder_set}}/run.json",
         curves=f"{RESULTS}/deployment/{{endpoint}}/encoders/{{encoder_set}}/curves.csv",
     log:
@@ -70,7 +70,7 @@ use rule train_experiment as refit_experiment with:
         data=ancient(rules.ingest.output.data),
         checked=checks_of_experiment,
     output:
-        models=f"{RESULTS}/deployment/{{endpoint}}/{{experiment}}/models.joblib",
+        models=f"{RESULTS}/deployment/{{endpoint}}/{{experiment}}/models.zip",
         record=f"{RESULTS}/deployment/{{endpoint}}/{{experiment}}/run.json",
         curves=f"{RESULTS}/deployment/{{endpoint}}/{{experiment}}/curves.csv",
         trials=f"{RESULTS}/deployment/{{endpoint}}/{{experiment}}/trials.csv",
@@ -86,7 +86,7 @@ use rule train_experiment as refit_experiment with:
 
 rule compile_model:
     input:
-        # Models are unpickled: what they execute is what their training did.
+        # Models are objects of classes of their training: what they do is what those do.
         code=lambda wildcards: code("compile_model", *implementations_of(wildcards)),
         library=package_data("deployment/c"),
         models=deployed_models,

@@ -2,8 +2,8 @@
 
 REQUIRED INPUTS: features/<feature_set>/{inputs.npy,index.parquet}, cohort/subjects.parquet, cohort/folds.parquet,
   cohort/outcomes/<endpoint>.parquet, cohort/checks/<endpoint>/<feature_set>.
-OUTPUTS: features/<feature_set>/<endpoint>/{embeddings.parquet,encoder.pt}; with pretraining
-  features/<feature_set>/pretrained.pt, once for all endpoints; of each training a run record (run.json) with its curves
+OUTPUTS: features/<feature_set>/<endpoint>/{embeddings.parquet,encoder.zip}; with pretraining
+  features/<feature_set>/pretrained.zip, once for all endpoints; of each training a run record (run.json) with its curves
   (curves.csv).
 """
 
@@ -17,7 +17,7 @@ rule pretrain_encoder:
         data=ancient(rules.ingest.output.data),
         checked=check_of_pretraining,
     output:
-        weights=f"{RESULTS}/features/{{pretrained_set}}/pretrained.pt",
+        weights=f"{RESULTS}/features/{{pretrained_set}}/pretrained.zip",
         record=f"{RESULTS}/features/{{pretrained_set}}/pre-training/run.json",
         curves=f"{RESULTS}/features/{{pretrained_set}}/pre-training/curves.csv",
     log:
@@ -54,7 +54,7 @@ rule train_encoder:
         checked=f"{RESULTS}/cohort/checks/{{endpoint}}/{{encoder_set}}",
     output:
         embeddings=f"{RESULTS}/features/{{encoder_set}}/{{endpoint}}/embeddings.parquet",
-        weights=f"{RESULTS}/features/{{encoder_set}}/{{endpoint}}/encoder.pt",
+        weights=f"{RESULTS}/features/{{encoder_set}}/{{endpoint}}/encoder.zip",
         record=f"{RESULTS}/features/{{encoder_set}}/{{endpoint}}/run.json",
         curves=f"{RESULTS}/features/{{encoder_set}}/{{endpoint}}/curves.csv",
     log:

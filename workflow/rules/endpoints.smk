@@ -1,7 +1,7 @@
 """Experiments with one network for all endpoints of the study: one job trains all folds for all endpoints.
 
 REQUIRED INPUTS: cohort/outcomes/<endpoint>.parquet of every endpoint, cohort/folds.parquet, features/<feature_set>/*.
-OUTPUTS: experiments/<endpoint>/<experiment>/{predictions.parquet,models.joblib,run.json,curves.csv,trials.csv} of every
+OUTPUTS: experiments/<endpoint>/<experiment>/{predictions.parquet,models.zip,run.json,curves.csv,trials.csv} of every
   endpoint, as `train_experiment` makes them of one.
 """
 
@@ -19,7 +19,7 @@ rule train_endpoints:
         checked=checks_of_experiment,
     output:
         predictions=of_all_endpoints("predictions.parquet"),
-        models=of_all_endpoints("models.joblib"),
+        models=of_all_endpoints("models.zip"),
         record=of_all_endpoints("run.json"),
         curves=of_all_endpoints("curves.csv"),
         trials=of_all_endpoints("trials.csv"),

@@ -1,7 +1,7 @@
 """What the models of the experiments named under `evaluation.explain` rely on, what features do to the risk, and what
 each feature set of a study with all subsets is worth.
 
-REQUIRED INPUTS: experiments/<endpoint>/<experiment>/{models.joblib,predictions.parquet} and what it was trained on.
+REQUIRED INPUTS: experiments/<endpoint>/<experiment>/{models.zip,predictions.parquet} and what it was trained on.
 OUTPUTS: evaluation/<endpoint>/explain/<experiment>/{importance,effects}.{parquet,csv,svg};
   evaluation/<endpoint>/shapley.{parquet,csv,svg} where experiments cover all subsets of their feature sets.
 """
@@ -13,9 +13,9 @@ localrules:
 
 rule explain_experiment:
     input:
-        # Models are unpickled: what they execute is what their training did.
+        # Models are objects of classes of their training: what they do is what those do.
         code=lambda wildcards: code("explain_experiment", *implementations_of(wildcards)),
-        models=f"{RESULTS}/experiments/{{endpoint}}/{{experiment}}/models.joblib",
+        models=f"{RESULTS}/experiments/{{endpoint}}/{{experiment}}/models.zip",
         predictions=f"{RESULTS}/experiments/{{endpoint}}/{{experiment}}/predictions.parquet",
         tables=experiment_tables,
         embeddings=experiment_embeddings,

@@ -2,7 +2,7 @@
 
 REQUIRED INPUTS: cohort/outcomes/<endpoint>.parquet, cohort/folds.parquet, features/<feature_set>/*.
 OUTPUTS: experiments/<endpoint>/<experiment>/
-  {predictions.parquet,models.joblib}, and of each training a run record (run.json) with its curves (curves.csv).
+  {predictions.parquet,models.zip}, and of each training a run record (run.json) with its curves (curves.csv).
 """
 
 
@@ -20,7 +20,7 @@ rule train_experiment:
         checked=checks_of_experiment,
     output:
         predictions=f"{RESULTS}/experiments/{{endpoint}}/{{experiment}}/predictions.parquet",
-        models=f"{RESULTS}/experiments/{{endpoint}}/{{experiment}}/models.joblib",
+        models=f"{RESULTS}/experiments/{{endpoint}}/{{experiment}}/models.zip",
         record=f"{RESULTS}/experiments/{{endpoint}}/{{experiment}}/run.json",
         curves=f"{RESULTS}/experiments/{{endpoint}}/{{experiment}}/curves.csv",
         trials=f"{RESULTS}/experiments/{{endpoint}}/{{experiment}}/trials.csv",

@@ -62,7 +62,7 @@ class Recorded:
     ----------
     modality : str
     weights : Path
-        ``encoder.pt``.
+        ``encoder.zip``.
     inputs, index : Path
         What reading the feature set wrote.
     """
@@ -80,7 +80,7 @@ class Fitted:
     Attributes
     ----------
     models : Path
-        ``models.joblib``. It is a pickle: open none that others made.
+        ``models.zip``.
     tables : mapping of feature set to Path
         In the experiment's order.
     recorded : mapping of feature set to Recorded

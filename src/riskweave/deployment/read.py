@@ -39,11 +39,11 @@ def read_recipe(
     ----------
     order : Order
     models : Path
-        ``models.joblib``.
+        ``models.zip``.
     sets : sequence of StoredSet
         The feature sets, in the experiment's order; embeddings are not looked at.
     encoders : mapping of feature set to Path
-        ``encoder.pt`` of those that have one.
+        ``encoder.zip`` of those that have one.
     subjects : Index of subject_id
         Those whose usual values are told, at risk.
     people : Series indexed by subject_id, optional

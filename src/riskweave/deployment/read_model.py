@@ -52,7 +52,7 @@ def read_model(
             network.eval(), head.kind, np.asarray(head.learnt.get("cuts", ()), dtype=np.float64), dict(head.learnt)
         )
     raise DataError(
-        "models.joblib",
+        "models.zip",
         f"a model of kind {kind} cannot be deployed",
         f"Deploy one of kind {', '.join(DEPLOYED_MODELS)}; a fold without any usable column has no model",
     )
@@ -101,7 +101,7 @@ def _trees(grown: Sequence[Any], *, rate: float, centre: float, fewest: int) -> 
         if rows < fewest:
             why = "" if fewest == FEWEST_IN_LEAF else ": nine people have up to as many index times together"
             raise DataError(
-                "models.joblib",
+                "models.zip",
                 f"a tree has a leaf of {rows} training rows, which may tell about single people{why}",
                 f"Train with `min_samples_leaf` of at least {fewest}, in the space of a search too",
             )

@@ -36,7 +36,7 @@ def reference_risks(
     Parameters
     ----------
     models : Path
-        ``models.joblib``.
+        ``models.zip``.
     sets : sequence of StoredSet
         Feature sets in the experiment's order; their stored embeddings, in which training rows are embedded by the
         network that did not see them, are not looked at.

@@ -87,7 +87,7 @@ def read_models(path: Path, *, experiment: Mapping[str, Any], roles: Roles) -> d
     Parameters
     ----------
     path : Path
-        ``models.joblib`` as the training wrote it.
+        ``models.zip`` as the training wrote it.
     experiment : mapping
         ``name`` and ``feature_sets``.
     roles : Roles

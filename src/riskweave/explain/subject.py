@@ -100,7 +100,7 @@ def attribute_subject(
     Parameters
     ----------
     folder : Path
-        ``results/<study>``. Its models are pickles: open none that others made.
+        ``results/<study>``.
     study : Study
         As it was run.
     endpoint, experiment, subject_id : str
@@ -131,7 +131,7 @@ def attribute_subject(
     check_encoders(sets, {name: path for name, path in encoders.items() if name in names}, asked.roles)
     told = {"name": experiment, "feature_sets": names}
     stored = read_models(
-        folder / "experiments" / endpoint / experiment / "models.joblib", experiment=told, roles=asked.roles
+        folder / "experiments" / endpoint / experiment / "models.zip", experiment=told, roles=asked.roles
     )[asked.fold]
     tables = [each.of_fold(asked.fold) for each in sets]
     horizons = sorted(set(study.endpoints[endpoint].horizons))
@@ -207,10 +207,10 @@ def subject_saliency(
     if subject_id not in stored.subjects:
         problem = "the subject asked for has no recording"
         raise DataError(f"features/{feature_set}/index.parquet", problem, "Ask for one who has the modality")
-    encoder = load_encoder(files / endpoint / "encoder.pt", fold=asked.fold)
+    encoder = load_encoder(files / endpoint / "encoder.zip", fold=asked.fold)
     if not encoder.signal:
         problem = f"the encoder of fold {asked.fold} found no signal in unseen rows, and is not used"
-        raise DataError(f"features/{feature_set}/{endpoint}/encoder.pt", problem, "There is nothing to explain")
+        raise DataError(f"features/{feature_set}/{endpoint}/encoder.zip", problem, "There is nothing to explain")
     own = stored.rows[stored.subjects.get_loc(subject_id)]
     train = stored.subjects.get_indexer(asked.roles[asked.fold]["train"])
     others = np.array([stored.rows[place][-1] for place in train[train >= 0][:MEAN_OF]])

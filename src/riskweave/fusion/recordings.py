@@ -52,7 +52,7 @@ class Encoded:
         """Refuse an encoder that was fitted on other rows than these training rows of its fold (DataError)."""
         if digest_of(train.intersection(self.subjects)) != self.fitted_on:
             raise DataError(
-                f"feature set {self.name}, encoder.pt",
+                f"feature set {self.name}, encoder.zip",
                 "the encoder was fitted on rows outside the training rows of the fold",
                 "It is no encoder of this division: remove the file and let the pipeline train it again",
             )

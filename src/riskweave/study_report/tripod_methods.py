@@ -241,7 +241,7 @@ def predictions(content: Content) -> Filled:
     """Item 12g: the code that predicts, and where the predictions are."""
     del content
     text = "By the stored models of each fold: cumulative incidence of each cause for the subjects of the test fold."
-    return Filled(text, "experiments/*/*/{models.joblib,predictions.parquet}")
+    return Filled(text, "experiments/*/*/{models.zip,predictions.parquet}")
 
 
 def imbalance(content: Content) -> Filled:

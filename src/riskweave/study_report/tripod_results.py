@@ -88,7 +88,7 @@ def specification(content: Content) -> Filled:
         f"{number_of} experiment(s), each with the fitted models of its folds and all their settings. They are run by "
         "riskweave itself."
     )
-    return Filled(text, "experiments/*/*/models.joblib, run.json")
+    return Filled(text, "experiments/*/*/models.zip, run.json")
 
 
 def _performance(endpoint: EndpointContent) -> str:

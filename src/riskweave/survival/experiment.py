@@ -242,9 +242,9 @@ def train_experiment(
         Threads of numerical libraries and forests.
     predictions, models, record, curves, trials : path
         Files to write: prediction table (None in a final fit, which tests nobody); fitted models and preprocessing of
-        all folds (joblib, a dictionary with its
-        format version; each fold with a digest of its training rows, see `riskweave.survival.fits`); run record;
-        training curves (CSV: fold, epoch, metric, value); trials of the search (`riskweave.survival.tuning`).
+        all folds (`riskweave.survival.stored_models`; each fold with a digest of its training rows, see
+        `riskweave.survival.fits`); run record; training curves (CSV: fold, epoch, metric, value); trials of the search
+        (`riskweave.survival.tuning`).
     context : mapping
         What the record tells about the study and the rule.
     members : mapping of str to Model, optional

@@ -23,8 +23,8 @@ from riskweave.tracking.record import RunRecord
 
 __all__ = ["MEASURED", "MODELS_FORMAT", "FoldResult", "Rows", "Task", "add_folds", "flat", "result_of", "write_results"]
 
-MODELS_FORMAT = 3
-"""Version of models.joblib."""
+MODELS_FORMAT = 4
+"""Version of models.zip."""
 
 MEASURED = ("validation_harrell_c", "test_harrell_c")
 """Metrics of a fold whose mean over the folds the run record holds."""

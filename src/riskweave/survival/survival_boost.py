@@ -59,6 +59,15 @@ class CoarseTimes(HistGradientBoostingClassifier):
         """Return the probability of each class."""
         return super().predict_proba(self._coarse(X))
 
+    def __getstate__(self) -> dict:
+        """Return what predicts: what only draws and compares while trees are grown stays behind."""
+        return {**super().__getstate__(), "_feature_subsample_rng": None, "_loss": None}
+
+    def __setstate__(self, state: dict) -> None:
+        """Make the loss again, which turns what the trees say into probabilities; it holds nothing of its own."""
+        super().__setstate__(state)
+        self._loss = self._get_loss(sample_weight=None)
+
 
 @dataclass(frozen=True)
 class _Fitted:

@@ -33,6 +33,7 @@ PACKAGES = (
     "pydantic",
     "pydicom",
     "pytorch-lightning",
+    "safetensors",
     "scikit-learn",
     "scikit-survival",
     "scipy",

@@ -1,6 +1,5 @@
 """The encoder of a fold as one module, and the file that holds those of all folds."""
 
-import io
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,14 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from riskweave.errors import StudyError
-from riskweave.files import replacing
 from riskweave.modalities.contract import Prepared
 from riskweave.modalities.registry import find_modality
 from riskweave.networks.pooling import Pooled
-from riskweave.repeatable import alike
 from riskweave.study.features import FeatureSet
 from riskweave.survival.encoding.coordinates import Coordinates
 from riskweave.survival.heads import Head, restore_head
+from riskweave.survival.stored_models import load_models, store_models
 
 __all__ = [
     "ENCODER_FORMAT",
@@ -32,8 +30,10 @@ __all__ = [
     "save_encoder",
 ]
 
-ENCODER_FORMAT = 2
-"""Version of encoder.pt."""
+ENCODER_FORMAT = 3
+"""Version of encoder.zip."""
+
+REMEDY = "Remove the file, and run snakemake again: it trains the encoder once more"
 
 
 class Member(nn.Module):
@@ -208,15 +208,11 @@ def save_encoder(content: Mapping[str, Any], path: Path) -> None:
 
     The same content gives the same bytes.
     """
-    # Through a buffer: torch.save names the archive after a file, which would make the bytes depend on its name.
-    buffer = io.BytesIO()
-    torch.save(alike({"format": ENCODER_FORMAT, **content}), buffer)
-    with replacing(path) as (partial,):
-        partial.write_bytes(buffer.getvalue())
+    store_models({"format": ENCODER_FORMAT, **content}, path)
 
 
 def read_encoder(path: Path) -> dict[str, Any]:
-    """Return the content of ``encoder.pt``.
+    """Return the content of ``encoder.zip``.
 
     Returns
     -------
@@ -226,8 +222,13 @@ def read_encoder(path: Path) -> dict[str, Any]:
         their mean, whether they have ``signal``, the state of the
         ``prepared`` inputs, and as ``fitted_on`` the digest of the subjects it was fitted on
         (`riskweave.survival.fits`).
+
+    Raises
+    ------
+    DataError
+        When the file is damaged or no encoder's (`riskweave.survival.stored_models`).
     """
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return load_models(path, remedy=REMEDY)
 
 
 class _Sizes:
@@ -246,7 +247,7 @@ def load_encoder(path: Path, *, fold: int) -> Ensemble:
     Parameters
     ----------
     path : Path
-        ``encoder.pt``, as `riskweave.survival.encoding.train.train_encoder` writes it.
+        ``encoder.zip``, as `riskweave.survival.encoding.train.train_encoder` writes it.
     fold : int
         Number of the fold.
 

@@ -22,7 +22,7 @@ from riskweave.networks.pretraining import Contrastive, MaskedRebuild, nt_xent, 
 from riskweave.study.features import FeatureSet
 from riskweave.study.training import Pretraining, Training
 from riskweave.survival.encoding.members import Kept
-from riskweave.survival.encoding.network import build_network, read_weights, save_encoder
+from riskweave.survival.encoding.network import build_network, read_encoder, read_weights, save_encoder
 from riskweave.survival.fits import digest_of
 from riskweave.survival.heads.base import Head
 from riskweave.survival.training.checkpoint import fingerprint
@@ -335,5 +335,4 @@ def read_pretrained(path: Path) -> dict[int, dict[str, Tensor]]:
     They are those of the network for one recording: the layer that pools several, and the last linear layer with its
     scaling, are not trained without labels.
     """
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    return {fold: state["net"] for fold, state in content["folds"].items()}
+    return {fold: state["net"] for fold, state in read_encoder(path)["folds"].items()}
