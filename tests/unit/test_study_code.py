@@ -12,6 +12,7 @@ import pytest
 
 from riskweave.cohort.manifests import record_files
 from riskweave.errors import StudyError
+from riskweave.study import code
 from riskweave.study.code import NOT_RESULTS, code_of
 from riskweave.study.features import EhrFeatures, ImageFeatures
 from riskweave.study.raw import fingerprint, raw_files, weights_file
@@ -53,6 +54,33 @@ def test_imports_are_followed_wherever_they_stand(source, tmp_path):
     assert names(files, source) == {
         "__init__", "a/__init__", "a/one", "a/two", "b/__init__", "b/deep", "b/sibling",
     }  # fmt: skip
+
+
+def test_what_is_remembered_is_what_the_sources_hold_now(source, tmp_path, monkeypatch):
+    script, memory = tmp_path / "script.py", tmp_path / "memory/imports.json"
+    script.write_text("from riskweave.a import one\n")
+
+    def read() -> list[str]:
+        for function in (code._direct, code._file_of, code._remembered):
+            function.cache_clear()
+        return code_of(script, source, memory=memory)
+
+    first = read()
+    assert first == code_of(script, source)
+    parsed, parse = [], code.ast.parse
+    monkeypatch.setattr(code.ast, "parse", lambda text, filename: parsed.append(Path(filename).name) or parse(text))
+    assert (read(), parsed) == (first, [])
+    (source / "riskweave/a/one.py").write_text("from riskweave.a.two import f\nimport riskweave.b.plugin")
+    assert "b/plugin" in names(read(), source)
+    assert set(parsed) == {"one.py", "plugin.py"}
+    # The same text is another import in another package.
+    (source / "riskweave/a/sibling.py").touch()
+    (source / "riskweave/a/two.py").write_text((source / "riskweave/b/deep.py").read_text())
+    assert "a/sibling" in names(read(), source)
+    for broken in ("", "[]", '{"'):
+        memory.write_text(broken)
+        assert read() == code_of(script, source)
+        assert len(memory.read_text()) > 100
 
 
 def test_implementations_imported_by_name_are_added(source, tmp_path):

@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
-__all__ = ["REPOSITORY", "SMALL", "Project", "copy_project"]
+__all__ = ["REPOSITORY", "SMALL", "Project", "copy_project", "environment_of", "offline"]
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = Path(__file__).with_name("small.yaml")
@@ -39,10 +40,9 @@ class Project:
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
         """Run snakemake as a user would, from the project's folder, without network where that can be had."""
-        environment = {**os.environ, "PYTHONPATH": str(self.root / "src"), "PYTHONWARNINGS": "default"}
         return subprocess.run(
             [*offline(), sys.executable, "-m", "snakemake", *arguments],
-            cwd=self.root, env=environment, capture_output=True, text=True, check=False, timeout=900,
+            cwd=self.root, env=environment_of(self.root), capture_output=True, text=True, check=False, timeout=900,
         )  # fmt: skip
 
     def planned(self, *arguments: str) -> list[str]:
@@ -55,6 +55,17 @@ class Project:
         return sorted(set(pending["rule"] + " " + folders))
 
 
+def environment_of(root: Path) -> dict[str, str]:
+    """Return the environment in which programs run a project's own copy of the package.
+
+    Where Python may not write its caches, each of many hundred jobs would compile the package anew: a project is the
+    test's own folder, and holds its caches.
+    """
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return environment | {"PYTHONPATH": str(root / "src"), "PYTHONWARNINGS": "default"}
+
+
+@cache
 def offline() -> list[str]:
     """Return a command prefix that takes the network away, or nothing where the machine does not allow that."""
     prefix = ["unshare", "--net", "--map-root-user"]
@@ -65,12 +76,23 @@ def offline() -> list[str]:
     return prefix if allowed else []
 
 
+@cache
+def compile_evaluation() -> None:
+    """Compile in the checkout what evaluations run, unless that was done: each project would spend 25 s on it."""
+    command = [sys.executable, Path(__file__).with_name("compile_evaluation.py")]
+    path = os.pathsep.join(map(str, (REPOSITORY / "src", REPOSITORY / "tests/unit")))
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-5000:]
+
+
 def copy_project(root: Path, study: Path) -> Project:
-    """Copy the pipeline's files into a folder and give it a study."""
+    """Copy the pipeline's files into a folder, compiled functions and all, and give it a study."""
+    compile_evaluation()
     for part in PARTS:
         source = REPOSITORY / part
         if source.is_dir():
-            shutil.copytree(source, root / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            # Times of change are kept: by them a cache knows its source.
+            shutil.copytree(source, root / part, ignore=shutil.ignore_patterns("*.egg-info"))
         else:
             shutil.copy2(source, root / part)
     shutil.copy2(study, root / "config/config.yaml")

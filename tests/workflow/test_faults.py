@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_project import REPOSITORY, SMALL, Project, copy_project
+from small_project import REPOSITORY, SMALL, Project, copy_project, environment_of
 
 pytestmark = pytest.mark.workflow
 
@@ -129,8 +129,8 @@ def test_after_a_failed_training_a_plan_and_a_comparison_know_where_jobs_run(aga
 def test_a_failed_training_of_a_stopped_run_is_blamed_for_nothing(again):
     write_into_forest(again, "import time", "from pathlib import Path", 'Path("begun").touch()', "time.sleep(300)")
     command = [sys.executable, "-m", "snakemake", *CONTAINED]
-    environment = {**os.environ, "PYTHONPATH": str(again.root / "src")}
     with (again.root / "said").open("w") as said:
+        environment = environment_of(again.root)
         run = subprocess.Popen(command, cwd=again.root, env=environment, stdout=said, stderr=said, process_group=0)
     try:
         end = time.monotonic() + 120
@@ -170,8 +170,8 @@ def test_kills_change_no_prediction_and_leave_nothing_half_written(mini, tmp_pat
     """Three kills: of the process group, of snakemake, of a job; the benchmark compares with an undisturbed run."""
     script = REPOSITORY / "benchmarks/kills.py"
     done = subprocess.run(
-        [sys.executable, script, "--study", mini, "--kills", "3", "--seed", "2", "--folder", tmp_path / "kills"],
-        capture_output=True, text=True, check=False, timeout=1800,
+        [sys.executable, "-B", script, "--study", mini, "--kills", "3", "--seed", "2", "--folder", tmp_path / "kills"],
+        env=environment_of(REPOSITORY), capture_output=True, text=True, check=False, timeout=1800,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "prediction tables: 3, differing: 0" in done.stdout

@@ -119,6 +119,8 @@ def test_the_pipeline_asks_for_nothing_outside(tmp_path, monkeypatch):
     project = copy_project(tmp_path, SMALL)
     project.write_study(study())
     monkeypatch.setenv("PYTHONPATH", str(project.root / "src"))
+    # As in `environment_of`: the project holds its caches.
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     # Snakemake's Slurm plugin tries Slurm's commands where they are installed; where no cluster is configured, they ask
     # the name server for `_slurmctld._tcp`.
     monkeypatch.setenv("SLURM_CONF", os.devnull)

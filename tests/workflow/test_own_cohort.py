@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from small_project import REPOSITORY, Project, copy_project
+from small_project import REPOSITORY, Project, copy_project, environment_of
 
 pytestmark = pytest.mark.workflow
 
@@ -26,10 +26,9 @@ def blocks() -> list[tuple[str, str, str]]:
 def run(command: str, root: Path) -> None:
     """Run a shell block with this interpreter's environment in place of `.venv/bin`."""
     here = f"{Path(sys.executable).parent}/"
-    environment = {**os.environ, "PYTHONPATH": str(root / "src")}
     done = subprocess.run(
-        command.replace(".venv/bin/", here), shell=True, cwd=root, env=environment, capture_output=True, text=True,
-        check=False, timeout=600,
+        command.replace(".venv/bin/", here), shell=True, cwd=root, env=environment_of(root), capture_output=True,
+        text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, command + done.stdout[-3000:] + done.stderr[-5000:]
 

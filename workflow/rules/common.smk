@@ -33,6 +33,7 @@ BASE = Path(os.path.relpath(workflow.basedir))
 RAW = raw_files(STUDY.cohort)
 WEIGHTS = {name: weights_file(name, STUDY.feature_sets[name]) for name in STUDY.encoders()}
 FINGERPRINTS = Path(".snakemake/riskweave/fingerprints.sqlite")
+IMPORTS = Path(".snakemake/riskweave/imports.json")
 
 MODALITIES = ("ehr", *ENCODED)
 
@@ -59,7 +60,7 @@ def code(script, *implementations):
     A script that chooses between implementations by name (a kind of model, a modality's network) does not import them
     all: those in use are named here.
     """
-    return code_of(BASE / "workflow/scripts" / f"{script}.py", BASE / "src", implementations)
+    return code_of(BASE / "workflow/scripts" / f"{script}.py", BASE / "src", implementations, memory=IMPORTS)
 
 
 def ordered(value):

@@ -6,13 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from lifelines import CoxPHFitter
-from lifelines.utils import concordance_index
 
 from riskweave.cohort.tables import FINAL, FOLDS, OUTCOMES, ROLES, read_table
 from riskweave.errors import DataError
 from riskweave.parquet import read_frame
-from riskweave.survival.penalised import quietly
 
 __all__ = [
     "Roles",
@@ -176,6 +173,9 @@ def concordance(*, time: np.ndarray, event: np.ndarray, risk: np.ndarray) -> flo
     """
     if not len(time):
         return float("nan")
+    # lifelines takes more than a second to import: the gates before each training need only the roles.
+    from lifelines.utils import concordance_index
+
     time = np.where(event > 1, time.max() + 1.0, time)
     try:
         return float(concordance_index(time, -risk, event == 1))
@@ -201,6 +201,10 @@ def association(*, time: np.ndarray, event: np.ndarray, risk: np.ndarray) -> flo
     spread = float(np.std(risk))
     if not event.any() or spread < 1e-12:
         return 0.0
+    from lifelines import CoxPHFitter
+
+    from riskweave.survival.penalised import quietly
+
     frame = pd.DataFrame({"time": time, "event": event.astype(int), "risk": (risk - np.mean(risk)) / spread})
     fitted = quietly(lambda: CoxPHFitter().fit(frame, duration_col="time", event_col="event"))
     return 0.0 if fitted is None else float(fitted.summary.loc["risk", "z"])
