@@ -34,8 +34,10 @@ KNOWN = {
     # The generator's folder: its fingerprint, written last, is what the workflow believes.
     "synthetic/wfdb_files.py", "synthetic/recordings.py", "synthetic/generate.py", "synthetic/image_files.py",
     # Scratch files of a job.
-    "modalities/ehr/parts.py", "survival/training/several.py",
+    "modalities/ehr/parts.py", "survival/training/rank.py",
     "files.py",
+    # Into memory.
+    "survival/training/several.py",
     # Sources of this repository, written by a developer.
     "study/reference.py",
 }  # fmt: skip

@@ -85,7 +85,9 @@ def test_what_else_models_hold_is_read_with_its_type_and_its_bits(tmp_path):
         "block": Training(epochs=3),
     }
     found = again(content, tmp_path)
-    assert repr(found) == repr(content)
+    assert found["sets"] == content["sets"]
+    # As text: equal numbers of other types, and zeros of other signs, look different. The order of a set is no matter.
+    assert repr({**found, "sets": 0}) == repr({**content, "sets": 0})
     assert [type(each) for each in found["of arrays"]] == [type(each) for each in content["of arrays"]]
     assert found["block"].model_fields_set == {"epochs"}
     assert np.isnan(again({"nan": float("nan")}, tmp_path)["nan"])

@@ -197,6 +197,26 @@ def test_a_gpu_is_described_once_torch_uses_it(monkeypatch):
     ]
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_a_gpu_on_which_a_child_trains_is_described_where_it_was_given_to_the_job(monkeypatch, given):
+    """Of three devices the process has used the first, a child the second, nobody the third."""
+    named = ["one", "two", "three"]
+    cuda = types.SimpleNamespace(
+        is_initialized=lambda: True,
+        device_count=lambda: 3,
+        max_memory_allocated=lambda device: 0 if device else 5 * 2**30,
+        get_device_properties=lambda number: types.SimpleNamespace(
+            name=named[number], total_memory=2**30, uuid=str(number)
+        ),
+    )
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda, get_num_threads=lambda: 2))
+    monkeypatch.setattr(hardware, "_nvidia_smi", lambda _: [["GPU-0", "80"], ["GPU-1", "40"], ["GPU-2", "0"]])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2" if given else "")
+    with hardware.measuring(interval=0.02) as facts:
+        time.sleep(0.2)
+    assert [gpu["name"] for gpu in facts["gpus"]] == (["one", "two"] if given else ["one"])
+
+
 @pytest.fixture
 def checkout(tmp_path):
     if shutil.which("git") is None:

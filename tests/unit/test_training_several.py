@@ -1,13 +1,14 @@
 """One training on several devices, here processes of a CPU: what it computes, and how it ends."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time as clock
+import warnings
 from pathlib import Path
 
-import cloudpickle
 import numpy as np
 import psutil
 import pytest
@@ -19,7 +20,7 @@ from trainings import FAST, cohort, same, trained
 from riskweave.errors import ResourceError, StudyError
 from riskweave.survival.encoding.pretraining import read_pretrained
 from riskweave.survival.training import ArrayInputs, outputs
-from riskweave.survival.training.several import devices_for, write_run
+from riskweave.survival.training.several import devices_for, packed
 
 
 class Plain(nn.Module):
@@ -35,19 +36,32 @@ class Plain(nn.Module):
         return self.layers(x)
 
 
-class Ending(Plain):
-    """Ends its process, or fails, in the second process's training once a file is there."""
+class OwnError(Exception):
+    """An error that its message alone does not make again."""
 
-    def __init__(self, flag, *, kill=False):
+    def __init__(self, where, what):
+        super().__init__(f"{what} in {where}")
+
+
+class Ending(Plain):
+    """Ends the second process's training in some way, or does not, once a file is there that says how."""
+
+    def __init__(self, flag):
         super().__init__()
-        self.flag, self.kill, self.steps = flag, kill, 0
+        self.flag, self.steps = flag, 0
 
     def forward(self, x):
         self.steps += self.training
-        if self.flag.is_file() and os.environ.get("LOCAL_RANK") == "1" and self.steps > 8:
-            if self.kill:
+        how = self.flag.read_text() if self.flag.is_file() and self.steps > 8 else ""
+        if how and os.environ["LOCAL_RANK"] == "1":
+            warnings.warn("a warning of the second process", stacklevel=1)
+            if how == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
-            raise StudyError("a planted error")
+            raise OwnError("a layer", "a planted error") if how == "own" else StudyError("a planted error")
+        if how == "killed":
+            clock.sleep(600)  # it would notice nothing by itself
+        if how:
+            warnings.warn("a warning of the first process", stacklevel=1)
         return super().forward(x)
 
 
@@ -64,26 +78,46 @@ def test_two_devices_compute_what_one_computes(kind):
     np.testing.assert_allclose(incidence(one), incidence(two), atol=1e-5)
 
 
-def test_a_training_on_two_devices_that_failed_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+def test_a_training_on_two_devices_that_failed_goes_on_to_the_same_bits(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("riskweave.survival.training.checkpoint.SECONDS", 0.0)
+    # Of a launcher that started this process: Lightning would count from it.
+    monkeypatch.setenv("NODE_RANK", "1")
+    # A file beside which a user works is none of Python's modules.
+    monkeypatch.chdir(tmp_path)
+    Path("statistics.py").write_text("raise SystemExit")
     flag = tmp_path / "flag"
     arguments = {"build": lambda: Ending(flag), "devices": 2, "checkpoint": tmp_path / "state"}
     undisturbed = trained(**arguments)
-    flag.touch()
-    with pytest.raises(StudyError, match="a planted error"):
+    flag.write_text("own")
+    caplog.set_level("INFO")
+    with pytest.raises(RuntimeError, match="OwnError: a planted error in a layer"):
         trained(**arguments)
+    assert "in forward" in caplog.text
+    assert "a warning of the first process" in caplog.text
+    assert "a warning of the second process" not in caplog.text
     assert (tmp_path / "state/training.ckpt").is_file()
     flag.unlink()
     assert same(undisturbed, trained(**arguments))
     assert not (tmp_path / "state").exists()
 
 
+def test_an_error_that_a_user_can_act_on_arrives_as_it_is(tmp_path, caplog):
+    (tmp_path / "flag").write_text("study")
+    with pytest.raises(StudyError, match=r"^a planted error$"):
+        trained(build=lambda: Ending(tmp_path / "flag"), devices=2)
+    assert "in forward" not in caplog.text
+
+
 def test_a_process_that_is_killed_is_told_and_leaves_no_other(tmp_path):
-    flag = tmp_path / "flag"
-    flag.touch()
+    (tmp_path / "flag").write_text("killed")
     with pytest.raises(ResourceError, match="1 of the processes ended on a signal \\(SIGKILL\\)"):
-        trained(build=lambda: Ending(flag, kill=True), devices=2)
-    assert not [child for child in psutil.Process().children() if str(tmp_path) in " ".join(child.cmdline())]
+        trained(build=lambda: Ending(tmp_path / "flag"), devices=2)
+    assert not [child for child in psutil.Process().children() if "riskweave.survival.training.rank" in child.cmdline()]
+
+
+def test_pruning_is_for_one_device():
+    with pytest.raises(ValueError, match="cannot be pruned"):
+        trained(prune=lambda *_: None, devices=2)
 
 
 ENDLESS = """
@@ -95,6 +129,7 @@ trained(build=Plain, devices=2, training=Training(epochs=100_000, patience=100_0
 
 def test_the_processes_end_with_the_one_that_started_them(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    environment["TMPDIR"] = str(tmp_path)
     with subprocess.Popen([sys.executable, "-c", ENDLESS], env=environment, cwd=tmp_path) as main:
         try:
             _until(lambda: len(psutil.Process(main.pid).children()) == 2)
@@ -102,6 +137,8 @@ def test_the_processes_end_with_the_one_that_started_them(tmp_path):
         finally:
             main.kill()
     assert not psutil.wait_procs(children, timeout=60)[1]
+    # What is left of a killed training holds nothing that it was trained on.
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} <= {"meeting", "log"}
 
 
 def _until(condition, seconds=120):
@@ -120,9 +157,9 @@ def test_recordings_are_mapped_by_each_process_and_not_copied(tmp_path):
     array = np.random.default_rng(0).normal(size=(1000, 2, 50)).astype(np.float32)
     np.save(tmp_path / "inputs.npy", array)
     mapped = ArrayInputs(np.load(tmp_path / "inputs.npy", mmap_mode="r"), np.arange(1000))
-    write_run(mapped, tmp_path / "run")
-    assert (tmp_path / "run").stat().st_size < 20_000
-    again = cloudpickle.loads((tmp_path / "run").read_bytes())
+    content = packed(mapped)
+    assert len(content) < 20_000
+    again = pickle.loads(content)
     assert isinstance(again.array, np.memmap)
     np.testing.assert_array_equal(again.batch(np.array([3, 999]))[0], array[[3, 999]])
 
@@ -133,7 +170,7 @@ def test_an_encoder_is_pretrained_on_two_devices(folder, monkeypatch):  # noqa: 
     one = pretrain(folder, features, "one")
     monkeypatch.setattr("riskweave.survival.encoding.pretraining.devices_for", lambda gpus: 2 * gpus)
     two = pretrain(folder, features, "two")
-    first, second = (read_pretrained(out / "pretrained.pt")[0] for out in (one, two))
+    first, second = (read_pretrained(out / "pretrained.zip")[0] for out in (one, two))
     assert first.keys() == second.keys()
     assert not all(torch.equal(first[name], second[name]) for name in first)
     both = [torch.cat([weights[name].flatten().float() for name in first]).numpy() for weights in (first, second)]

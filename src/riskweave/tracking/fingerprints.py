@@ -30,7 +30,7 @@ _NOT_SETTINGS = ("study", EARLIER)
 _NOT_CONTENT = ("code", "data", "checked")
 """Inputs that are no table: modules and the data's description count on their own, passed checks not at all."""
 
-_NOT_NUMERIC = ("riskweave", "matplotlib", "pydantic", "snakemake", "threadpoolctl")
+_NOT_NUMERIC = ("riskweave", "cloudpickle", "matplotlib", "pydantic", "snakemake", "threadpoolctl")
 """Packages whose version changes no result: our code counts by its content; figures, checks of settings."""
 
 Digests = Callable[[Iterable[Path]], dict[Path, str]]

@@ -149,17 +149,19 @@ def _uuids() -> frozenset[str]:
 
 
 def _gpus(utilisation: dict[str, list[float]], energy: dict[str, Counters]) -> list[dict[str, Any]]:
-    """Describe the graphics processors that torch allocated memory on."""
+    """Describe the graphics processors that this process or, as far as their use tells, a child of it has used."""
     if not _cuda_in_use():
         return []
     torch, found = sys.modules["torch"], []
+    # Devices that were given to this job; without such a choice, who uses another one is not known.
+    given = bool(os.environ.get("CUDA_VISIBLE_DEVICES"))
     for device in range(torch.cuda.device_count()):
         peak = torch.cuda.max_memory_allocated(device)
-        if not peak:
-            continue
         about = torch.cuda.get_device_properties(device)
-        facts = {"name": about.name, "memory_total": about.total_memory, "memory_peak": peak}
         percents = utilisation.get(str(about.uuid))
+        if not peak and not (given and any(percents or ())):
+            continue
+        facts = {"name": about.name, "memory_total": about.total_memory, "memory_peak": peak}
         if percents:
             facts["utilisation_mean"] = round(statistics.fmean(percents), 1)
             facts["utilisation_peak"] = max(percents)

@@ -18,6 +18,7 @@ __all__ = ["code_fingerprint", "data_facts", "git_state", "package_versions", "p
 PACKAGES = (
     "riskweave",
     "autograd",
+    "cloudpickle",
     "duckdb",
     "hazardous",
     "joblib",

@@ -206,14 +206,17 @@ class Server:
         try:
             self._ask("POST", "/users/create", json={"username": name, "password": password})
         except ServerError as error:
-            if error.code != TAKEN:
+            if not error.code:
                 raise
-            remedy = (
-                "Use the file of credentials that was written for it, or take another name; docs/tracking.md says how "
-                "a lost password is replaced"
-            )
             # Without what the server says: it quotes its SQL, and in it the hash of the password.
-            raise ServerError(f"user {name!r}", f"has an account on {self.address} already", remedy) from None
+            problem, remedy = f"was not added: the server answered {error.code}", "Look at the server's log"
+            if error.code == TAKEN:
+                problem = f"has an account on {self.address} already"
+                remedy = (
+                    "Use the file of credentials that was written for it, or take another name; docs/tracking.md says "
+                    "how a lost password is replaced"
+                )
+            raise ServerError(f"user {name!r}", problem, remedy) from None
 
     def _is_active(self, run_id: str) -> bool:
         """Return whether a run is there and not deleted."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from riskweave.errors import DataError
 from riskweave.files import replacing
@@ -134,7 +134,11 @@ class Training:
 
     def _changed(self, run: EarlierRun, files: Mapping[Path, Path], digests_of: Digests) -> str:
         """Tell which files, given for the outputs of this training, are not what the record says that they were."""
-        found = digests_of(list(files.values()))
+        try:
+            found = digests_of(list(files.values()))
+        except OSError as error:
+            # The other study's: of somebody else, or gone since it was looked at.
+            return f"cannot be read ({error.strerror})"
         stated = {path: run.outputs.get(path.relative_to(self.results).as_posix()) for path in files}
         changed = sorted(path.name for path, file in files.items() if found[file] != stated[path])
         return f"{', '.join(changed)}: not what its training wrote" if changed else ""
@@ -158,12 +162,21 @@ class Training:
             raise _NotReusedError(reason)
         for path, copy in copies.items():
             # A link would let an edit in one study change the other.
-            shutil.copyfile(sources[path], copy)
+            with _readable(sources[path]) as source, copy.open("wb") as target:
+                shutil.copyfileobj(source, target)
         # What was copied is compared: the other study may change meanwhile.
         if reason := self._changed(run, {path: copies[path] for path in self.files}, digests):
             raise _NotReusedError(reason)
         for record in self.records:
             _retold(copies[record], sources[record], context)
+
+
+def _readable(source: Path) -> BinaryIO:
+    """Open a file of the other study, which may be another user's."""
+    try:
+        return source.open("rb")
+    except OSError as error:
+        raise _NotReusedError(f"{source.name}: cannot be read ({error.strerror})") from None
 
 
 class _NotReusedError(Exception):

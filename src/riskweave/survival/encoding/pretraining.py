@@ -241,7 +241,7 @@ def pretrain_encoder(
         for fold, rows in plan.items():
             how = {"threads": threads, "devices": devices_for(gpus)}
             fitted = _fold(features, stored, rows, fold=fold, state=state, seed=seed, kept=kept, how=how)
-            run.add_fold(fold, **_summary(fitted, rows))
+            run.add_fold(fold, **_summary(fitted, rows, how["devices"]))
             histories.append(fitted["curves"])
             states[fold] = {"net": fitted["net"], "fitted_on": digest_of(stored.subjects[rows[0]])}
         run.average_folds()
@@ -264,12 +264,12 @@ def _plan(subjects: pd.Index, division: pd.DataFrame, *, feature_set: str) -> di
     return plan
 
 
-def _summary(fitted: Mapping[str, Any], rows: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
+def _summary(fitted: Mapping[str, Any], rows: tuple[np.ndarray, np.ndarray], devices: int) -> dict[str, Any]:
     """Return the metrics, parameters and counts of a fold for the record."""
     loss = fitted["curves"][fitted["curves"]["metric"] == "val_loss"].set_index("epoch")["value"]
     return {
         "metrics": {"validation_loss": loss[fitted["best_epoch"]], "validation_loss_untrained": loss[0]},
-        "params": {"best_epoch": fitted["best_epoch"]},
+        "params": {"best_epoch": fitted["best_epoch"], "devices": devices},
         "counts": {"train_subjects": len(rows[0]), "validation_subjects": len(rows[1])},
     }
 

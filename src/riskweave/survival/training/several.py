@@ -5,10 +5,14 @@ The processes gather what the network says of a whole batch before the loss is t
 mean on one device, and `batch_size` stays what the study says. Lightning averages the gradients
 (`pytorch_lightning.strategies.DDPStrategy`).
 
-The processes are started as programs of their own: a process that has used CUDA cannot be forked, and Python's own way
-to start others would run the main program, a script of the workflow, once more in each.
+The processes are started as programs of their own (`riskweave.survival.training.rank`): a process that has used CUDA
+cannot be forked, and Python's own way to start others would run the main program, a script of the workflow, once more
+in each.
 """
 
+import contextlib
+import io
+import logging
 import os
 import pickle
 import signal
@@ -26,11 +30,15 @@ import cloudpickle
 import numpy as np
 import torch
 
-from riskweave.errors import ResourceError
-from riskweave.processes import end_with_parent
-from riskweave.survival.training.run import Run, environment, train
+from riskweave.errors import DataError, ResourceError, StudyError
+from riskweave.survival.training.run import Run
 
-__all__ = ["devices_for", "main", "train_on_several", "write_run"]
+__all__ = ["BEST", "ERROR", "LOG", "devices_for", "packed", "train_on_several"]
+
+logger = logging.getLogger(__name__)
+
+BEST, ERROR, LOG = "best", "error-", "log"
+"""Files of the processes: the best weights, what went wrong in one of them, what the first has to say."""
 
 SECONDS = 0.1
 """Time between two looks whether the processes are well."""
@@ -38,10 +46,19 @@ SECONDS = 0.1
 PATIENCE = 5.0
 """Seconds for the process whose error made the others fail to tell it."""
 
+FATAL = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS)
+"""Signals that end a process before it could tell; on others it may end because of its partner's error."""
+
 
 def devices_for(gpus: int) -> int:
     """Return on how many devices a training that was given `gpus` of them runs: 1 on a machine without."""
-    return 1 if gpus < 2 else max(1, min(gpus, torch.cuda.device_count()))
+    if gpus < 2:
+        return 1
+    there = torch.cuda.device_count()
+    if 0 < there < gpus:
+        # As where Slurm took them from several nodes, or where they are instances of one that is divided.
+        logger.warning("this job was given %d GPUs, and CUDA sees %d: it trains on those", gpus, there)
+    return max(1, min(gpus, there))
 
 
 def train_on_several(run: Run, *, devices: int) -> None:
@@ -63,18 +80,28 @@ def train_on_several(run: Run, *, devices: int) -> None:
     """
     if run.keep.prune is not None:
         raise ValueError("a training on several devices cannot be pruned")
-    # Readable for its owner alone, as `tempfile` promises: what is trained on stands in it.
+    if torch.cuda.is_available():
+        # What this process computes between two trainings leaves room for the one beside it; and the use of a device is
+        # looked at (`riskweave.tracking.hardware`) in processes that have CUDA ready.
+        torch.cuda.init()
+        torch.cuda.empty_cache()
+    content = packed(run)
+    # Nothing of what is trained on stands in the folder: who is killed cannot remove it.
     with tempfile.TemporaryDirectory(prefix="riskweave-") as name:
         folder = Path(name)
-        write_run(run, folder / "run")
         processes = [_start(folder, rank, devices) for rank in range(devices)]
         try:
+            for process in processes:
+                # One that has ended cannot be told; why it ended is found out below.
+                with contextlib.suppress(BrokenPipeError), process.stdin:
+                    process.stdin.write(content)
             _wait(processes, folder)
         finally:
             for process in processes:
                 process.kill()
                 process.wait()
-        run.keep.load_state_dict(torch.load(folder / "best", weights_only=True))
+            _tell(folder)
+        run.keep.load_state_dict(torch.load(folder / BEST, weights_only=True))
 
 
 class _Pickler(cloudpickle.Pickler):
@@ -88,10 +115,11 @@ class _Pickler(cloudpickle.Pickler):
         return super().reducer_override(obj)
 
 
-def write_run(run: Any, path: Path) -> None:
-    """Write what the processes are to do, for processes of this training and nobody else."""
-    with path.open("wb") as file:
-        _Pickler(file).dump(run)
+def packed(run: Any) -> bytes:
+    """Return what processes of this training, and nobody else, make the same object of by `pickle.loads`."""
+    buffer = io.BytesIO()
+    _Pickler(buffer).dump(run)
+    return buffer.getvalue()
 
 
 def _start(folder: Path, rank: int, devices: int) -> subprocess.Popen:
@@ -99,9 +127,12 @@ def _start(folder: Path, rank: int, devices: int) -> subprocess.Popen:
     loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
     # They talk within the machine alone; what a user sets is respected, as for cards that are linked in another way.
     network = {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
-    own = {"LOCAL_RANK": str(rank), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", __name__, str(folder), str(devices), str(os.getpid())]
-    return subprocess.Popen(command, env={**network, **os.environ, **own})
+    # One machine, whatever a scheduler says of it: Lightning counts from these.
+    own = {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    # -P: files of the folder that it runs in are not its modules.
+    command = [sys.executable, "-P", "-m", "riskweave.survival.training.rank"]
+    command += [str(folder), str(devices), str(os.getpid())]
+    return subprocess.Popen(command, env={**network, **os.environ, **own}, stdin=subprocess.PIPE)
 
 
 def _wait(processes: Sequence[subprocess.Popen], folder: Path) -> None:
@@ -120,43 +151,33 @@ def _error(processes: Sequence[subprocess.Popen], folder: Path) -> Exception:
     deadline = time.monotonic() + PATIENCE
     while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
         time.sleep(SECONDS)
-    told = sorted(folder.glob("error-*"), key=lambda path: path.stat().st_mtime_ns)
-    errors = [pickle.loads(path.read_bytes()) for path in told]
-    killed = [-process.returncode for process in processes if (process.returncode or 0) < 0]
-    of_itself = [error for error in errors if not isinstance(error, torch.distributed.DistError) and not killed]
-    if killed:
-        names = ", ".join(signal.Signals(number).name for number in killed)
+    told = [_read(path) for path in sorted(folder.glob(f"{ERROR}*"), key=lambda path: path.stat().st_mtime_ns)]
+    of_itself = [each for each in told if not isinstance(each[0], torch.distributed.DistError)]
+    signals = [signal.Signals(-process.returncode) for process in processes if (process.returncode or 0) < 0]
+    if signals and (not of_itself or set(signals) & set(FATAL)):
+        names = ", ".join(each.name for each in signals)
         return ResourceError(
             f"training on {len(processes)} devices",
-            f"{len(killed)} of the processes ended on a signal ({names})",
+            f"{len(signals)} of the processes ended on a signal ({names})",
             "Where the machine's memory was used up, run fewer jobs at a time or ask for more (`mem_mb`)",
         )
-    return [*of_itself, *errors, RuntimeError("a process of a training on several devices ended without a word")][0]
+    silent = RuntimeError("a process of a training on several devices ended without a word"), ""
+    error, frames = next(iter([*of_itself, *told, silent]))
+    if not isinstance(error, (DataError, StudyError, ResourceError)):
+        logger.error("one of the %d processes failed in:\n%s", len(processes), frames)
+    return error
 
 
-def main(folder: Path, devices: int, parent: int) -> int:
-    """Train as one of several processes; the first leaves the best weights. Returns the exit status."""
-    end_with_parent(parent)
-    rank = int(os.environ["LOCAL_RANK"])
+def _read(path: Path) -> tuple[Exception, str]:
+    """Return the error of a process and where it was raised."""
     try:
-        run: Run = cloudpickle.loads((folder / "run").read_bytes())
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
-        if backend == "nccl":
-            torch.cuda.set_device(rank)
-        # They meet at a file of their own and not, as Lightning's do, at a port that others could reach.
-        where = f"file://{folder / 'meeting'}"
-        torch.distributed.init_process_group(backend, init_method=where, rank=rank, world_size=devices)
-        with environment(seed=run.seed, threads=run.threads):
-            train(run, devices=devices)
-        if rank == 0:
-            torch.save(run.keep.state_dict(), folder / "best")
-        torch.distributed.destroy_process_group()
-    except Exception as error:
-        # The process that started this one raises it.
-        (folder / f"error-{rank}").write_bytes(cloudpickle.dumps(error))
-        return 1
-    return 0
+        return pickle.loads(path.read_bytes())
+    except (pickle.UnpicklingError, EOFError, OSError):
+        return RuntimeError("a process of a training on several devices could not tell its error"), ""
 
 
-if __name__ == "__main__":
-    raise SystemExit(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+def _tell(folder: Path) -> None:
+    """Log what the first process had to say, which has no log of its own."""
+    with contextlib.suppress(FileNotFoundError):
+        for line in (folder / LOG).read_text(encoding="utf-8").splitlines():
+            logger.info("first process: %s", line)
