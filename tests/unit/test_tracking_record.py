@@ -215,6 +215,7 @@ def test_a_gpu_on_which_a_child_trains_is_described_where_it_was_given_to_the_jo
     with hardware.measuring(interval=0.02) as facts:
         time.sleep(0.2)
     assert [gpu["name"] for gpu in facts["gpus"]] == (["one", "two"] if given else ["one"])
+    assert ["memory_peak" in gpu for gpu in facts["gpus"]] == ([True, False] if given else [True])
 
 
 @pytest.fixture

@@ -161,7 +161,7 @@ def _gpus(utilisation: dict[str, list[float]], energy: dict[str, Counters]) -> l
         percents = utilisation.get(str(about.uuid))
         if not peak and not (given and any(percents or ())):
             continue
-        facts = {"name": about.name, "memory_total": about.total_memory, "memory_peak": peak}
+        facts = {"name": about.name, "memory_total": about.total_memory, **({"memory_peak": peak} if peak else {})}
         if percents:
             facts["utilisation_mean"] = round(statistics.fmean(percents), 1)
             facts["utilisation_peak"] = max(percents)
