@@ -33,3 +33,11 @@ def mask():
     os.umask(before)
     yield
     os.umask(before)
+
+
+@pytest.fixture
+def plain_bfloat16(monkeypatch):
+    """Compute with bfloat16 without oneDNN: its instructions (AMX) some virtual machines announce and do not have."""
+    import torch
+
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)

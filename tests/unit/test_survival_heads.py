@@ -374,6 +374,7 @@ def test_pairs_of_a_cause_that_never_happens():
     assert (risk[:, [0, 2]] > 0).all()
 
 
+@pytest.mark.usefixtures("plain_bfloat16")
 @pytest.mark.parametrize("kind", sorted(HEADS))
 def test_losses_stand_half_precision_before_the_head(kind):
     head, time, event = head_of(kind, 2)

@@ -21,13 +21,12 @@ def test_clipping_is_lightnings_own_to_the_bit(monkeypatch):
     assert same(clipped, trained(training=FAST))
 
 
+@pytest.mark.usefixtures("plain_bfloat16")
 @pytest.mark.parametrize("kind", ["logistic_hazard", "deep_surv", "cox_time"])
 def test_mixed_precision_trains_with_a_fused_optimiser_and_clipped_gradients(monkeypatch, kind):
     """Lightning's mixed precision runs on a CPU too; the risks stay those of single precision within a few percent."""
     single = trained(kind=kind, training=FAST)
     monkeypatch.setattr("riskweave.survival.training.run.precision_of", lambda training: training.precision)
-    # oneDNN takes instructions for bfloat16 (AMX) that some virtual machines announce and do not have.
-    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     mixed = trained(kind=kind, training=MIXED)
     weights = mixed.network.state_dict().values()
     assert all(each.dtype != torch.bfloat16 for each in weights)
